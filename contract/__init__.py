@@ -1,0 +1,1 @@
+"""What trainer and service must agree on; imports neither torch nor fastapi."""

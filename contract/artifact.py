@@ -1,0 +1,156 @@
+"""An exported model: a folder whose manifest says what is in it, and which is used only if all of it verifies.
+
+    exported_models/<version>/
+        manifest.json      written last, so that a folder that has one is complete
+        encoder.onnx       image uint8 [B, H, W, 3], token ids int64 [B, S, W] -> tweet vectors z float32 [B, D]
+        ranker.onnx        one user, N followees, C candidates -> scores, facets, attention (see RANKER_INPUTS)
+        tokenizer.json     of the tokenizers library
+        user_vectors.npy   float16 [U, D]
+        user_ids.json      U ids, in the same order
+        golden.npz         inputs and the outputs that the trainer's model gave for them
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, ValidationError
+from tokenizers import Tokenizer
+
+from contract.errors import ArtifactInvalid
+from contract.preprocessing import Preprocessing
+
+MANIFEST = "manifest.json"
+FILES = ("encoder.onnx", "ranker.onnx", "tokenizer.json", "user_vectors.npy", "user_ids.json", "golden.npz")
+
+ENCODER_INPUTS = ("image", "token_ids")
+ENCODER_OUTPUTS = ("tweet_vector",)
+RANKER_INPUTS = ("user_vector", "user_known", "followee_vectors", "candidate_vectors")
+RANKER_OUTPUTS = ("score", "personal", "social", "attention")
+
+GOLDEN_TOLERANCE = 1e-3
+"""Largest difference from a golden output, as a share of the largest absolute value in it: a CPU and a GPU that
+computes in TF32 are inside it, a wrong preprocessing or a wrong graph is not."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorSpec(_Strict):
+    """A graph's input or output; a dimension is a number or, where it varies, a name."""
+
+    name: str
+    dtype: str
+    shape: list[int | str]
+
+
+class GraphSpec(_Strict):
+    """What an ONNX file takes and gives."""
+
+    opset: int
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+
+
+class DataSnapshot(_Strict):
+    """What the model was trained on."""
+
+    users: int
+    follows: int
+    tweets: int
+    retweets: int
+    first_retweet_at: datetime
+    last_retweet_at: datetime
+    digest: str
+
+
+class Manifest(_Strict):
+    """Everything that a reader must know to use the other files, and their SHA-256."""
+
+    schema_version: Literal[1] = 1
+    version: str
+    created_at: datetime
+    dim: int
+    link: str
+    backbone: str
+    preprocessing: Preprocessing
+    encoder: GraphSpec
+    ranker: GraphSpec
+    files: dict[str, str]
+    data: DataSnapshot
+    settings: dict[str, Any]
+    metrics: dict[str, dict[str, float]]
+    libraries: dict[str, str]
+    git_revision: str | None
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A verified folder, loaded but for its ONNX files."""
+
+    folder: Path
+    manifest: Manifest
+    tokenizer: Tokenizer
+    user_ids: list[str]
+    user_vectors_UD: npt.NDArray[np.float16]
+    golden: dict[str, npt.NDArray[Any]]
+
+
+def sha256(path: Path) -> str:
+    """Of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load(folder: Path) -> Artifact:
+    """Read an exported model; every file's hash, the shapes and the counts are checked.
+
+    Raises ArtifactInvalid, naming the file.
+    """
+    manifest = _read_manifest(folder)
+    for name in FILES:
+        path = folder / name
+        if not path.is_file():
+            raise ArtifactInvalid(f"{path} is missing: export the model again")
+        if sha256(path) != manifest.files.get(name):
+            raise ArtifactInvalid(f"{path} is not the file that the manifest names (SHA-256): export the model again")
+    user_ids = json.loads((folder / "user_ids.json").read_text("utf-8"))
+    user_vectors_UD = np.load(folder / "user_vectors.npy", allow_pickle=False)
+    if user_vectors_UD.dtype != np.float16 or user_vectors_UD.shape != (len(user_ids), manifest.dim):
+        raise ArtifactInvalid(
+            f"{folder}/user_vectors.npy is {user_vectors_UD.dtype} {user_vectors_UD.shape}, "
+            f"not float16 ({len(user_ids)}, {manifest.dim})"
+        )
+    with np.load(folder / "golden.npz", allow_pickle=False) as golden:
+        golden_arrays = {name: golden[name] for name in golden.files}
+    missing = {*ENCODER_INPUTS, *ENCODER_OUTPUTS, *RANKER_INPUTS, *RANKER_OUTPUTS} - golden_arrays.keys()
+    if missing:
+        raise ArtifactInvalid(f"{folder}/golden.npz has no {', '.join(sorted(missing))}: export the model again")
+    return Artifact(
+        folder=folder,
+        manifest=manifest,
+        tokenizer=Tokenizer.from_file(str(folder / "tokenizer.json")),
+        user_ids=user_ids,
+        user_vectors_UD=user_vectors_UD,
+        golden=golden_arrays,
+    )
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ArtifactInvalid(f"{path} is missing: no complete model is there; run `python -m training retrain`") from (
+            error
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ArtifactInvalid(f"{path}, field {field}: {first['msg']}") from error

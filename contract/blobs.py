@@ -1,0 +1,42 @@
+"""Image bytes, in a folder by default and in any store fsspec knows by URL (s3://..., gs://..., memory://)."""
+
+import hashlib
+import uuid
+
+import fsspec
+
+from contract.errors import StoreUnavailable
+
+
+class BlobStore:
+    """Content-addressed: the key of some bytes is their SHA-256, so a second write of the same picture is free.
+
+    Calls block; an event loop uses a thread.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Raises StoreUnavailable where fsspec has no such protocol or the root cannot be made."""
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(url)
+            self._fs.makedirs(self._root, exist_ok=True)
+        except (ValueError, ImportError, OSError) as error:
+            raise StoreUnavailable(f"BLOB_URL {url} cannot be used: {error}") from error
+
+    def put(self, data: bytes) -> str:
+        """Store bytes under their SHA-256 (64 hex digits), which is returned. No reader ever sees a part of them."""
+        key = hashlib.sha256(data).hexdigest()
+        path = self._path(key)
+        if not self._fs.exists(path):
+            self._fs.makedirs(self._fs._parent(path), exist_ok=True)
+            partial = f"{path}.{uuid.uuid4().hex}.partial"
+            self._fs.pipe_file(partial, data)
+            self._fs.mv(partial, path)
+        return key
+
+    def get(self, key: str) -> bytes:
+        """The bytes of a key. Raises FileNotFoundError."""
+        data: bytes = self._fs.cat_file(self._path(key))
+        return data
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key[:2]}/{key}"

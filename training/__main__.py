@@ -1,0 +1,151 @@
+"""The trainer's command line: python -m training COMMAND --help."""
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from contract.blobs import BlobStore
+from contract.embedded import open_redis, redis_server
+from contract.environment import StoreSettings
+from contract.errors import ContractError
+from contract.tables import open_database
+from training import demo, progress
+from training.errors import TrainingError
+from training.importer import ImportReport, import_dataset
+from training.synthesize import DatasetExists, SynthesisSettings, synthesize
+
+INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; a caller's mistake is one line on standard error and exit status 1 (2: the command line itself)."""
+    options = parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again to go on", file=sys.stderr)
+        return INTERRUPTED
+    except ValidationError as error:
+        first = error.errors()[0]
+        print(f"error: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}", file=sys.stderr)
+        return 1
+    except (TrainingError, ContractError, DatasetExists) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    root = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    commands = root.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("synthesize", help="make a network with rendered pictures and written tweets")
+    command.add_argument("folder", type=Path)
+    add_settings(command, SynthesisSettings)
+    command.set_defaults(run=run_synthesize)
+
+    command = commands.add_parser("import", help="a dataset folder into the database, the blob store and Redis")
+    command.add_argument("folder", type=Path)
+    command.set_defaults(run=run_import)
+
+    command = commands.add_parser("retrain", help="train on the database and put the new version into service")
+    add_settings(command, _training_settings())
+    command.set_defaults(run=run_retrain)
+
+    command = commands.add_parser("publish", help="put an exported version into service; rebuilds Redis from SQL")
+    command.add_argument("version")
+    command.set_defaults(run=run_publish)
+
+    command = commands.add_parser("demo", help="print curl lines that show a made dataset at work")
+    command.add_argument("folder", type=Path)
+    command.add_argument("--url", default="http://127.0.0.1:8000")
+    command.set_defaults(run=lambda options: print(demo.curl_lines(options.folder, options.url)))
+    return root
+
+
+def add_settings(command: argparse.ArgumentParser, settings: type[BaseModel]) -> None:
+    """An option for every field of a settings model; pydantic reads and checks the values."""
+    for name, field in settings.model_fields.items():
+        choices = [str(value) for value in get_args(field.annotation)]
+        literal = choices if choices and all(isinstance(value, str) for value in get_args(field.annotation)) else None
+        command.add_argument(
+            f"--{name.replace('_', '-')}",
+            choices=literal,
+            metavar=None if literal else "VALUE",
+            default=argparse.SUPPRESS,
+            help=f"{field.description or name} (default: {field.default})",
+        )
+
+
+def given(options: argparse.Namespace, settings: type[BaseModel]) -> dict[str, Any]:
+    """The options of a settings model that stand on the command line."""
+    return {name: getattr(options, name) for name in settings.model_fields if hasattr(options, name)}
+
+
+def run_synthesize(options: argparse.Namespace) -> None:
+    """Make a dataset folder."""
+    report = synthesize(options.folder, SynthesisSettings(**given(options, SynthesisSettings)), progress.terminal)
+    print(
+        f"made {report.users:,} users, {report.follows:,} follows, {report.tweets:,} image tweets and "
+        f"{report.retweets:,} retweets in {options.folder}"
+    )
+
+
+def run_import(options: argparse.Namespace) -> None:
+    """Import a dataset folder."""
+    stores = StoreSettings()
+
+    async def run(redis_url: str) -> ImportReport:
+        async with open_database(stores.sqlalchemy_url) as engine, open_redis(redis_url) as redis:
+            blobs = BlobStore(stores.image_store_url)
+            return await import_dataset(
+                options.folder, engine, blobs, redis, stores.redis_namespace, progress.terminal
+            )
+
+    with redis_server(stores) as (redis_url, _):
+        report = asyncio.run(run(redis_url))
+    print(
+        f"imported {report.users:,} new users, {report.follows:,} follows, {report.tweets:,} image tweets and "
+        f"{report.retweets:,} retweets"
+    )
+
+
+def run_retrain(options: argparse.Namespace) -> None:
+    """Retrain and activate."""
+    from training.retrain import retrain
+
+    started = time.monotonic()
+    settings = _training_settings()
+    report = retrain(settings(**given(options, settings)), StoreSettings(), progress.terminal)
+    print(f"held-out retweets   {'p@1':>6} {'p@3':>6} {'auc':>6}")
+    for name, metrics in report.metrics.items():
+        print(f"  {name:<17} {metrics['p@1']:6.3f} {metrics['p@3']:6.3f} {metrics['auc']:6.3f}")
+    print(
+        f"version {report.version} serves now, after {time.monotonic() - started:.0f} s: "
+        f"{report.folder}, {report.encoded_tweets:,} tweets encoded"
+    )
+
+
+def run_publish(options: argparse.Namespace) -> None:
+    """Put an exported version into service."""
+    from training.retrain import publish_folder
+
+    stores = StoreSettings()
+    encoded = publish_folder(stores.models_dir / options.version, stores, progress.terminal)
+    print(f"version {options.version} serves now, {encoded:,} tweets encoded")
+
+
+def _training_settings() -> type[BaseModel]:
+    from training.settings import TrainingSettings  # imports torch, which the other commands do without
+
+    return TrainingSettings
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,17 @@
+"""Errors that the command line prints as one line."""
+
+
+class TrainingError(Exception):
+    """Its message is one line for a person: what is wrong and how to mend it."""
+
+
+class InputRejected(TrainingError):
+    """A dataset folder, a weights file or a setting that cannot be used."""
+
+
+class NotEnoughData(TrainingError):
+    """The network has too little in it to train or to judge."""
+
+
+class ParityFailed(TrainingError):
+    """The exported graph does not compute what the trained model computes."""

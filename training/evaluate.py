@@ -1,0 +1,111 @@
+"""The in-network protocol: a user's list is what followees posted or retweeted in a period; what the user retweeted of
+it is positive (systems.md).
+
+Shape suffixes: C candidates, N followees, T image tweets, D dimensions.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from training import metrics
+from training.errors import NotEnoughData
+from training.model import Amnl, Scores
+from training.network import Exposures, Ints, Network
+
+Floats = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class CandidateList:
+    """What one user could have retweeted in a period: tweets [C] and which were."""
+
+    user: int
+    tweet_C: Ints
+    positive_C: npt.NDArray[np.bool_]
+
+
+Scorer = Callable[[CandidateList], Floats]
+
+
+def candidate_lists(network: Network, exposed: Exposures, start: int, end: int) -> list[CandidateList]:
+    """Lists of the exposures from `start` up to `end` (Unix ms), for users with a positive and a negative among them.
+
+    Raises NotEnoughData where there is no such user.
+    """
+    tweets = len(network.tweet_ids)
+    inside = (exposed.at_X >= start) & (exposed.at_X < end)
+    user_X, tweet_X = exposed.user_X[inside], exposed.tweet_X[inside]
+    retweet_key_R = network.retweet_user_R * tweets + network.retweet_tweet_R
+    before_end = network.retweet_at_R < end
+    positive_X = np.isin(user_X * tweets + tweet_X, retweet_key_R[before_end])
+    lists = []
+    for user in np.unique(user_X):
+        of_user = user_X == user
+        positive_C = positive_X[of_user]
+        if positive_C.any() and not positive_C.all():
+            lists.append(CandidateList(int(user), tweet_X[of_user], positive_C))
+    if not lists:
+        raise NotEnoughData("no user has both retweeted and unretweeted exposures in the period that is judged")
+    return lists
+
+
+def evaluate(lists: Sequence[CandidateList], scorer: Scorer, seed: int) -> dict[str, float]:
+    """Mean over users of P@1, P@3, AUC, NDCG@10 and MRR; ties are broken at random, by the seed."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for candidates in lists:
+        score_C = np.asarray(scorer(candidates), dtype=np.float64)
+        best_first = np.lexsort((generator.random(len(score_C)), -score_C))
+        positive_C = candidates.positive_C[best_first]
+        rows.append(
+            (
+                metrics.precision_at(positive_C, 1),
+                metrics.precision_at(positive_C, 3),
+                metrics.auc(positive_C),
+                metrics.ndcg_at(positive_C, 10),
+                metrics.reciprocal_rank(positive_C),
+            )
+        )
+    means = np.mean(rows, axis=0)
+    return dict(zip(("p@1", "p@3", "auc", "ndcg@10", "mrr"), (float(mean) for mean in means), strict=True))
+
+
+def model_scorer(model: Amnl, network: Network, z_TD: torch.Tensor) -> Scorer:
+    """Scores by the trained model in torch."""
+
+    def score(candidates: CandidateList) -> Floats:
+        scores = score_user(model, network, candidates.user, z_TD[torch.from_numpy(candidates.tweet_C)])
+        return scores.score_BC[0].numpy()
+
+    return score
+
+
+@torch.inference_mode()
+def score_user(model: Amnl, network: Network, user: int, z_CD: torch.Tensor) -> Scores:
+    """The ranker's outputs for one user of the network (a batch of 1)."""
+    vectors_UD = model.user_vectors.weight
+    followee_N = torch.from_numpy(network.followees[user])
+    scores: Scores = model.ranker(
+        vectors_UD[user][None],
+        torch.ones(1, dtype=torch.bool),
+        vectors_UD[followee_N][None],
+        torch.ones(1, len(followee_N), dtype=torch.bool),
+        z_CD[None],
+    )
+    return scores
+
+
+def random_scorer(seed: int) -> Scorer:
+    """Coin flips: the floor."""
+    generator = np.random.default_rng(seed)
+    return lambda candidates: generator.random(len(candidates.tweet_C))
+
+
+def popularity_scorer(network: Network, until: int) -> Scorer:
+    """Retweets of a tweet before `until` (Unix ms)."""
+    count_T = np.bincount(network.retweet_tweet_R[network.retweet_at_R < until], minlength=len(network.tweet_ids))
+    return lambda candidates: count_T[candidates.tweet_C].astype(np.float64)

@@ -1,0 +1,181 @@
+"""The image retweet network as arrays (section 2): follows, image tweets, retweets, exposures, the split by time.
+
+Shape suffixes: U users, T image tweets, R retweets in order of time, E follow edges, X exposures.
+Users and tweets are numbered in the order of their ids. Times are Unix milliseconds, int64.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contract.artifact import DataSnapshot
+from contract.graph import to_ms
+from contract.tables import Follow, Retweet, Tweet, User
+from training.errors import NotEnoughData
+
+Ints = npt.NDArray[np.int64]
+
+MIN_RETWEETS = 20
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Ragged rows in one array: row r is values[starts[r]:starts[r + 1]] (compressed sparse rows)."""
+
+    starts: Ints
+    values: Ints
+
+    def __getitem__(self, row: int) -> Ints:
+        return self.values[self.starts[row] : self.starts[row + 1]]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def counts(self) -> Ints:
+        """Length of every row."""
+        return np.diff(self.starts)
+
+
+def group(rows: Ints, values: Ints, row_count: int) -> Grouped:
+    """Collect values by row; within a row their order is kept."""
+    order = np.argsort(rows, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=row_count))]).astype(np.int64)
+    return Grouped(starts, values[order])
+
+
+@dataclass(frozen=True)
+class Network:
+    """Users follow users; users post image tweets and retweet them."""
+
+    user_ids: list[str]
+    tweet_ids: list[str]
+    texts: list[str]
+    image_keys: list[str]
+    author_T: Ints
+    posted_T: Ints
+    followees: Grouped
+    retweet_user_R: Ints
+    retweet_tweet_R: Ints
+    retweet_at_R: Ints
+
+    def snapshot(self) -> DataSnapshot:
+        """Counts, time range and a digest that tells one state of the network from another."""
+        digest = hashlib.sha256()
+        for ids in (self.user_ids, self.tweet_ids, self.texts, self.image_keys):
+            digest.update("\0".join(ids).encode())
+        for array in (
+            self.author_T,
+            self.posted_T,
+            self.followees.starts,
+            self.followees.values,
+            self.retweet_user_R,
+            self.retweet_tweet_R,
+            self.retweet_at_R,
+        ):
+            digest.update(array.astype("<i8").tobytes())
+        return DataSnapshot(
+            users=len(self.user_ids),
+            follows=len(self.followees.values),
+            tweets=len(self.tweet_ids),
+            retweets=len(self.retweet_at_R),
+            first_retweet_at=_moment(self.retweet_at_R[0]),
+            last_retweet_at=_moment(self.retweet_at_R[-1]),
+            digest=digest.hexdigest(),
+        )
+
+
+@dataclass(frozen=True)
+class Exposures:
+    """The first time that each user could see each tweet: a followee posted or retweeted it (the user's own left out)."""
+
+    user_X: Ints
+    tweet_X: Ints
+    at_X: Ints
+
+
+@dataclass(frozen=True)
+class Split:
+    """Moments that part training, validation and test (global in time)."""
+
+    validation_from: int
+    test_from: int
+
+
+async def load_network(engine: AsyncEngine) -> Network:
+    """Read the network from SQL; sorted here, since databases sort text by different rules.
+
+    Raises NotEnoughData where there are fewer than MIN_RETWEETS retweets."""
+    async with engine.connect() as connection:
+        user_ids = sorted(await connection.scalars(select(User.user_id)))
+        tweets = sorted(
+            (await connection.execute(
+                select(Tweet.tweet_id, Tweet.author_id, Tweet.text, Tweet.image_key, Tweet.created_at)
+            )).all(),
+            key=lambda row: row.tweet_id,
+        )
+        follows = (await connection.execute(select(Follow.follower_id, Follow.followee_id))).all()
+        retweets = (await connection.execute(select(Retweet.user_id, Retweet.tweet_id, Retweet.created_at))).all()
+    if len(retweets) < MIN_RETWEETS:
+        raise NotEnoughData(
+            f"the database has {len(retweets)} retweets; at least {MIN_RETWEETS} are needed: "
+            "run `python -m training import FOLDER` first"
+        )
+    user_of = {user_id: number for number, user_id in enumerate(user_ids)}
+    tweet_of = {row.tweet_id: number for number, row in enumerate(tweets)}
+    edges = sorted((user_of[row.follower_id], user_of[row.followee_id]) for row in follows)
+    events = sorted((to_ms(row.created_at), user_of[row.user_id], tweet_of[row.tweet_id]) for row in retweets)
+    edge_E2 = np.array(edges, dtype=np.int64).reshape(-1, 2)
+    event_R3 = np.array(events, dtype=np.int64).reshape(-1, 3)
+    return Network(
+        user_ids=user_ids,
+        tweet_ids=[row.tweet_id for row in tweets],
+        texts=[row.text for row in tweets],
+        image_keys=[row.image_key for row in tweets],
+        author_T=np.array([user_of[row.author_id] for row in tweets], dtype=np.int64),
+        posted_T=np.array([to_ms(row.created_at) for row in tweets], dtype=np.int64),
+        followees=group(edge_E2[:, 0], edge_E2[:, 1], len(user_ids)),
+        retweet_user_R=event_R3[:, 1],
+        retweet_tweet_R=event_R3[:, 2],
+        retweet_at_R=event_R3[:, 0],
+    )
+
+
+def split_by_time(network: Network, test_share: float, validation_share: float) -> Split:
+    """Cut so that `test_share` of all retweets is test and the last `validation_share` of training time validation."""
+    test_from = int(np.quantile(network.retweet_at_R, 1 - test_share))
+    first = int(network.retweet_at_R[0])
+    return Split(validation_from=round(test_from - validation_share * (test_from - first)), test_from=test_from)
+
+
+def exposures(network: Network) -> Exposures:
+    """Every (user, tweet) once, at the first moment a followee posted or retweeted it, in order of user and tweet."""
+    owner = np.concatenate([network.author_T, network.retweet_user_R])
+    tweet = np.concatenate([np.arange(len(network.tweet_ids)), network.retweet_tweet_R])
+    at = np.concatenate([network.posted_T, network.retweet_at_R])
+    followers = _followers(network)
+    count = followers.counts[owner]
+    user_X = np.concatenate([followers[int(q)] for q in owner]) if len(owner) else np.empty(0, np.int64)
+    tweet_X, at_X = np.repeat(tweet, count), np.repeat(at, count)
+    others = network.author_T[tweet_X] != user_X
+    user_X, tweet_X, at_X = user_X[others], tweet_X[others], at_X[others]
+    order = np.lexsort((at_X, tweet_X, user_X))
+    user_X, tweet_X, at_X = user_X[order], tweet_X[order], at_X[order]
+    first = np.ones(len(user_X), dtype=bool)
+    first[1:] = (np.diff(user_X) != 0) | (np.diff(tweet_X) != 0)
+    return Exposures(user_X[first], tweet_X[first], at_X[first])
+
+
+def _followers(network: Network) -> Grouped:
+    users = len(network.user_ids)
+    follower_E = np.repeat(np.arange(users), network.followees.counts)
+    return group(network.followees.values, follower_E, users)
+
+
+def _moment(ms: np.int64) -> datetime:
+    return datetime.fromtimestamp(int(ms) / 1000, tz=UTC)

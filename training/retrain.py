@@ -1,0 +1,157 @@
+"""The batch retrain: from the network in the database to a new version that serves, a line a stage."""
+
+import asyncio
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from contract.artifact import MANIFEST, load
+from contract.blobs import BlobStore
+from contract.embedded import open_redis, redis_server
+from contract.environment import StoreSettings
+from contract.preprocessing import Preprocessing, token_ids
+from contract.tables import open_database
+from training.backbones import load_backbone
+from training.errors import TrainingError
+from training.evaluate import candidate_lists, evaluate, model_scorer, popularity_scorer, random_scorer
+from training.export import export
+from training.features import image_features
+from training.model import Amnl
+from training.network import Exposures, Network, Split, exposures, load_network, split_by_time
+from training.progress import Progress
+from training.publish import publish
+from training.sampling import triple_sampler
+from training.settings import TrainingSettings
+from training.tokenizer import train_tokenizer
+from training.train import Content, encode_all, fit, trained_users
+from training.verify import verify
+
+Metrics = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class RetrainReport:
+    """What a retrain made; `metrics` are of the held-out retweets, by system."""
+
+    version: str
+    folder: Path
+    metrics: Metrics
+    encoded_tweets: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """A retrain's own folder, found again by the next one with the same settings and data until it is finished."""
+
+    folder: Path
+    version: str
+
+    def finish(self) -> None:
+        """Forget it: the next retrain starts anew."""
+        shutil.rmtree(self.folder)
+
+
+def retrain(settings: TrainingSettings, stores: StoreSettings, progress: Progress) -> RetrainReport:
+    """Load, features, fit, evaluate, export, verify, publish, activate.
+
+    A run that was interrupted is gone on from by the next one with the same settings and data: cached features, the
+    last epoch's checkpoint, a complete export and encoded tweets are not made again.
+    """
+    network = asyncio.run(read_network(stores))
+    with one_at_a_time(stores.var_dir / "runs"):
+        run = open_run(stores.var_dir / "runs", settings, network)
+        folder = stores.models_dir / run.version
+        if not (folder / MANIFEST).exists():
+            train_and_export(folder, run, network, settings, stores, progress)
+        encoded = publish_folder(folder, stores, progress)
+        run.finish()
+    return RetrainReport(run.version, folder, load(folder).manifest.metrics, encoded)
+
+
+def train_and_export(
+    folder: Path, run: Run, network: Network, settings: TrainingSettings, stores: StoreSettings, progress: Progress
+) -> None:
+    """From the network to a verified folder; nothing is seen under its name before it is complete."""
+    split = split_by_time(network, settings.test_share, settings.validation_share)
+    exposed = exposures(network)
+    backbone = load_backbone(settings.backbone, settings.weights)
+    preprocessing = Preprocessing(image_size=backbone.image_size)
+    blobs = BlobStore(stores.image_store_url)
+    x_TF = image_features(network.image_keys, blobs, backbone, stores.var_dir / "features", progress)
+    tokenizer = train_tokenizer([network.texts[t] for t in (network.posted_T < split.test_from).nonzero()[0]])
+    content = Content.of(x_TF, token_ids(tokenizer, network.texts, preprocessing), tokenizer.get_vocab_size())
+    model, curve = fit(network, exposed, content, split, settings, run.folder / "checkpoint.pt", progress)
+    metrics = judge(model, network, exposed, content, split, settings.seed)
+    users = trained_users(network, triple_sampler(network, exposed, split.validation_from))
+    draft = folder.with_name(f".{folder.name}.draft")
+    encoder, ranker = export(
+        draft, run.version, model, backbone, tokenizer, preprocessing, network, users, metrics, curve, settings
+    )
+    verify(draft, encoder, ranker)
+    draft.rename(folder)
+
+
+def judge(
+    model: Amnl, network: Network, exposed: Exposures, content: Content, split: Split, seed: int
+) -> Metrics:
+    """Metrics of the model, of popularity and of coin flips on the test period's lists."""
+    lists = candidate_lists(network, exposed, split.test_from, int(network.retweet_at_R[-1]) + 1)
+    scorers = {
+        "amnl": model_scorer(model, network, encode_all(model, content)),
+        "popularity": popularity_scorer(network, split.test_from),
+        "random": random_scorer(seed),
+    }
+    return {name: evaluate(lists, scorer, seed) for name, scorer in scorers.items()}
+
+
+def publish_folder(folder: Path, stores: StoreSettings, progress: Progress) -> int:
+    """Make an exported model the one that serves; returns how many tweets were encoded."""
+
+    async def run(redis_url: str) -> int:
+        async with open_database(stores.sqlalchemy_url) as engine, open_redis(redis_url) as redis:
+            blobs = BlobStore(stores.image_store_url)
+            return await publish(folder, engine, blobs, redis, stores.redis_namespace, progress)
+
+    with redis_server(stores) as (redis_url, _):
+        return asyncio.run(run(redis_url))
+
+
+async def read_network(stores: StoreSettings) -> Network:
+    """The network in the database."""
+    async with open_database(stores.sqlalchemy_url) as engine:
+        return await load_network(engine)
+
+
+def open_run(runs: Path, settings: TrainingSettings, network: Network) -> Run:
+    """The unfinished run of these settings and this data, or a new one."""
+    described = json.dumps(settings.model_dump(mode="json"), sort_keys=True) + network.snapshot().digest
+    fingerprint = hashlib.sha256(described.encode()).hexdigest()[:12]
+    folder = runs / fingerprint
+    folder.mkdir(parents=True, exist_ok=True)
+    version_file = folder / "version"
+    if not version_file.exists():
+        partial = folder / "version.partial"
+        partial.write_text(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{fingerprint}", "utf-8")
+        partial.rename(version_file)
+    return Run(folder, version_file.read_text("utf-8"))
+
+
+@contextmanager
+def one_at_a_time(runs: Path) -> Iterator[None]:
+    """Hold the lock of this VAR_DIR; the kernel releases it however the process ends.
+
+    Raises TrainingError where another retrain holds it.
+    """
+    runs.mkdir(parents=True, exist_ok=True)
+    with (runs / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainingError("another retrain is running here: wait for it, or end it") from error
+        yield

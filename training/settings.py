@@ -1,0 +1,35 @@
+"""What a retrain can be told; saved beside the weights and in the manifest."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+from training.backbones import BackboneName
+from training.model import Link
+
+Loss = Literal["hinge", "bpr"]
+
+
+class TrainingSettings(BaseModel):
+    """Names and symbols follow the paper (section 4.3) where it has them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    link: Link = Field("softplus", description="how the personal and the social facet make the score")
+    loss: Loss = Field("bpr", description="pairwise ranking loss")
+    dim: PositiveInt = Field(64, description="d, of users and tweets")
+    text_dim: PositiveInt = Field(64, description="LSTM state")
+    word_dim: PositiveInt = Field(64, description="word vectors")
+    backbone: BackboneName = Field("efficientnet_lite0", description="image backbone")
+    weights: Path | None = Field(None, description="the backbone's state dict; unset: its ImageNet weights")
+    epochs: PositiveInt = Field(30, description="passes over the training retweets")
+    batch: PositiveInt = Field(1024, description="triples a step")
+    learning_rate: PositiveFloat = Field(0.05, description="Adagrad's")
+    margin: float = Field(0.5, gt=0, lt=1, description="c of the hinge loss")
+    l2: float = Field(1e-5, ge=0, description="beta of beta |Psi|^2")
+    init_std: PositiveFloat = Field(0.1, description="sigma of the initial N(0, sigma^2)")
+    negatives: PositiveInt = Field(2, description="negatives a retweet and epoch")
+    test_share: float = Field(0.2, gt=0, lt=0.5, description="newest share of retweets, judged on and not trained on")
+    validation_share: float = Field(0.1, gt=0, lt=0.5, description="last share of training time, picks the epoch")
+    seed: int = Field(0, ge=0)

@@ -1,0 +1,253 @@
+"""Who likes what, who follows whom, and who retweets what they are shown, with every probability logged.
+
+    f_ji = w_j . (v_i, t_i)                           a user's own affinity to a tweet
+    h_ji = sum_q a_jq f_qi  over j's followees q      the followees' affinity, weighted by their influence on j
+    logit = bias + 1.3 f + 1.5 h + popularity_i       f and h standardised
+
+A tweet is exposed to the author's followers and, on a retweet, to the retweeter's followers, unless it has aged out of
+their timelines by then (exp(-age / lifetime)). A user's first exposure to a tweet is the one that counts.
+
+Shape suffixes: U user, T tweet, E follow (an edge), V topic dimension (8), D both topics side by side (16).
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+TOPICS = 8
+PERIOD_S = 30 * 86_400
+PERSONAL_WEIGHT, SOCIAL_WEIGHT = 1.3, 1.5
+BIAS = -3.9
+LIFETIME_S = 2 * 3_600.0
+DELAY_MEDIAN_S, DELAY_SPREAD = 45 * 60.0, 0.9
+WITHOUT_FOLLOWEES = 0.03
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """A tweet shown to a user for the first time, and what came of it."""
+
+    time_s: int
+    tweet: int
+    user: int
+    source: int
+    """The followee whose retweet brought it, or -1 if the author's own post did."""
+    probability: float
+    retweeted_s: int
+    """When the user retweeted it, or -1."""
+
+    @property
+    def retweeted(self) -> bool:
+        return self.retweeted_s >= 0
+
+
+@dataclass(frozen=True)
+class Truth:
+    """All that decides who retweets what. The arrays are also what truth.npz holds, by these names."""
+
+    visual_TV: Floats
+    text_TV: Floats
+    popularity_T: Floats
+    author_T: Indices
+    posted_s_T: Indices
+    tastes_UD: Floats
+    community_U: Indices
+    authority_U: Floats
+    follower_E: Indices
+    followee_E: Indices
+    influence_E: Floats
+    own_scale: Floats
+    """Mean and standard deviation of the raw own affinity, (2,)."""
+    social_scale: Floats
+    """Mean and standard deviation of the raw social affinity over users with followees, (2,)."""
+
+    @property
+    def social_tastes_UD(self) -> Floats:
+        """The influence-weighted mean of each user's followees' tastes, (U, 16); zero for a user with no followees."""
+        mean_UD = np.zeros_like(self.tastes_UD)
+        np.add.at(mean_UD, self.follower_E, self.influence_E[:, None] * self.tastes_UD[self.followee_E])
+        return mean_UD
+
+    def affinities(self, topics_ND: Floats, users: Indices) -> tuple[Floats, Floats]:
+        """Standardised f and h, each (N, len(users)), of tweets with the topics (N, 16)."""
+        own = (topics_ND @ self.tastes_UD[users].T - self.own_scale[0]) / self.own_scale[1]
+        social = (topics_ND @ self.social_tastes_UD[users].T - self.social_scale[0]) / self.social_scale[1]
+        follows_anyone_U = np.bincount(self.follower_E, minlength=len(self.tastes_UD)) > 0
+        return own, np.where(follows_anyone_U[users], social, 0.0)
+
+    def logits(self, topics_ND: Floats, users: Indices, popularity_N: Floats) -> Floats:
+        """Log-odds of a retweet on exposure, (N, len(users))."""
+        own, social = self.affinities(topics_ND, users)
+        logits: Floats = BIAS + PERSONAL_WEIGHT * own + SOCIAL_WEIGHT * social + popularity_N[:, None]
+        return logits
+
+    @property
+    def topics_TD(self) -> Floats:
+        """Visual and text topic of every tweet side by side, (T, 16)."""
+        return np.concatenate([self.visual_TV, self.text_TV], axis=1)
+
+    def save(self, path: Path) -> None:
+        """Write the arrays as an .npz (numbers only, no pickle)."""
+        arrays: dict[str, Any] = asdict(self)
+        np.savez_compressed(path, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Truth:
+        """Read what `save` wrote. Raises KeyError where an array is missing."""
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+
+
+def draw_truth(users: int, tweets: int, followees: float, rng: np.random.Generator) -> Truth:
+    """Tastes, follows, influence and tweets of a network, drawn from `rng`.
+
+    Args:
+        users: how many users, U.
+        tweets: how many tweets, T.
+        followees: mean number of followees of a user.
+    """
+    communities = max(2, int(users**0.35))
+    community_U = rng.integers(communities, size=users)
+    tastes_UD = _tastes(community_U, communities, rng)
+    authority_U = np.exp(0.9 * rng.standard_normal(users))
+    follower_E, followee_E = _follows(community_U, authority_U, followees, rng)
+    influence_E = _influence(tastes_UD, authority_U, follower_E, followee_E)
+    activity_U = authority_U**0.7
+    author_T = rng.choice(users, size=tweets, p=activity_U / activity_U.sum())
+    visual_TV, text_TV = draw_topics(tweets, rng)
+    truth = Truth(
+        visual_TV=visual_TV,
+        text_TV=text_TV,
+        popularity_T=0.5 * rng.standard_normal(tweets),
+        author_T=author_T,
+        posted_s_T=np.sort(rng.integers(60, PERIOD_S, size=tweets)),
+        tastes_UD=tastes_UD,
+        community_U=community_U,
+        authority_U=authority_U,
+        follower_E=follower_E,
+        followee_E=followee_E,
+        influence_E=influence_E,
+        own_scale=np.array([0.0, 1.0]),
+        social_scale=np.array([0.0, 1.0]),
+    )
+    return _standardised(truth)
+
+
+def draw_topics(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Visual and text topics of `count` tweets, each (count, 8).
+
+    Half of the text dimensions echo a visual one, so that words and picture tell partly the same story. A text topic is
+    sparse, as a tweet has room for few words: all but its strongest dimensions are shrunk towards zero.
+    """
+    visual_NV = rng.standard_normal((count, TOPICS)).clip(-2.3, 2.3)
+    noise_NV = rng.standard_normal((count, TOPICS))
+    echo_NV = np.zeros_like(noise_NV)
+    # company grows with the count, weather warms with the hue, time brightens with the light, mood sharpens with spikes
+    for text, visual, sign in ((0, 4, 1), (2, 0, -1), (3, 1, 1), (4, 2, -1)):
+        echo_NV[:, text] = 0.6 * sign * visual_NV[:, visual]
+        noise_NV[:, text] *= 0.8
+    dense_NV = (echo_NV + noise_NV).clip(-2.6, 2.6)
+    order_NV = np.argsort(-np.abs(dense_NV), axis=1, kind="stable")
+    spoken_NV = np.zeros(dense_NV.shape, dtype=bool)
+    np.put_along_axis(spoken_NV, order_NV[:, :4], True, axis=1)
+    return visual_NV, np.where(spoken_NV, dense_NV, 0.2 * dense_NV) / 0.93
+
+
+def spread(truth: Truth, tweet: int, followers: list[Indices], logit_U: Floats, rng: np.random.Generator) -> list[Exposure]:
+    """One tweet's cascade.
+
+    Args:
+        truth: the network.
+        tweet: whose cascade.
+        followers: each user's followers, by user index.
+        logit_U: each user's log-odds of retweeting the tweet once exposed.
+
+    Returns:
+        Its exposures in order of time.
+    """
+    posted, author = int(truth.posted_s_T[tweet]), int(truth.author_T[tweet])
+    probability_U = 1.0 / (1.0 + np.exp(-logit_U))
+    seen = {author}
+    exposures = []
+    posts = [(posted, author, -1)]
+    while posts:
+        time_s, poster, source = heapq.heappop(posts)
+        fresh = np.exp(-(time_s - posted) / LIFETIME_S)
+        for user in followers[poster].tolist():
+            if user in seen or rng.random() >= fresh:
+                continue
+            seen.add(user)
+            probability, retweeted_s = float(probability_U[user]), -1
+            if rng.random() < probability:
+                delay = DELAY_MEDIAN_S * np.exp(DELAY_SPREAD * rng.standard_normal())
+                retweeted_s = time_s + max(60, int(delay))
+                heapq.heappush(posts, (retweeted_s, user, user))
+            exposures.append(Exposure(time_s, tweet, user, source, probability, retweeted_s))
+    return exposures
+
+
+def followers_of(truth: Truth) -> list[Indices]:
+    """Each user's followers in ascending order, by user index."""
+    order_E = np.lexsort((truth.follower_E, truth.followee_E))
+    bounds = np.searchsorted(truth.followee_E[order_E], np.arange(len(truth.tastes_UD) + 1))
+    by_followee_E = truth.follower_E[order_E]
+    return [by_followee_E[start:stop] for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def _tastes(community_U: Indices, communities: int, rng: np.random.Generator) -> Floats:
+    """Unit taste in pictures beside unit taste in words: the community's, bent by what is the user's own."""
+    halves = []
+    for _ in range(2):
+        blocks = [np.linalg.qr(rng.standard_normal((TOPICS, TOPICS)))[0] for _ in range(-(-communities // TOPICS))]
+        centre_CV = np.concatenate(blocks)[:communities]
+        taste_UV = centre_CV[community_U] + 0.32 * rng.standard_normal((len(community_U), TOPICS))
+        halves.append(taste_UV / np.linalg.norm(taste_UV, axis=1, keepdims=True))
+    return np.concatenate(halves, axis=1)
+
+
+def _follows(
+    community_U: Indices, authority_U: Floats, followees: float, rng: np.random.Generator
+) -> tuple[Indices, Indices]:
+    """Follower and followee of each follow, (E,) each: half within the community, half by authority alone."""
+    users = len(community_U)
+    wanted_U = np.exp(0.5 * rng.standard_normal(users))
+    wanted_U *= followees / (wanted_U.mean() * (1.0 - WITHOUT_FOLLOWEES))
+    wanted_U[rng.random(users) < WITHOUT_FOLLOWEES] = 0.0
+    follower, followee = [], []
+    for user in range(users):
+        chosen = np.zeros(users, dtype=bool)
+        for pool_U in (community_U == community_U[user], np.ones(users, dtype=bool)):
+            weight_U = np.where(pool_U & ~chosen, authority_U, 0.0)
+            weight_U[user] = 0.0
+            count = min(round(wanted_U[user] / 2), int(np.count_nonzero(weight_U)))
+            chosen[rng.choice(users, size=count, replace=False, p=weight_U / max(weight_U.sum(), 1e-12))] = count > 0
+        followee.append(np.flatnonzero(chosen))
+        follower.append(np.full(len(followee[-1]), user))
+    return np.concatenate(follower).astype(np.int64), np.concatenate(followee).astype(np.int64)
+
+
+def _influence(tastes_UD: Floats, authority_U: Floats, follower_E: Indices, followee_E: Indices) -> Floats:
+    """Each followee's share in its follower's social affinity, (E,), summing to 1 a follower: alike and authoritative."""
+    alike_E = np.einsum("ed,ed->e", tastes_UD[follower_E], tastes_UD[followee_E]) / 2.0
+    weight_E = np.exp(alike_E) * authority_U[followee_E]
+    shares: Floats = weight_E / np.bincount(follower_E, weights=weight_E, minlength=len(tastes_UD))[follower_E]
+    return shares
+
+
+def _standardised(truth: Truth) -> Truth:
+    topics_TD = truth.topics_TD
+    follows_anyone_U = np.bincount(truth.follower_E, minlength=len(truth.tastes_UD)) > 0
+    scales = [
+        np.array([raw.mean(), raw.std()])
+        for raw in (topics_TD @ truth.tastes_UD.T, topics_TD @ truth.social_tastes_UD[follows_anyone_U].T)
+    ]
+    return Truth(**{**asdict(truth), "own_scale": scales[0], "social_scale": scales[1]})

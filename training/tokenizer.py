@@ -1,0 +1,24 @@
+"""The word tokenizer, trained on the tweets' text; its JSON travels in the artefact."""
+
+from collections.abc import Sequence
+
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from contract.preprocessing import PAD_ID, PAD_TOKEN, UNKNOWN_TOKEN
+
+
+def train_tokenizer(texts: Sequence[str], max_vocabulary: int = 50_000, min_count: int = 2) -> Tokenizer:
+    """Lower-cased words (letters, digits, marks and apostrophes); a hashtag is its word. Rare words are unknown."""
+    tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN_TOKEN))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\w'’]+"), behavior="removed", invert=True)
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=max_vocabulary,
+        min_frequency=min_count,
+        special_tokens=[PAD_TOKEN, UNKNOWN_TOKEN],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    if tokenizer.token_to_id(PAD_TOKEN) != PAD_ID:
+        raise AssertionError("the padding token must have id 0")
+    return tokenizer

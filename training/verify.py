@@ -1,0 +1,68 @@
+"""Torch against ONNX Runtime, on golden inputs and at odd sizes, in the runtime that serves."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from contract import artifact
+from contract.runtime import Array, OnnxModel, relative_difference
+from training.errors import ParityFailed
+from training.export import EncoderGraph, RankerGraph
+
+ENCODER_TOLERANCE = 1e-4
+RANKER_TOLERANCE = 1e-5
+"""Largest accepted difference, as a share of an output's largest absolute value. A backbone adds up millions of products
+in another order than torch does; what it is stored as (fp16) has steps of 5e-4."""
+
+_BATCHES, _SENTENCES, _WORDS = (1, 3, 5), (1, 4), (1, 6)
+_FOLLOWEES, _CANDIDATES = (0, 1, 7), (0, 1, 33)
+
+
+@torch.inference_mode()
+def verify(folder: Path, encoder: EncoderGraph, ranker: RankerGraph) -> None:
+    """Raises ParityFailed above the tolerances, ArtifactInvalid where the folder does not load."""
+    exported = artifact.load(folder)
+    model = OnnxModel(exported, device="cpu")
+    model.verify_golden(exported)
+    _check(folder / "encoder.onnx", _encoder_differences(exported, model, encoder), ENCODER_TOLERANCE)
+    _check(folder / "ranker.onnx", _ranker_differences(exported, model, ranker), RANKER_TOLERANCE)
+
+
+def _check(path: Path, differences: list[float], tolerance: float) -> None:
+    worst = max(differences)
+    if not worst <= tolerance:
+        raise ParityFailed(f"{path} differs from torch by {worst:.1e} of its largest output; {tolerance:.0e} is accepted")
+
+
+def _encoder_differences(exported: artifact.Artifact, model: OnnxModel, encoder: EncoderGraph) -> list[float]:
+    generator = np.random.default_rng(1)
+    size, vocabulary = exported.manifest.preprocessing.image_size, exported.tokenizer.get_vocab_size()
+    differences = []
+    for batch, sentences, words in product(_BATCHES, _SENTENCES, _WORDS):
+        image_BHWC = generator.integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
+        token_ids_BSW = generator.integers(0, vocabulary, (batch, sentences, words))
+        expected_BD = encoder(torch.from_numpy(image_BHWC), torch.from_numpy(token_ids_BSW)).numpy()
+        differences.append(_difference(model.encode(image_BHWC, token_ids_BSW), expected_BD))
+    return differences
+
+
+def _ranker_differences(exported: artifact.Artifact, model: OnnxModel, ranker: RankerGraph) -> list[float]:
+    generator = np.random.default_rng(2)
+    users_UD = exported.user_vectors_UD
+    differences = []
+    for known, followees, candidates in product((True, False), _FOLLOWEES, _CANDIDATES):
+        user_D = users_UD[0] if known else None
+        followees_ND = users_UD[1 : 1 + followees]
+        z_CD = generator.uniform(-1.7, 1.7, (candidates, users_UD.shape[1])).astype(np.float16)
+        found = model.rank(user_D, followees_ND, z_CD)
+        vectors = (users_UD[0], np.asarray(known), followees_ND, z_CD)
+        expected = [output.numpy() for output in ranker(*(torch.from_numpy(vector) for vector in vectors))]
+        outputs = (found.score_C, found.personal_C, found.social_C, found.attention_N)
+        differences += [_difference(*pair) for pair in zip(outputs, expected, strict=True)]
+    return differences
+
+
+def _difference(found: Array, expected: Array) -> float:
+    return relative_difference(found, expected) if found.shape == expected.shape else float("inf")
