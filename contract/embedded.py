@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import IO
 
 import redis
 import redis.asyncio
@@ -24,8 +25,9 @@ _MAX_SOCKET_PATH_BYTES = 100
 class EmbeddedValkey:
     """One server a folder, whoever asks first.
 
-    The server holds a lock on a file of its folder for as long as it lives. Who gets the lock starts the server; who
-    does not adopts the one that is running, be it another process's or an orphan. So nothing stale can be in the way.
+    The server holds a lock on a file of its folder for as long as it lives; the file names the process that started it.
+    Who gets the lock starts the server; who does not adopts the one that runs, unless its owner is gone: such a one is
+    ended and replaced. So nothing stale can be in the way.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,14 +51,17 @@ class EmbeddedValkey:
         Raises StoreUnavailable where it does not answer within 10 s.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / "lock").open("wb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pass  # a running server holds it: adopt that one
-            else:
-                self._process = self._spawn(lock.fileno())
-        self._wait_until_ready()
+        deadline = time.monotonic() + _START_SECONDS
+        with (self._folder / "lock").open("a+") as lock:
+            while not self._answers():
+                if time.monotonic() > deadline or (self._process is not None and self._process.poll() is not None):
+                    raise StoreUnavailable(
+                        f"the embedded Valkey server did not start: see {self._folder / 'valkey.log'}"
+                    )
+                if self._process is None and _try_lock(lock):
+                    _write_owner(lock)
+                    self._process = self._spawn(lock.fileno())
+                time.sleep(0.02)
 
     def stop(self) -> None:
         """End the server if this object started it."""
@@ -64,6 +69,18 @@ class EmbeddedValkey:
             self._process.terminate()
             self._process.wait()
             self._process = None
+
+    def _answers(self) -> bool:
+        """Whether a server of a living process answers; one whose owner is gone is told to end."""
+        with redis.Redis(unix_socket_path=str(self._socket)) as client:
+            try:
+                client.ping()
+                if self._process is not None or _alive(int((self._folder / "lock").read_text())):
+                    return True
+                client.shutdown()
+            except redis.exceptions.ConnectionError:
+                pass  # not listening yet, loading its file, or ending
+        return False
 
     def _spawn(self, lock_fd: int) -> subprocess.Popen[bytes]:
         self._socket.unlink(missing_ok=True)
@@ -85,20 +102,29 @@ class EmbeddedValkey:
             stdout=subprocess.DEVNULL,
         )
 
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        with redis.Redis(unix_socket_path=str(self._socket)) as client:
-            while True:
-                try:
-                    client.ping()
-                    return
-                except redis.exceptions.ConnectionError as error:  # still loading its file, or not listening yet
-                    ended = self._process is not None and self._process.poll() is not None
-                    if ended or time.monotonic() > deadline:
-                        raise StoreUnavailable(
-                            f"the embedded Valkey server did not start: see {self._folder / 'valkey.log'}"
-                        ) from error
-                time.sleep(0.02)
+
+def _try_lock(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write_owner(lock: IO[str]) -> None:
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextmanager

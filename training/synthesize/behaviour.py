@@ -26,8 +26,8 @@ Indices = NDArray[np.int64]
 TOPICS = 8
 PERIOD_S = 30 * 86_400
 PERSONAL_WEIGHT, SOCIAL_WEIGHT = 1.3, 1.5
-BIAS = -3.9
-LIFETIME_S = 2 * 3_600.0
+BIAS = -4.0
+LIFETIME_S = 3 * 3_600.0
 DELAY_MEDIAN_S, DELAY_SPREAD = 45 * 60.0, 0.9
 WITHOUT_FOLLOWEES = 0.03
 
@@ -238,7 +238,7 @@ def _follows(
 def _influence(tastes_UD: Floats, authority_U: Floats, follower_E: Indices, followee_E: Indices) -> Floats:
     """Each followee's share in its follower's social affinity, (E,), summing to 1 a follower: alike and authoritative."""
     alike_E = np.einsum("ed,ed->e", tastes_UD[follower_E], tastes_UD[followee_E]) / 2.0
-    weight_E = np.exp(alike_E) * authority_U[followee_E]
+    weight_E = np.exp(alike_E) * authority_U[followee_E] ** 1.5
     shares: Floats = weight_E / np.bincount(follower_E, weights=weight_E, minlength=len(tastes_UD))[follower_E]
     return shares
 

@@ -25,6 +25,7 @@ VISUAL_TOPICS = ("hue", "lightness", "shape", "size", "count", "texture", "orien
 upright strokes, low to high in the frame."""
 
 _MOST_SPIKY = 0.74
+_TRIES = 30
 _Y, _X = (axis.astype(np.float64) for axis in np.mgrid[0:PICTURE_SIZE, 0:PICTURE_SIZE])
 
 
@@ -72,13 +73,13 @@ def _look(visual_V: Floats) -> _Look:
     share = [0.5 * (1.0 + math.erf(float(value) / math.sqrt(2.0))) for value in visual_V]
     return _Look(
         hue=75.0 - 200.0 * share[0],
-        lightness=0.36 + 0.53 * share[1],
+        lightness=0.33 + 0.59 * share[1],
         spikiness=_MOST_SPIKY * (1.0 - share[2]),
-        radius=15.0 * (46.0 / 15.0) ** share[3],
-        count=round(12.0 ** share[4]),
-        grain=0.04 * share[5],
+        radius=13.0 * (44.0 / 13.0) ** share[3],
+        count=round(14.0 ** share[4]),
+        grain=0.030 * share[5],
         stroke_angle=90.0 * share[6],
-        horizon=PICTURE_SIZE * (0.93 - 0.58 * share[7]),
+        horizon=PICTURE_SIZE * (0.94 - 0.60 * share[7]),
     )
 
 
@@ -111,8 +112,8 @@ def _blend(canvas_YXC: Floats, colour_C: Floats, opacity_YX: Floats) -> None:
 
 
 def _sky(look: _Look, rng: np.random.Generator) -> Floats:
-    top_C = _colour(look.lightness - 0.05, 0.13, look.hue + rng.uniform(-5, 5))
-    low_C = _colour(min(look.lightness + 0.09, 0.95), 0.10, look.hue + rng.choice([-12.0, 12.0]))
+    top_C = _colour(look.lightness - 0.05, 0.15, look.hue + rng.uniform(-5, 5))
+    low_C = _colour(min(look.lightness + 0.09, 0.95), 0.12, look.hue + rng.choice([-12.0, 12.0]))
     lean = rng.uniform(-0.25, 0.25)
     ramp_YX = ((_Y + lean * (_X - PICTURE_SIZE / 2)) / (look.horizon + 20.0)).clip(0.0, 1.0)
     ramp_YX = ramp_YX * ramp_YX * (3.0 - 2.0 * ramp_YX)
@@ -125,7 +126,7 @@ def _glow(canvas_YXC: Floats, look: _Look, rng: np.random.Generator) -> None:
     x, y = rng.uniform(0, PICTURE_SIZE), look.horizon - rng.uniform(0, 100)
     reach = rng.uniform(50, 110)
     falloff_YX = np.exp(-((_Y[:, :1] - y) ** 2) / (2.0 * reach**2)) * np.exp(-((_X[:1] - x) ** 2) / (2.0 * reach**2))
-    _blend(canvas_YXC, _colour(min(look.lightness + 0.14, 0.97), 0.06, look.hue - 10.0), 0.5 * falloff_YX)
+    _blend(canvas_YXC, _colour(min(look.lightness + 0.14, 0.97), 0.06, look.hue - 10.0), 0.35 * falloff_YX)
 
 
 def _ground(canvas_YXC: Floats, look: _Look, rng: np.random.Generator) -> None:
@@ -135,7 +136,7 @@ def _ground(canvas_YXC: Floats, look: _Look, rng: np.random.Generator) -> None:
     for layer in range(3):
         top_X = look.horizon + layer * (PICTURE_SIZE - look.horizon + 20.0) / 3.4 + _outline(kind, rng)
         first = max(int(top_X.min()) - 1, 0)
-        colour_C = _colour(look.lightness - 0.11 - 0.045 * layer, 0.10, look.hue + 12.0 + 6.0 * layer)
+        colour_C = _colour(max(look.lightness - 0.15 - 0.03 * layer, 0.14), 0.10, look.hue + 12.0 + 6.0 * layer)
         _blend(canvas_YXC[first:], colour_C, 0.94 * (_Y[first:] - top_X + 0.5).clip(0.0, 1.0))
 
 
@@ -145,15 +146,15 @@ def _outline(kind: str, rng: np.random.Generator) -> Floats:
     phase = rng.uniform(0, 2 * np.pi, 2)
     rise_X: Floats
     if kind == "hills":
-        rise_X = 13.0 * np.sin(x_X / rng.uniform(45, 70) + phase[0]) + 4.0 * np.sin(x_X / 21.0 + phase[1])
+        rise_X = 10.0 * np.sin(x_X / rng.uniform(45, 70) + phase[0]) + 4.0 * np.sin(x_X / 21.0 + phase[1])
     elif kind == "waves":
         rise_X = 3.0 * np.sin(x_X / 9.0 + phase[0]) + 2.0 * np.sin(x_X / 23.0 + phase[1])
     elif kind == "mountains":
         peaks_X = np.abs((x_X / rng.uniform(60, 90) + phase[0]) % 2.0 - 1.0)
-        rise_X = 34.0 * peaks_X - 17.0 + 4.0 * np.abs((x_X / 19.0 + phase[1]) % 2.0 - 1.0)
+        rise_X = 24.0 * peaks_X - 12.0 + 4.0 * np.abs((x_X / 19.0 + phase[1]) % 2.0 - 1.0)
     else:
         edges = np.cumsum(rng.integers(14, 34, 24))
-        rise_X = rng.uniform(-20.0, 10.0, edges.size + 1)[np.searchsorted(edges, x_X)]
+        rise_X = rng.uniform(-18.0, 6.0, edges.size + 1)[np.searchsorted(edges, x_X)]
     return rise_X
 
 
@@ -170,14 +171,14 @@ def _birds(canvas_YXC: Floats, look: _Look, rng: np.random.Generator) -> None:
 
 def _shapes(canvas_YXC: Floats, look: _Look, rng: np.random.Generator) -> None:
     """The floating shapes, spread about a place above the horizon and kept apart where there is room."""
-    accent = look.hue - 100.0 + rng.uniform(-15, 15)
+    accent = look.hue - 100.0 + rng.uniform(-10, 10)
     points = int(rng.integers(5, 7))
     turn = rng.uniform(0, 2 * np.pi)
     lift = 0.30 if look.lightness < 0.62 else -0.24
     radii = look.radius * rng.uniform(0.85, 1.15, look.count)
     for (x, y), radius in zip(_places(look, radii, rng), radii.tolist(), strict=True):
         lightness = min(look.lightness + lift + rng.uniform(-0.04, 0.04), 0.93)
-        colour_C = _colour(lightness, 0.13, accent + rng.uniform(-12, 12))
+        colour_C = _colour(lightness, 0.13, accent + rng.uniform(-10, 10))
         _shape(canvas_YXC, (x, y), radius, look.spikiness, points, turn + rng.uniform(-0.3, 0.3), colour_C)
 
 
@@ -187,11 +188,11 @@ def _places(look: _Look, radii: Floats, rng: np.random.Generator) -> list[tuple[
     spread = 1.3 * look.radius * math.sqrt(look.count - 1) + 8.0
     taken: list[tuple[float, float]] = []
     for radius in radii.tolist():
-        x_12 = (middle_x + 1.5 * spread * rng.uniform(-1, 1, 12)).clip(radius, PICTURE_SIZE - radius)
-        y_12 = (middle_y + 0.8 * spread * rng.uniform(-1, 1, 12)).clip(radius, PICTURE_SIZE - radius)
-        gap_12 = np.min([np.hypot(x_12 - x, y_12 - y) for x, y in taken], axis=0) if taken else np.zeros(12)
-        best = int(np.argmax(gap_12))
-        taken.append((float(x_12[best]), float(y_12[best])))
+        x_N = (middle_x + 1.5 * spread * rng.uniform(-1, 1, _TRIES)).clip(radius, PICTURE_SIZE - radius)
+        y_N = (middle_y + 0.8 * spread * rng.uniform(-1, 1, _TRIES)).clip(radius, PICTURE_SIZE - radius)
+        gap_N = np.min([np.hypot(x_N - x, y_N - y) for x, y in taken], axis=0) if taken else np.zeros(_TRIES)
+        best = int(np.argmax(gap_N))
+        taken.append((float(x_N[best]), float(y_N[best])))
     return taken
 
 
@@ -225,7 +226,7 @@ def _strokes(canvas_YXC: Floats, look: _Look, rng: np.random.Generator) -> None:
     along_YX = _X * math.cos(angle) + _Y * math.sin(angle)
     wobble_YX = 3.0 * np.sin(along_YX / rng.uniform(35, 55) + rng.uniform(0, 6.28))
     strokes_YX = np.sin((across_YX + wobble_YX) * (2 * np.pi / rng.uniform(15, 20)))
-    canvas_YXC *= (1.0 + 0.045 * strokes_YX)[..., None]
+    canvas_YXC *= (1.0 + 0.034 * strokes_YX)[..., None]
 
 
 def _grain(canvas_YXC: Floats, look: _Look, rng: np.random.Generator) -> None:

@@ -32,7 +32,7 @@ _PHRASES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("*downtown", "among *skyscrapers", "on the *subway", "in the big *city"),
         ("on our *street", "around the *corner", "at the *market", "near the *station"),
         ("in the *park", "in the *garden", "by the *river", "at the *lake"),
-        ("in the *wilderness", "deep in the *forest", "up in the *mountains", "out in the *valley"),
+        ("in the *wilderness", "deep in the *forest", "up in the *mountains", "down in the *valley"),
     ),
     "weather": (
         ("in the pouring *rain", "under *thunder", "in a *downpour", "through the *storm"),

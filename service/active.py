@@ -1,0 +1,75 @@
+"""The model that serves: one immutable object a version, swapped in one assignment."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract import artifact
+from contract.artifact import Artifact, Manifest
+from contract.errors import ContractError
+from contract.runtime import Device, OnnxModel
+from contract.vectors import VectorStore
+from service.errors import NotReady
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ActiveModel:
+    """A version that was verified on this machine."""
+
+    artifact: Artifact
+    onnx: OnnxModel
+
+    @property
+    def manifest(self) -> Manifest:
+        """The artefact's manifest."""
+        return self.artifact.manifest
+
+    @property
+    def version(self) -> str:
+        """Its name."""
+        return self.manifest.version
+
+
+def load_model(folder: Path, device: Device) -> ActiveModel:
+    """Load, verify and warm up; takes seconds. Raises ArtifactInvalid, DeviceUnavailable."""
+    exported = artifact.load(folder)
+    model = OnnxModel(exported, device)
+    model.verify_golden(exported)
+    return ActiveModel(exported, model)
+
+
+class ActiveModels:
+    """Follows the pointer in Redis."""
+
+    def __init__(self, vectors: VectorStore, models_dir: Path, device: Device) -> None:
+        self._vectors = vectors
+        self._models_dir = models_dir
+        self._device = device
+        self._refused: str | None = None
+        self.current: ActiveModel | None = None
+
+    def required(self) -> ActiveModel:
+        """The model that serves; take it once a request. Raises NotReady where there is none."""
+        if self.current is None:
+            raise NotReady("no model serves yet: run `python -m training retrain`")
+        return self.current
+
+    async def refresh(self) -> bool:
+        """Load the version that the pointer names, if that is another one; whether it was swapped.
+
+        Raises ArtifactInvalid or DeviceUnavailable where it cannot be loaded; the one before goes on serving then.
+        """
+        version = await self._vectors.active_version()
+        if version is None or version == self._refused or (self.current and version == self.current.version):
+            return False
+        try:
+            self.current = await asyncio.to_thread(load_model, self._models_dir / version, self._device)
+        except ContractError:
+            self._refused = version
+            raise
+        self._refused = None
+        log.info("version %s serves", version)
+        return True

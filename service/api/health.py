@@ -1,0 +1,42 @@
+"""/health."""
+
+from fastapi import APIRouter, Response
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.api.parts import PartsDependency
+from service.schemas import Liveness, Readiness
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+@router.get("/live")
+async def live() -> Liveness:
+    """The process answers."""
+    return Liveness()
+
+
+@router.get("/ready", responses={503: {"model": Readiness}})
+async def ready(parts: PartsDependency, response: Response) -> Readiness:
+    """Model, Redis and database are there: 200; else 503, and which is not."""
+    stores = parts.ingest
+    model = stores.models.current
+    redis = database = "ok"
+    try:
+        if await stores.vectors.active_version() is None:
+            redis = "names no active version: run `python -m training publish VERSION`"
+    except RedisError:
+        redis = "does not answer"
+    try:
+        await stores.database.check()
+    except SQLAlchemyError:
+        database = "does not answer"
+    well = model is not None and redis == database == "ok"
+    if not well:
+        response.status_code = 503
+    return Readiness(
+        status="ready" if well else "not ready",
+        model="none: run `python -m training retrain`" if model is None else model.version,
+        redis=redis,
+        database=database,
+    )

@@ -1,0 +1,103 @@
+"""What goes on beside the requests: following the active pointer, keeping the embedded Redis up, the backlog."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from contract.embedded import EmbeddedValkey
+from contract.errors import ContractError
+from service.active import ActiveModel
+from service.database import StoredTweet
+from service.ingest import Ingest, decode, make_recommendable
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.5
+_RETRY_SECONDS = 5.0
+_AT_A_TIME = 16
+
+
+@asynccontextmanager
+async def background(parts: Ingest, redis: Redis, embedded: EmbeddedValkey | None) -> AsyncIterator[None]:
+    """Run both loops until the end."""
+    tasks = [asyncio.create_task(follow_pointer(parts, redis, embedded)), asyncio.create_task(work_off_backlog(parts))]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def follow_pointer(parts: Ingest, redis: Redis, embedded: EmbeddedValkey | None) -> None:
+    """Twice a second: is Redis there, and which version serves?"""
+    told = ""
+    while True:
+        try:
+            if embedded is not None:
+                await keep_up(redis, embedded)
+            if await parts.models.refresh():
+                parts.behind.set()
+            told = ""
+        except (RedisError, ContractError) as error:
+            if str(error) != told:
+                log.error("cannot follow the active version: %s", error)
+                told = str(error)
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def keep_up(redis: Redis, embedded: EmbeddedValkey) -> None:
+    """Start the embedded server where it is gone, as when the process that owned it ended."""
+    try:
+        await redis.ping()
+    except RedisConnectionError:
+        log.warning("the embedded Redis is gone: starting it")
+        embedded.start()  # in this thread on purpose: the kernel ends the server with the thread that started it
+
+
+async def work_off_backlog(parts: Ingest) -> None:
+    """Encode what is stored without a vector, whenever there may be some; tries again where it fails."""
+    while True:
+        await parts.behind.wait()
+        parts.behind.clear()
+        model = parts.models.current
+        if model is None:
+            continue  # the next version that is activated sets the event again
+        try:
+            failed = await encode_pending(parts, model)
+        except (RedisError, SQLAlchemyError) as error:
+            log.error("the backlog has to wait: %s", error)
+            failed = 1
+        if failed:
+            await asyncio.sleep(_RETRY_SECONDS)
+            parts.behind.set()
+
+
+async def encode_pending(parts: Ingest, model: ActiveModel) -> int:
+    """Encode all tweets without a vector under a version; returns how many could not be."""
+    failed: set[str] = set()
+    done = 0
+    while tweets := await parts.database.pending_tweets(model.version, failed, _AT_A_TIME):
+        results = await asyncio.gather(*(encode_stored(tweet, parts, model) for tweet in tweets))
+        failed.update(tweet.tweet_id for tweet, ready in zip(tweets, results, strict=True) if not ready)
+        done += sum(results)
+    if done:
+        log.info("encoded %d pending tweets under version %s", done, model.version)
+    return len(failed)
+
+
+async def encode_stored(tweet: StoredTweet, parts: Ingest, model: ActiveModel) -> bool:
+    """From the blob store to a candidate; whether it worked."""
+    try:
+        data = await asyncio.to_thread(parts.blobs.get, tweet.image_key)
+        image_HWC = await decode(data, model)
+    except (OSError, ContractError) as error:
+        log.error("tweet %s cannot be encoded, its image %s: %r", tweet.tweet_id, tweet.image_key, error)
+        return False
+    return await make_recommendable(tweet, image_HWC, model, parts)

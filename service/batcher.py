@@ -1,0 +1,101 @@
+"""Micro-batching by back-pressure: a batch is what queued while the encoder was busy. No timer.
+
+Shape suffixes: H height, W width, C colours, D dimensions.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+
+from contract.preprocessing import token_ids
+from service.active import ActiveModel
+from service.errors import Overloaded
+
+log = logging.getLogger(__name__)
+
+Vector = npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A tweet to encode under a model; `vector` is where fp16 [D] arrives."""
+
+    model: ActiveModel
+    image_HWC: npt.NDArray[np.uint8]
+    text: str
+    vector: asyncio.Future[Vector]
+
+
+class MicroBatcher:
+    """One thread encodes; callers wait for their vector and never for a full batch."""
+
+    def __init__(self, capacity: int, max_batch: int) -> None:
+        self._free = capacity
+        self._max_batch = max_batch
+        self._queue: asyncio.Queue[Job] = asyncio.Queue()
+
+    @contextmanager
+    def permit(self) -> Iterator[None]:
+        """Hold a place for one posted tweet. Raises Overloaded at once where none is free."""
+        if self._free == 0:
+            raise Overloaded("as many tweets are being taken in as the service can hold: try again in a second")
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+    async def encode(self, model: ActiveModel, image_HWC: npt.NDArray[np.uint8], text: str) -> Vector:
+        """The tweet's vector z, fp16 [D]. Raises what the encoder raises; the next batch is encoded all the same."""
+        job = Job(model, image_HWC, text, asyncio.get_running_loop().create_future())
+        self._queue.put_nowait(job)
+        return await job.vector
+
+    async def run(self) -> None:
+        """Encode until cancelled; jobs whose caller has gone are dropped."""
+        while True:
+            jobs = [await self._queue.get()]
+            while len(jobs) < self._max_batch and not self._queue.empty():
+                jobs.append(self._queue.get_nowait())
+            wanted = [job for job in jobs if not job.vector.done()]
+            for _, same_model in groupby(wanted, key=lambda job: job.model.version):
+                await self._encode(list(same_model))
+
+    async def _encode(self, jobs: list[Job]) -> None:
+        try:
+            vectors = await asyncio.to_thread(_encode_jobs, jobs)
+        except Exception as error:  # whatever it is, it is the callers' to handle, and the next batch must run
+            log.exception("encoding %d tweets failed", len(jobs))
+            for job in jobs:
+                if not job.vector.done():
+                    job.vector.set_exception(error)
+            return
+        for job, vector_D in zip(jobs, vectors, strict=True):
+            if not job.vector.done():
+                job.vector.set_result(vector_D)
+
+
+def _encode_jobs(jobs: list[Job]) -> list[Vector]:
+    model = jobs[0].model
+    image_BHWC = np.stack([job.image_HWC for job in jobs])
+    ids_BSW = token_ids(model.artifact.tokenizer, [job.text for job in jobs], model.manifest.preprocessing)
+    return list(model.onnx.encode(image_BHWC, ids_BSW).astype(np.float16))
+
+
+@asynccontextmanager
+async def open_batcher(capacity: int, max_batch: int) -> AsyncIterator[MicroBatcher]:
+    """A batcher at work."""
+    batcher = MicroBatcher(capacity, max_batch)
+    task = asyncio.create_task(batcher.run())
+    try:
+        yield batcher
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

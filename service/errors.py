@@ -1,0 +1,141 @@
+"""Errors of the service, answered as RFC 9457 problem+json.
+
+ServiceError
+├── UnknownUser         404
+├── UnknownAuthor       422
+├── TweetConflict       409
+├── BodyTooLarge        413
+├── Unauthorized        401
+├── Overloaded          429, Retry-After
+└── NotReady            503, Retry-After
+
+ImageTooLarge (413) and ImageUnreadable (422) of the contract, an unreachable Redis or database (503), FastAPI's request
+validation (422) and its HTTP errors are answered in the same form; anything else is a 500 whose cause is in the log only.
+"""
+
+import logging
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from contract.errors import ImageTooLarge, ImageUnreadable
+
+log = logging.getLogger(__name__)
+
+PROBLEM = "application/problem+json"
+
+
+class ServiceError(Exception):
+    """Its message is the problem's `detail`: what is wrong and how to mend it."""
+
+    status: ClassVar[int]
+    slug: ClassVar[str]
+    headers: ClassVar[dict[str, str]] = {}
+
+
+class UnknownUser(ServiceError):
+    """No such user."""
+
+    status, slug = 404, "unknown-user"
+
+
+class UnknownAuthor(ServiceError):
+    """A tweet's author is no user."""
+
+    status, slug = 422, "unknown-author"
+
+
+class TweetConflict(ServiceError):
+    """The tweet id is taken by another tweet."""
+
+    status, slug = 409, "tweet-conflict"
+
+
+class BodyTooLarge(ServiceError):
+    """The request's body has more bytes than are read."""
+
+    status, slug = 413, "body-too-large"
+
+
+class Unauthorized(ServiceError):
+    """No key, or another one."""
+
+    status, slug = 401, "unauthorized"
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+
+class Overloaded(ServiceError):
+    """As many tweets are in work as the service takes."""
+
+    status, slug = 429, "overloaded"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+
+
+class NotReady(ServiceError):
+    """No model serves yet."""
+
+    status, slug = 503, "not-ready"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
+
+
+def problem(
+    status: int, slug: str, detail: str, headers: dict[str, str] | None = None, **more: Any
+) -> JSONResponse:
+    """A problem+json response; `type` is stable, `title` is the status's name."""
+    body = {"type": f"/problems/{slug}", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
+    return JSONResponse(body, status_code=status, headers=headers, media_type=PROBLEM)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error as problem+json."""
+    app.add_exception_handler(ServiceError, _service_error)
+    app.add_exception_handler(ImageTooLarge, _image_too_large)
+    app.add_exception_handler(ImageUnreadable, _image_unreadable)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RedisError, _store_unavailable)
+    app.add_exception_handler(SQLAlchemyError, _store_unavailable)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _service_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ServiceError)  # noqa: S101 - the handler's registration says so
+    return problem(error.status, error.slug, str(error), error.headers)
+
+
+def _image_too_large(_: Request, error: Exception) -> JSONResponse:
+    return problem(413, "image-too-large", f"image: {error}")
+
+
+def _image_unreadable(_: Request, error: Exception) -> JSONResponse:
+    return problem(422, "image-unreadable", f"image: {error}")
+
+
+def _invalid_request(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - the handler's registration says so
+    errors = [{"field": ".".join(str(part) for part in e["loc"][1:]), "message": e["msg"]} for e in error.errors()]
+    detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
+    return problem(422, "invalid-request", detail, errors=errors)
+
+
+def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - the handler's registration says so
+    slug = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+    headers = dict(error.headers) if error.headers else None
+    return problem(error.status_code, slug, f"{request.method} {request.url.path}: {error.detail}", headers)
+
+
+def _store_unavailable(_: Request, error: Exception) -> JSONResponse:
+    log.error("a store failed: %s", error)
+    name = "Redis" if isinstance(error, RedisError) else "the database"
+    return problem(503, "store-unavailable", f"{name} does not answer: try again", {"Retry-After": "5"})
+
+
+def _unexpected(_: Request, __: Exception) -> JSONResponse:
+    return problem(500, "internal-error", "this is a fault of the service; its log says more")

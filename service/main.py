@@ -1,0 +1,84 @@
+"""create_app(); the lifespan builds everything, nothing is built at import."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from contract.blobs import BlobStore
+from contract.embedded import open_redis, redis_server
+from contract.errors import ContractError
+from contract.graph import OnlineGraph
+from contract.tables import open_database
+from contract.vectors import VectorStore
+from service import errors
+from service.active import ActiveModels
+from service.api import health, tweets, users
+from service.api.parts import Parts
+from service.background import background
+from service.batcher import open_batcher
+from service.database import Database
+from service.ingest import Ingest
+from service.limits import BodyLimit
+from service.settings import Settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The ASGI application. A start that fails leaves its ContractError in `app.state.startup_error`."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        try:
+            async with build(settings) as parts:
+                app.state.parts = parts
+                gc.collect()
+                gc.freeze()  # what is loaded now lives as long as the process: collections need not walk it again
+                yield
+        except ContractError as error:
+            app.state.startup_error = error
+            raise
+
+    app: FastAPI = FastAPIOffline(
+        title="Image tweet recommender",
+        description="Which three of these pictures will this user retweet?",
+        version="0.1.0",
+        lifespan=lifespan,
+    )
+    app.state.startup_error = None
+    errors.install(app)
+    for resource in (users, tweets, health):
+        app.include_router(resource.router)
+    app.add_middleware(BodyLimit)
+    return app
+
+
+@asynccontextmanager
+async def build(settings: Settings) -> AsyncIterator[Parts]:
+    """Stores, model, batcher and background work; taken down in reverse order.
+
+    Raises ContractError where a store cannot be used or the active model does not verify.
+    """
+    with redis_server(settings) as (redis_url, embedded):
+        async with (
+            open_database(settings.sqlalchemy_url) as engine,
+            open_redis(redis_url) as redis,
+            open_batcher(settings.queue_size, settings.max_batch) as batcher,
+        ):
+            vectors = VectorStore(redis, settings.redis_namespace)
+            models = ActiveModels(vectors, settings.models_dir, settings.device)
+            ingest = Ingest(
+                database=Database(engine),
+                blobs=BlobStore(settings.image_store_url),
+                graph=OnlineGraph(redis, settings.redis_namespace),
+                vectors=vectors,
+                models=models,
+                batcher=batcher,
+                behind=asyncio.Event(),
+            )
+            await models.refresh()
+            ingest.behind.set()
+            async with background(ingest, redis, embedded):
+                yield Parts(settings, ingest)
