@@ -1,13 +1,13 @@
 """An exported model: a folder whose manifest says what is in it, and which is used only if all of it verifies.
 
-    exported_models/<version>/
-        manifest.json      written last, so that a folder that has one is complete
-        encoder.onnx       image uint8 [B, H, W, 3], token ids int64 [B, S, W] -> tweet vectors z float32 [B, D]
-        ranker.onnx        one user, N followees, C candidates -> scores, facets, attention (see RANKER_INPUTS)
-        tokenizer.json     of the tokenizers library
-        user_vectors.npy   float16 [U, D]
-        user_ids.json      U ids, in the same order
-        golden.npz         inputs and the outputs that the trainer's model gave for them
+exported_models/<version>/
+    manifest.json      written last, so that a folder that has one is complete
+    encoder.onnx       image uint8 [B, H, W, 3], token ids int64 [B, S, W] -> tweet vectors z float32 [B, D]
+    ranker.onnx        one user, N followees, C candidates -> scores, facets, attention (see RANKER_INPUTS)
+    tokenizer.json     of the tokenizers library
+    user_vectors.npy   float16 [U, D]
+    user_ids.json      U ids, in the same order
+    golden.npz         inputs and the outputs that the trainer's model gave for them
 """
 
 import hashlib

@@ -57,7 +57,7 @@ class OnlineGraph:
 
     async def add_users(self, user_ids: Iterable[str]) -> None:
         """Make users known."""
-        await self._pipelined((("set", self._key("user", id_), b"1") for id_ in user_ids))
+        await self._pipelined(("set", self._key("user", id_), b"1") for id_ in user_ids)
 
     async def add_follows(self, edges: Iterable[tuple[str, str]]) -> None:
         """Add (follower_id, followee_id) edges."""
@@ -68,7 +68,7 @@ class OnlineGraph:
         entries = list(entries)
         await self._add_to_timelines((entry.author_id, entry) for entry in entries)
         recent = self._key("recent")
-        await self._pipelined((("zadd", recent, {_member(entry): entry.at_ms}) for entry in entries))
+        await self._pipelined(("zadd", recent, {_member(entry): entry.at_ms}) for entry in entries)
         await self._redis.zremrangebyrank(recent, 0, -RECENT_LIMIT - 1)
 
     async def add_retweets(self, retweets: Iterable[tuple[str, TimelineEntry]]) -> None:
@@ -102,8 +102,10 @@ class OnlineGraph:
 
     async def recent(self) -> list[TimelineEntry]:
         """The newest tweets of the whole service, newest first."""
-        members = await self._redis.zrevrange(self._key("recent"), 0, RECENT_LIMIT - 1, withscores=True)
-        return [_entry(member, score) for member, score in members]
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.zrevrange(self._key("recent"), 0, RECENT_LIMIT - 1, withscores=True)
+        (timeline,) = await pipeline.execute()
+        return [_entry(member, score) for member, score in timeline]
 
     async def _add_to_timelines(self, entries: Iterable[tuple[str, TimelineEntry]]) -> None:
         entries = list(entries)
@@ -113,7 +115,7 @@ class OnlineGraph:
         await self._trim("timeline", {owner for owner, _ in entries}, TIMELINE_LIMIT)
 
     async def _trim(self, family: str, owners: Iterable[str], limit: int) -> None:
-        await self._pipelined((("zremrangebyrank", self._key(family, id_), 0, -limit - 1) for id_ in owners))
+        await self._pipelined(("zremrangebyrank", self._key(family, id_), 0, -limit - 1) for id_ in owners)
 
     async def _pipelined(self, commands: Iterable[tuple[object, ...]]) -> None:
         pipeline = self._redis.pipeline(transaction=False)

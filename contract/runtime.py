@@ -1,4 +1,4 @@
-"""encoder.onnx and ranker.onnx in ONNX Runtime: the service serves with it, the trainer verifies and re-encodes with it.
+"""encoder.onnx and ranker.onnx in ONNX Runtime: the service serves with it, the trainer verifies and re-encodes by it.
 
 Shape suffixes: B tweets, S sentences, W words, D dimensions, N followees, C candidates.
 """
@@ -44,7 +44,7 @@ class OnnxModel:
     """The sessions of one exported model. Calls block; `encode` may be called from one thread while `rank` runs."""
 
     def __init__(self, artifact: Artifact, device: Device = "auto", threads: int = 0) -> None:
-        """Load both graphs on a device (`ranker.onnx` always on the CPU: a request's work is too small to be sent over).
+        """Load both graphs; `ranker.onnx` always on the CPU, since a request's work is too small to be sent to a GPU.
 
         `threads` is the encoder's; 0 takes all cores.
         Raises DeviceUnavailable where `cuda` was asked for and does not load; ArtifactInvalid where a graph does not.
@@ -60,14 +60,19 @@ class OnnxModel:
                 "a GPU is there but ONNX Runtime could not load CUDA: install .[service-gpu], or set DEVICE=cpu"
             )
 
-    def encode(self, image_BHWC: npt.NDArray[np.uint8], token_ids_BSW: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def encode(
+        self, image_BHWC: npt.NDArray[np.uint8], token_ids_BSW: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
         """Tweet vectors z, float32 [B, D]."""
         feeds = dict(zip(ENCODER_INPUTS, (image_BHWC, token_ids_BSW), strict=True))
         (vector_BD,) = self._encoder.run(ENCODER_OUTPUTS, feeds)
         return np.asarray(vector_BD, dtype=np.float32)
 
     def rank(
-        self, user_D: npt.NDArray[np.float16] | None, followees_ND: npt.NDArray[np.float16], z_CD: npt.NDArray[np.float16]
+        self,
+        user_D: npt.NDArray[np.float16] | None,
+        followees_ND: npt.NDArray[np.float16],
+        z_CD: npt.NDArray[np.float16],
     ) -> Ranking:
         """Score candidates for a user (None: a user whom the model does not know); N and C may be 0."""
         known = user_D is not None

@@ -29,7 +29,7 @@ class VectorStore:
 
     async def active_version(self) -> str | None:
         """The version that serves, or None where none was ever activated."""
-        value = await self._redis.get(f"{self._namespace}:active")
+        value: bytes | None = await self._redis.get(f"{self._namespace}:active")  # type: ignore[assignment]  # not decoded
         return None if value is None else value.decode()
 
     async def activate(self, version: str) -> None:
@@ -82,7 +82,8 @@ class VectorStore:
             await pipeline.execute()
 
     async def _get(self, version: str, kind: str, ids: Sequence[str], dim: int) -> tuple[list[str], Vectors]:
-        values = await self._redis.mget([self._key(version, kind, id_) for id_ in ids]) if ids else []
+        keys = [self._key(version, kind, id_) for id_ in ids]
+        values: list[bytes | None] = await self._redis.mget(keys) if keys else []  # type: ignore[assignment]  # not decoded
         found = [id_ for id_, value in zip(ids, values, strict=True) if value is not None]
         data = b"".join(value for value in values if value is not None)
         return found, np.frombuffer(data, dtype="<f2").reshape(len(found), dim)

@@ -36,7 +36,7 @@ async def background(parts: Ingest, redis: Redis, embedded: EmbeddedValkey | Non
 
 
 async def follow_pointer(parts: Ingest, redis: Redis, embedded: EmbeddedValkey | None) -> None:
-    """Twice a second: is Redis there, and which version serves?"""
+    """Twice a second, see whether Redis is there and which version serves."""
     told = ""
     while True:
         try:

@@ -10,7 +10,7 @@ ServiceError
 └── NotReady            503, Retry-After
 
 ImageTooLarge (413) and ImageUnreadable (422) of the contract, an unreachable Redis or database (503), FastAPI's request
-validation (422) and its HTTP errors are answered in the same form; anything else is a 500 whose cause is in the log only.
+validation (422) and its HTTP errors are answered in the same form; anything else is a 500 with its cause in the log.
 """
 
 import logging
@@ -84,9 +84,7 @@ class NotReady(ServiceError):
     headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
 
 
-def problem(
-    status: int, slug: str, detail: str, headers: dict[str, str] | None = None, **more: Any
-) -> JSONResponse:
+def problem(status: int, slug: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> JSONResponse:
     """A problem+json response; `type` is stable, `title` is the status's name."""
     body = {"type": f"/problems/{slug}", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
     return JSONResponse(body, status_code=status, headers=headers, media_type=PROBLEM)

@@ -15,7 +15,7 @@ from service.active import ActiveModel
 from service.candidates import find_candidates
 from service.database import Database
 from service.errors import NotReady, UnknownUser
-from service.schemas import Missing, RecommendedTweet, Recommendations
+from service.schemas import Missing, Recommendations, RecommendedTweet
 
 
 async def recommend(

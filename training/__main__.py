@@ -17,13 +17,14 @@ from contract.tables import open_database
 from training import demo, progress
 from training.errors import TrainingError
 from training.importer import ImportReport, import_dataset
+from training.settings import TrainingSettings
 from training.synthesize import DatasetExists, SynthesisSettings, synthesize
 
 INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; a caller's mistake is one line on standard error and exit status 1 (2: the command line itself)."""
+    """Run a command; a caller's mistake is one line on standard error and exit status 1 (2: of the command line)."""
     options = parser().parse_args(arguments)
     try:
         options.run(options)
@@ -55,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     command.set_defaults(run=run_import)
 
     command = commands.add_parser("retrain", help="train on the database and put the new version into service")
-    add_settings(command, _training_settings())
+    add_settings(command, TrainingSettings)
     command.set_defaults(run=run_retrain)
 
     command = commands.add_parser("publish", help="put an exported version into service; rebuilds Redis from SQL")
@@ -104,9 +105,7 @@ def run_import(options: argparse.Namespace) -> None:
     async def run(redis_url: str) -> ImportReport:
         async with open_database(stores.sqlalchemy_url) as engine, open_redis(redis_url) as redis:
             blobs = BlobStore(stores.image_store_url)
-            return await import_dataset(
-                options.folder, engine, blobs, redis, stores.redis_namespace, progress.terminal
-            )
+            return await import_dataset(options.folder, engine, blobs, redis, stores.redis_namespace, progress.terminal)
 
     with redis_server(stores) as (redis_url, _):
         report = asyncio.run(run(redis_url))
@@ -118,11 +117,10 @@ def run_import(options: argparse.Namespace) -> None:
 
 def run_retrain(options: argparse.Namespace) -> None:
     """Retrain and activate."""
-    from training.retrain import retrain
+    from training.retrain import retrain  # imports torch, which the other commands do without
 
     started = time.monotonic()
-    settings = _training_settings()
-    report = retrain(settings(**given(options, settings)), StoreSettings(), progress.terminal)
+    report = retrain(TrainingSettings(**given(options, TrainingSettings)), StoreSettings(), progress.terminal)
     print(f"held-out retweets   {'p@1':>6} {'p@3':>6} {'auc':>6}")
     for name, metrics in report.metrics.items():
         print(f"  {name:<17} {metrics['p@1']:6.3f} {metrics['p@3']:6.3f} {metrics['auc']:6.3f}")
@@ -139,12 +137,6 @@ def run_publish(options: argparse.Namespace) -> None:
     stores = StoreSettings()
     encoded = publish_folder(stores.models_dir / options.version, stores, progress.terminal)
     print(f"version {options.version} serves now, {encoded:,} tweets encoded")
-
-
-def _training_settings() -> type[BaseModel]:
-    from training.settings import TrainingSettings  # imports torch, which the other commands do without
-
-    return TrainingSettings
 
 
 if __name__ == "__main__":

@@ -5,14 +5,13 @@ Shape suffixes: B images, H height, W width, C colours, F features.
 
 import hashlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from training.errors import InputRejected
-
-BackboneName = Literal["vgg16", "efficientnet_lite0", "tiny"]
+from training.settings import BackboneName
 
 
 class Backbone(nn.Module):
@@ -28,6 +27,8 @@ class Backbone(nn.Module):
         self.name = name
         self.image_size = image_size
         self.body = body
+        self.mean_C11: Tensor
+        self.std_C11: Tensor
         self.register_buffer("mean_C11", torch.tensor(mean)[:, None, None])
         self.register_buffer("std_C11", torch.tensor(std)[:, None, None])
         self.eval().requires_grad_(False)

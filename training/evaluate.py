@@ -1,5 +1,6 @@
-"""The in-network protocol: a user's list is what followees posted or retweeted in a period; what the user retweeted of
-it is positive (systems.md).
+"""The in-network protocol: who retweets what of the things that followees showed them in a period.
+
+A user's list is the image tweets that followees posted or retweeted; what the user retweeted of it is positive.
 
 Shape suffixes: C candidates, N followees, T image tweets, D dimensions.
 """

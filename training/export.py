@@ -27,7 +27,6 @@ from contract.artifact import (
     MANIFEST,
     RANKER_INPUTS,
     RANKER_OUTPUTS,
-    DataSnapshot,
     GraphSpec,
     Manifest,
     TensorSpec,
@@ -140,8 +139,8 @@ def export_encoder(graph: EncoderGraph, path: Path, image_size: int) -> None:
 
 def export_ranker(graph: RankerGraph, path: Path, dim: int) -> None:
     """The counts of followees and of candidates stay dynamic; both may be 0."""
-    half = {"dtype": torch.float16}
-    arguments = (torch.zeros(dim, **half), torch.tensor(True), torch.zeros(3, dim, **half), torch.zeros(5, dim, **half))
+    followees_ND, z_CD = torch.zeros(3, dim, dtype=torch.float16), torch.zeros(5, dim, dtype=torch.float16)
+    arguments = (z_CD[0], torch.tensor(True), followees_ND, z_CD)
     shapes = (None, None, {0: Dim("followees")}, {0: Dim("candidates")})
     _to_onnx(graph, arguments, path, RANKER_INPUTS, RANKER_OUTPUTS, shapes)
 

@@ -24,7 +24,7 @@ from contract.errors import ImageRejected
 from contract.graph import OnlineGraph
 from contract.ids import Id
 from contract.preprocessing import MAX_TEXT_LENGTH, decode_image
-from contract.tables import Follow, Retweet, Tweet, User
+from contract.tables import Base, Follow, Retweet, Tweet, User
 from training.errors import InputRejected
 from training.online import rebuild_graph
 from training.progress import Progress
@@ -174,10 +174,8 @@ def store_pictures(folder: Path, dataset: Dataset, blobs: BlobStore, progress: P
     return {key: blobs.put((folder / tweet.image).read_bytes()) for key, tweet in rows}
 
 
-async def store_rows(
-    engine: AsyncEngine, dataset: Dataset, stored: Stored, image_keys: dict[Key, str]
-) -> ImportReport:
-    """Insert what is not stored yet, in one transaction. Raises InputRejected where a stored tweet has other content."""
+async def store_rows(engine: AsyncEngine, dataset: Dataset, stored: Stored, image_keys: dict[Key, str]) -> ImportReport:
+    """Insert what is not stored yet, in one transaction. Raises InputRejected where a stored tweet differs."""
     for key, tweet in dataset.tweets.items():
         if key in stored.tweets and stored.tweets[key] != (tweet.author_id, tweet.text, image_keys[key]):
             raise InputRejected(
@@ -187,10 +185,10 @@ async def store_rows(
     images = {key: {"image_key": image_key} for key, image_key in image_keys.items()}
     async with engine.begin() as connection:
         return ImportReport(
-            users=await _insert(connection, User.__table__, _new(dataset.users, stored.users)),
-            follows=await _insert(connection, Follow.__table__, _new(dataset.follows, stored.follows)),
-            tweets=await _insert(connection, Tweet.__table__, _new(dataset.tweets, stored.tweets, images)),
-            retweets=await _insert(connection, Retweet.__table__, _new(dataset.retweets, stored.retweets)),
+            users=await _insert(connection, User, _new(dataset.users, stored.users)),
+            follows=await _insert(connection, Follow, _new(dataset.follows, stored.follows)),
+            tweets=await _insert(connection, Tweet, _new(dataset.tweets, stored.tweets, images)),
+            retweets=await _insert(connection, Retweet, _new(dataset.retweets, stored.retweets)),
         )
 
 
@@ -234,7 +232,7 @@ def _new(
     return [value | (more[key] if more else {}) for key, value in values.items()]
 
 
-async def _insert(connection: AsyncConnection, table: Any, values: list[dict[str, Any]]) -> int:
+async def _insert(connection: AsyncConnection, table: type[Base], values: list[dict[str, Any]]) -> int:
     for start in range(0, len(values), _CHUNK):
         await connection.execute(insert(table), values[start : start + _CHUNK])
     return len(values)

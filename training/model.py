@@ -4,15 +4,16 @@ Shape suffixes: B tweets or users in a batch, S sentences, W words, F image feat
 and z, N followees, C candidates.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from contract.preprocessing import PAD_ID
+from training.settings import Link
 
-Link = Literal["product", "softplus", "sum"]
+FEATURE_STD = 0.03
 
 
 class TweetEncoder(nn.Module):
@@ -20,6 +21,10 @@ class TweetEncoder(nn.Module):
 
     def __init__(self, feature_dim: int, vocabulary: int, word_dim: int, text_dim: int, dim: int) -> None:
         super().__init__()
+        self.feature_mean_F: Tensor
+        self.feature_scale_F: Tensor
+        self.register_buffer("feature_mean_F", torch.zeros(feature_dim))
+        self.register_buffer("feature_scale_F", torch.ones(feature_dim))
         self.word_vectors = nn.Embedding(vocabulary, word_dim, padding_idx=PAD_ID)
         self.lstm = nn.LSTM(word_dim, text_dim, batch_first=True)
         self.image_to_z = nn.Linear(feature_dim, dim, bias=False)
@@ -27,7 +32,18 @@ class TweetEncoder(nn.Module):
 
     def forward(self, x_BF: Tensor, token_ids_BSW: Tensor) -> Tensor:
         """z, float32 [B, D], from float32 [B, F] and int64 [B, S, W]."""
-        return scaled_tanh(self.image_to_z(x_BF) + self.text_to_z(self.text(token_ids_BSW)))
+        standard_BF = (x_BF - self.feature_mean_F) * self.feature_scale_F
+        return scaled_tanh(self.image_to_z(standard_BF) + self.text_to_z(self.text(token_ids_BSW)))
+
+    def standardise(self, x_TF: Tensor) -> None:
+        """Bring every feature to mean 0 and standard deviation FEATURE_STD over these pictures, float32 [T, F].
+
+        The paper feeds x as it is. Backbone features are all positive and of uneven scale, so that z starts as one
+        direction that all pictures share (docs/experiments.md).
+        """
+        std_F, mean_F = torch.std_mean(x_TF, dim=0)
+        self.feature_mean_F.copy_(mean_F)
+        self.feature_scale_F.copy_(FEATURE_STD / std_F.clamp(min=1e-6))
 
     def text(self, token_ids_BSW: Tensor) -> Tensor:
         """y, float32 [B, H]: the elementwise max over sentences of the LSTM's state after each one's last word.
@@ -85,9 +101,7 @@ class Ranker(nn.Module):
         self.attention = SocialAttention(dim)
         self.link: Link = link
 
-    def forward(
-        self, u_BD: Tensor, known_B: Tensor, followees_BND: Tensor, mask_BN: Tensor, z_BCD: Tensor
-    ) -> Scores:
+    def forward(self, u_BD: Tensor, known_B: Tensor, followees_BND: Tensor, mask_BN: Tensor, z_BCD: Tensor) -> Scores:
         """Score candidates z, float32 [B, C, D].
 
         `known_B` (bool) says which users have a vector, `mask_BN` which followees are real. A facet that is absent (an

@@ -92,7 +92,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Exposures:
-    """The first time that each user could see each tweet: a followee posted or retweeted it (the user's own left out)."""
+    """The first time that each user could see each tweet of others: a followee posted or retweeted it."""
 
     user_X: Ints
     tweet_X: Ints
@@ -110,13 +110,16 @@ class Split:
 async def load_network(engine: AsyncEngine) -> Network:
     """Read the network from SQL; sorted here, since databases sort text by different rules.
 
-    Raises NotEnoughData where there are fewer than MIN_RETWEETS retweets."""
+    Raises NotEnoughData where there are fewer than MIN_RETWEETS retweets.
+    """
     async with engine.connect() as connection:
         user_ids = sorted(await connection.scalars(select(User.user_id)))
         tweets = sorted(
-            (await connection.execute(
-                select(Tweet.tweet_id, Tweet.author_id, Tweet.text, Tweet.image_key, Tweet.created_at)
-            )).all(),
+            (
+                await connection.execute(
+                    select(Tweet.tweet_id, Tweet.author_id, Tweet.text, Tweet.image_key, Tweet.created_at)
+                )
+            ).all(),
             key=lambda row: row.tweet_id,
         )
         follows = (await connection.execute(select(Follow.follower_id, Follow.followee_id))).all()

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.graph import OnlineGraph, TimelineEntry, to_ms
@@ -29,7 +29,7 @@ async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph) -> None:
         )
 
 
-async def _chunks(engine: AsyncEngine, query: Select[Any]) -> AsyncIterator[list[Any]]:
+async def _chunks(engine: AsyncEngine, query: Any) -> AsyncIterator[list[Any]]:
     async with engine.connect() as connection, connection.stream(query) as result:
         async for rows in result.partitions(_CHUNK):
             yield list(rows)

@@ -15,11 +15,11 @@ _SECONDS_BETWEEN_LINES = 5.0
 class Progress(Protocol):
     """Wraps an iterable of known length and shows how far it is."""
 
-    def __call__(self, items: Iterable[T], total: int, label: str) -> Iterable[T]:
+    def __call__(self, items: Iterable[T], total: int, label: str, /) -> Iterable[T]:
         """Yields the items unchanged."""
 
 
-def silent(items: Iterable[T], total: int, label: str) -> Iterable[T]:
+def silent(items: Iterable[T], _total: int, _label: str) -> Iterable[T]:
     """Shows nothing."""
     return items
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from redis.asyncio import Redis
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract import artifact
@@ -53,7 +53,7 @@ async def register(engine: AsyncEngine, exported: Artifact) -> None:
         known = await connection.scalar(select(ModelVersion.version).where(ModelVersion.version == manifest.version))
         if known is None:
             values = {"version": manifest.version, "created_at": manifest.created_at, "metrics": manifest.metrics}
-            await connection.execute(ModelVersion.__table__.insert(), values)
+            await connection.execute(insert(ModelVersion), values)
 
 
 async def encode_missing(
@@ -77,7 +77,7 @@ async def encode_missing(
             for tweet, z_D in zip(batch, z_BD, strict=True)
         ]
         async with engine.begin() as connection:
-            await connection.execute(TweetVector.__table__.insert(), rows)
+            await connection.execute(insert(TweetVector), rows)
     return len(tweets)
 
 

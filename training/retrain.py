@@ -97,9 +97,7 @@ def train_and_export(
     draft.rename(folder)
 
 
-def judge(
-    model: Amnl, network: Network, exposed: Exposures, content: Content, split: Split, seed: int
-) -> Metrics:
+def judge(model: Amnl, network: Network, exposed: Exposures, content: Content, split: Split, seed: int) -> Metrics:
     """Metrics of the model, of popularity and of coin flips on the test period's lists."""
     lists = candidate_lists(network, exposed, split.test_from, int(network.retweet_at_R[-1]) + 1)
     scorers = {

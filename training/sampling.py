@@ -20,7 +20,7 @@ class TripleSampler:
     negatives: Grouped
 
     def epoch(self, negatives: int, seed: int, epoch: int) -> tuple[Ints, Ints, Ints]:
-        """Users, positives and negatives of shape [B = P x negatives], shuffled; the same for the same seed and epoch."""
+        """Users, positives and negatives, [B = P x negatives] each, shuffled; fixed by seed and epoch."""
         generator = np.random.default_rng([seed, epoch])
         user_B, positive_B = np.repeat(self.user_P, negatives), np.repeat(self.tweet_P, negatives)
         offset_B = generator.integers(self.negatives.counts[user_B])

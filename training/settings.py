@@ -5,9 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from training.backbones import BackboneName
-from training.model import Link
-
+Link = Literal["product", "softplus", "sum"]
+BackboneName = Literal["vgg16", "efficientnet_lite0", "tiny"]
 Loss = Literal["hinge", "bpr"]
 
 
@@ -16,15 +15,15 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    link: Link = Field("softplus", description="how the personal and the social facet make the score")
+    link: Link = Field("sum", description="how the personal and the social facet make the score")
     loss: Loss = Field("bpr", description="pairwise ranking loss")
     dim: PositiveInt = Field(64, description="d, of users and tweets")
     text_dim: PositiveInt = Field(64, description="LSTM state")
     word_dim: PositiveInt = Field(64, description="word vectors")
     backbone: BackboneName = Field("efficientnet_lite0", description="image backbone")
     weights: Path | None = Field(None, description="the backbone's state dict; unset: its ImageNet weights")
-    epochs: PositiveInt = Field(30, description="passes over the training retweets")
-    batch: PositiveInt = Field(1024, description="triples a step")
+    epochs: PositiveInt = Field(10, description="passes over the training retweets")
+    batch: PositiveInt = Field(2048, description="triples a step")
     learning_rate: PositiveFloat = Field(0.05, description="Adagrad's")
     margin: float = Field(0.5, gt=0, lt=1, description="c of the hinge loss")
     l2: float = Field(1e-5, ge=0, description="beta of beta |Psi|^2")

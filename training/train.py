@@ -65,7 +65,7 @@ def fit(
     """
     sampler = triple_sampler(network, exposed, split.validation_from)
     validation = candidate_lists(network, exposed, split.validation_from, split.test_from)
-    state = _start(network, content, settings)
+    state = _start(network, content, split, settings)
     if checkpoint.exists():
         _restore(state, checkpoint)
 
@@ -87,7 +87,7 @@ def fit(
 @torch.inference_mode()
 def encode_all(model: Amnl, content: Content, batch: int = 512) -> Tensor:
     """z of every tweet, float32 [T, D]."""
-    parts = zip(content.x_TF.split(batch), content.token_ids_TSW.split(batch), strict=True)
+    parts = zip(torch.split(content.x_TF, batch), torch.split(content.token_ids_TSW, batch), strict=True)
     return torch.cat([model.encoder(x_BF, ids_BSW) for x_BF, ids_BSW in parts])
 
 
@@ -98,7 +98,7 @@ def trained_users(network: Network, sampler: TripleSampler) -> Ints:
     return np.unique(np.concatenate([retweeters, *followed]))
 
 
-def _start(network: Network, content: Content, settings: TrainingSettings) -> TrainingState:
+def _start(network: Network, content: Content, split: Split, settings: TrainingSettings) -> TrainingState:
     torch.manual_seed(settings.seed)
     model = Amnl(
         users=len(network.user_ids),
@@ -110,6 +110,7 @@ def _start(network: Network, content: Content, settings: TrainingSettings) -> Tr
         link=settings.link,
         init_std=settings.init_std,
     )
+    model.encoder.standardise(content.x_TF[network.posted_T < split.validation_from])
     # weight_decay adds 2 beta Psi to the gradient: that of beta |Psi|^2.
     optimizer = torch.optim.Adagrad(model.parameters(), lr=settings.learning_rate, weight_decay=2 * settings.l2)
     return TrainingState(model, optimizer, 0, -1.0, copy.deepcopy(model.state_dict()), [])

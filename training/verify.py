@@ -13,8 +13,8 @@ from training.export import EncoderGraph, RankerGraph
 
 ENCODER_TOLERANCE = 1e-4
 RANKER_TOLERANCE = 1e-5
-"""Largest accepted difference, as a share of an output's largest absolute value. A backbone adds up millions of products
-in another order than torch does; what it is stored as (fp16) has steps of 5e-4."""
+"""Largest accepted difference, as a share of an output's largest absolute value. ONNX Runtime adds up a backbone's
+millions of products in another order than torch; what z is stored as (fp16) has steps of 5e-4."""
 
 _BATCHES, _SENTENCES, _WORDS = (1, 3, 5), (1, 4), (1, 6)
 _FOLLOWEES, _CANDIDATES = (0, 1, 7), (0, 1, 33)
@@ -33,7 +33,9 @@ def verify(folder: Path, encoder: EncoderGraph, ranker: RankerGraph) -> None:
 def _check(path: Path, differences: list[float], tolerance: float) -> None:
     worst = max(differences)
     if not worst <= tolerance:
-        raise ParityFailed(f"{path} differs from torch by {worst:.1e} of its largest output; {tolerance:.0e} is accepted")
+        raise ParityFailed(
+            f"{path} differs from torch by {worst:.1e} of its largest output; {tolerance:.0e} is accepted"
+        )
 
 
 def _encoder_differences(exported: artifact.Artifact, model: OnnxModel, encoder: EncoderGraph) -> list[float]:

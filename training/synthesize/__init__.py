@@ -9,36 +9,29 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from training.progress import Progress
 from training.synthesize.behaviour import Exposure, Truth, draw_truth, followers_of, spread
 from training.synthesize.newcomers import NewTweet, draw_new_tweets
 from training.synthesize.pictures import render
 from training.synthesize.words import write
 
-__all__ = ["DatasetExists", "Progress", "SynthesisReport", "SynthesisSettings", "Truth", "synthesize"]
+__all__ = ["DatasetExists", "SynthesisReport", "SynthesisSettings", "Truth", "synthesize"]
 
-T = TypeVar("T")
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+START = datetime(2026, 1, 1, tzinfo=UTC)
 _TRUTH, _CASCADE, _TWEET, _NEW_TWEETS = range(4)
 """First key of each random stream after the seed, so that no stage's draws move another's."""
 
 
 class DatasetExists(Exception):
     """The output folder is already there; nothing was written."""
-
-
-class Progress(Protocol):
-    """Wraps an iterable in a progress bar."""
-
-    def __call__(self, items: Iterable[T], total: int, label: str, /) -> Iterable[T]: ...
 
 
 class SynthesisSettings(BaseModel):
@@ -67,15 +60,10 @@ class SynthesisReport:
 
 
 def synthesize(out: Path, settings: SynthesisSettings, progress: Progress) -> SynthesisReport:
-    """Make a network and write it to the folder `out`, whole or not at all.
+    """Make a network and write it to the new folder `out`, whole or not at all.
 
-    Args:
-        out: the folder to create.
-        settings: its size and seed.
-        progress: wraps the two long loops, over cascades and over pictures.
-
-    Raises:
-        DatasetExists: `out` is already there.
+    `progress` wraps the two long loops, over cascades and over pictures.
+    Raises DatasetExists where `out` is already there.
     """
     if out.exists():
         raise DatasetExists(f"{out} already exists: remove it, or choose another output folder")
@@ -107,10 +95,9 @@ def _cascades(truth: Truth, settings: SynthesisSettings, progress: Progress) -> 
     """Every tweet's exposures, in order of time."""
     everyone = np.arange(settings.users)
     followers = followers_of(truth)
-    topics_TD = truth.topics_TD
-    exposures = []
+    exposures: list[Exposure] = []
     for tweet in progress(range(settings.tweets), settings.tweets, "cascades"):
-        logit_U = truth.logits(topics_TD[tweet : tweet + 1], everyone, truth.popularity_T[tweet : tweet + 1])[0]
+        logit_U = truth.logits(truth.topics[tweet : tweet + 1], everyone, truth.popularity_T[tweet : tweet + 1])[0]
         exposures += spread(truth, tweet, followers, logit_U, _rng(settings, _CASCADE, tweet))
     return sorted(exposures, key=lambda exposure: (exposure.time_s, exposure.tweet, exposure.user))
 
@@ -134,7 +121,7 @@ def _write_network(folder: Path, truth: Truth, exposures: list[Exposure]) -> Non
                 "tweet_id": tweet_id[exposure.tweet],
                 "created_at": _time(exposure.time_s),
                 "source": "author" if exposure.source < 0 else user_id[exposure.source],
-                "probability": round(exposure.probability, 6),
+                "probability": _six_digits(exposure.probability),
                 "retweeted": exposure.retweeted,
             }
             for exposure in exposures
@@ -191,7 +178,7 @@ def _write_tweets(
                 "image": files[len(tweet_id) + number],
                 "user_id": user_id[new.user],
                 "kind": new.kind,
-                "probability": round(new.probability, 6),
+                "probability": _six_digits(new.probability),
             }
             for number, new in enumerate(new_tweets)
         ),
@@ -224,10 +211,10 @@ def _time(seconds: int) -> str:
     return (START + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _write_lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    def lines() -> Iterator[str]:
-        for row in rows:
-            yield json.dumps(row, ensure_ascii=False) + "\n"
+def _six_digits(probability: float) -> float:
+    return float(f"{probability:.6g}")
 
+
+def _write_lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(lines())
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -13,7 +13,9 @@ Shape suffixes: U user, T tweet, E follow (an edge), V topic dimension (8), D bo
 from __future__ import annotations
 
 import heapq
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,7 @@ class Exposure:
 
     @property
     def retweeted(self) -> bool:
+        """Whether the exposure led to a retweet."""
         return self.retweeted_s >= 0
 
 
@@ -70,8 +73,8 @@ class Truth:
     social_scale: Floats
     """Mean and standard deviation of the raw social affinity over users with followees, (2,)."""
 
-    @property
-    def social_tastes_UD(self) -> Floats:
+    @cached_property
+    def social_tastes(self) -> Floats:
         """The influence-weighted mean of each user's followees' tastes, (U, 16); zero for a user with no followees."""
         mean_UD = np.zeros_like(self.tastes_UD)
         np.add.at(mean_UD, self.follower_E, self.influence_E[:, None] * self.tastes_UD[self.followee_E])
@@ -80,7 +83,7 @@ class Truth:
     def affinities(self, topics_ND: Floats, users: Indices) -> tuple[Floats, Floats]:
         """Standardised f and h, each (N, len(users)), of tweets with the topics (N, 16)."""
         own = (topics_ND @ self.tastes_UD[users].T - self.own_scale[0]) / self.own_scale[1]
-        social = (topics_ND @ self.social_tastes_UD[users].T - self.social_scale[0]) / self.social_scale[1]
+        social = (topics_ND @ self.social_tastes[users].T - self.social_scale[0]) / self.social_scale[1]
         follows_anyone_U = np.bincount(self.follower_E, minlength=len(self.tastes_UD)) > 0
         return own, np.where(follows_anyone_U[users], social, 0.0)
 
@@ -90,14 +93,14 @@ class Truth:
         logits: Floats = BIAS + PERSONAL_WEIGHT * own + SOCIAL_WEIGHT * social + popularity_N[:, None]
         return logits
 
-    @property
-    def topics_TD(self) -> Floats:
+    @cached_property
+    def topics(self) -> Floats:
         """Visual and text topic of every tweet side by side, (T, 16)."""
         return np.concatenate([self.visual_TV, self.text_TV], axis=1)
 
     def save(self, path: Path) -> None:
         """Write the arrays as an .npz (numbers only, no pickle)."""
-        arrays: dict[str, Any] = asdict(self)
+        arrays: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         np.savez_compressed(path, **arrays)
 
     @classmethod
@@ -108,13 +111,7 @@ class Truth:
 
 
 def draw_truth(users: int, tweets: int, followees: float, rng: np.random.Generator) -> Truth:
-    """Tastes, follows, influence and tweets of a network, drawn from `rng`.
-
-    Args:
-        users: how many users, U.
-        tweets: how many tweets, T.
-        followees: mean number of followees of a user.
-    """
+    """Tastes, follows, influence and tweets of a network; `followees` is how many a user has on average."""
     communities = max(2, int(users**0.35))
     community_U = rng.integers(communities, size=users)
     tastes_UD = _tastes(community_U, communities, rng)
@@ -162,17 +159,12 @@ def draw_topics(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     return visual_NV, np.where(spoken_NV, dense_NV, 0.2 * dense_NV) / 0.93
 
 
-def spread(truth: Truth, tweet: int, followers: list[Indices], logit_U: Floats, rng: np.random.Generator) -> list[Exposure]:
-    """One tweet's cascade.
+def spread(
+    truth: Truth, tweet: int, followers: list[Indices], logit_U: Floats, rng: np.random.Generator
+) -> list[Exposure]:
+    """One tweet's cascade: its exposures in order of time.
 
-    Args:
-        truth: the network.
-        tweet: whose cascade.
-        followers: each user's followers, by user index.
-        logit_U: each user's log-odds of retweeting the tweet once exposed.
-
-    Returns:
-        Its exposures in order of time.
+    `followers` are each user's followers, `logit_U` each user's log-odds of retweeting the tweet once exposed.
     """
     posted, author = int(truth.posted_s_T[tweet]), int(truth.author_T[tweet])
     probability_U = 1.0 / (1.0 + np.exp(-logit_U))
@@ -200,7 +192,7 @@ def followers_of(truth: Truth) -> list[Indices]:
     order_E = np.lexsort((truth.follower_E, truth.followee_E))
     bounds = np.searchsorted(truth.followee_E[order_E], np.arange(len(truth.tastes_UD) + 1))
     by_followee_E = truth.follower_E[order_E]
-    return [by_followee_E[start:stop] for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [by_followee_E[start:stop] for start, stop in pairwise(bounds.tolist())]
 
 
 def _tastes(community_U: Indices, communities: int, rng: np.random.Generator) -> Floats:
@@ -229,14 +221,15 @@ def _follows(
             weight_U = np.where(pool_U & ~chosen, authority_U, 0.0)
             weight_U[user] = 0.0
             count = min(round(wanted_U[user] / 2), int(np.count_nonzero(weight_U)))
-            chosen[rng.choice(users, size=count, replace=False, p=weight_U / max(weight_U.sum(), 1e-12))] = count > 0
+            if count:
+                chosen[rng.choice(users, size=count, replace=False, p=weight_U / weight_U.sum())] = True
         followee.append(np.flatnonzero(chosen))
         follower.append(np.full(len(followee[-1]), user))
     return np.concatenate(follower).astype(np.int64), np.concatenate(followee).astype(np.int64)
 
 
 def _influence(tastes_UD: Floats, authority_U: Floats, follower_E: Indices, followee_E: Indices) -> Floats:
-    """Each followee's share in its follower's social affinity, (E,), summing to 1 a follower: alike and authoritative."""
+    """Each followee's share in its follower's social affinity, (E,), 1 a follower in sum: alike and authoritative."""
     alike_E = np.einsum("ed,ed->e", tastes_UD[follower_E], tastes_UD[followee_E]) / 2.0
     weight_E = np.exp(alike_E) * authority_U[followee_E] ** 1.5
     shares: Floats = weight_E / np.bincount(follower_E, weights=weight_E, minlength=len(tastes_UD))[follower_E]
@@ -244,10 +237,14 @@ def _influence(tastes_UD: Floats, authority_U: Floats, follower_E: Indices, foll
 
 
 def _standardised(truth: Truth) -> Truth:
-    topics_TD = truth.topics_TD
     follows_anyone_U = np.bincount(truth.follower_E, minlength=len(truth.tastes_UD)) > 0
-    scales = [
-        np.array([raw.mean(), raw.std()])
-        for raw in (topics_TD @ truth.tastes_UD.T, topics_TD @ truth.social_tastes_UD[follows_anyone_U].T)
-    ]
-    return Truth(**{**asdict(truth), "own_scale": scales[0], "social_scale": scales[1]})
+    own = _scale(truth.topics, truth.tastes_UD)
+    social = _scale(truth.topics, truth.social_tastes[follows_anyone_U])
+    return replace(truth, own_scale=own, social_scale=social)
+
+
+def _scale(topics_TD: Floats, tastes_UD: Floats) -> Floats:
+    """Mean and standard deviation of all topic-taste dot products, from their moments (no T x U matrix)."""
+    mean = topics_TD.mean(axis=0) @ tastes_UD.mean(axis=0)
+    moment_DD = (topics_TD.T @ topics_TD / len(topics_TD)) * (tastes_UD.T @ tastes_UD / len(tastes_UD))
+    return np.array([mean, np.sqrt(moment_DD.sum() - mean**2)])

@@ -11,6 +11,7 @@ from training.synthesize.behaviour import Exposure, Truth, draw_topics
 
 USERS = 20
 MIN_RETWEETS = 12
+"""History that a user needs; in a small network, where few have it, the upper quartile will do."""
 MIN_FOLLOWEES = 5
 _CANDIDATES = 4_000
 
@@ -50,7 +51,8 @@ def draw_new_tweets(truth: Truth, exposures: list[Exposure], rng: np.random.Gene
         logits_of.setdefault(exposure.user, []).append(float(np.log(exposure.probability / (1 - exposure.probability))))
         retweets_U[exposure.user] += exposure.retweeted
     followees_U = np.bincount(truth.follower_E, minlength=len(truth.tastes_UD))
-    fit = np.flatnonzero((retweets_U >= MIN_RETWEETS) & (followees_U >= MIN_FOLLOWEES))
+    enough = min(MIN_RETWEETS, float(np.quantile(retweets_U, 0.75)))
+    fit = np.flatnonzero((retweets_U >= max(enough, 1)) & (followees_U >= MIN_FOLLOWEES))
     pairs = [_pair(truth, int(user), logits_of[int(user)], topics_ND) for user in fit]
     pairs = sorted(pairs, key=lambda pair: -pair.margin)[:USERS]
     return [new for pair in pairs for new in (pair.matching, pair.unlike)]

@@ -44,14 +44,9 @@ class _Look:
 
 
 def render(visual_V: Floats, rng: np.random.Generator) -> bytes:
-    """A picture of a visual topic.
+    """A JPEG of 320 x 320 pixels about a visual topic; `rng` draws the nuisance.
 
-    Args:
-        visual_V: the topic, (8,), about standard normal a dimension, in the order of `VISUAL_TOPICS`.
-        rng: draws the nuisance.
-
-    Returns:
-        A JPEG of 320 x 320 pixels.
+    `visual_V` is (8,), about standard normal in each dimension, in the order of `VISUAL_TOPICS`.
     """
     look = _look(visual_V)
     canvas_YXC = _sky(look, rng)
@@ -72,14 +67,14 @@ def render(visual_V: Floats, rng: np.random.Generator) -> bytes:
 def _look(visual_V: Floats) -> _Look:
     share = [0.5 * (1.0 + math.erf(float(value) / math.sqrt(2.0))) for value in visual_V]
     return _Look(
-        hue=75.0 - 200.0 * share[0],
+        hue=85.0 - 245.0 * share[0],
         lightness=0.33 + 0.59 * share[1],
         spikiness=_MOST_SPIKY * (1.0 - share[2]),
-        radius=13.0 * (44.0 / 13.0) ** share[3],
+        radius=12.0 * (48.0 / 12.0) ** share[3],
         count=round(14.0 ** share[4]),
-        grain=0.030 * share[5],
+        grain=0.034 * share[5],
         stroke_angle=90.0 * share[6],
-        horizon=PICTURE_SIZE * (0.94 - 0.60 * share[7]),
+        horizon=PICTURE_SIZE * (0.96 - 0.66 * share[7]),
     )
 
 
@@ -136,7 +131,7 @@ def _ground(canvas_YXC: Floats, look: _Look, rng: np.random.Generator) -> None:
     for layer in range(3):
         top_X = look.horizon + layer * (PICTURE_SIZE - look.horizon + 20.0) / 3.4 + _outline(kind, rng)
         first = max(int(top_X.min()) - 1, 0)
-        colour_C = _colour(max(look.lightness - 0.15 - 0.03 * layer, 0.14), 0.10, look.hue + 12.0 + 6.0 * layer)
+        colour_C = _colour(max(look.lightness - 0.20 - 0.02 * layer, 0.12), 0.09, look.hue + 35.0 + 6.0 * layer)
         _blend(canvas_YXC[first:], colour_C, 0.94 * (_Y[first:] - top_X + 0.5).clip(0.0, 1.0))
 
 
@@ -226,7 +221,7 @@ def _strokes(canvas_YXC: Floats, look: _Look, rng: np.random.Generator) -> None:
     along_YX = _X * math.cos(angle) + _Y * math.sin(angle)
     wobble_YX = 3.0 * np.sin(along_YX / rng.uniform(35, 55) + rng.uniform(0, 6.28))
     strokes_YX = np.sin((across_YX + wobble_YX) * (2 * np.pi / rng.uniform(15, 20)))
-    canvas_YXC *= (1.0 + 0.034 * strokes_YX)[..., None]
+    canvas_YXC *= (1.0 + 0.036 * strokes_YX)[..., None]
 
 
 def _grain(canvas_YXC: Floats, look: _Look, rng: np.random.Generator) -> None:

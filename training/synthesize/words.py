@@ -72,7 +72,17 @@ _PHRASES: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
 }
 _SETTING = TEXT_TOPICS[:4]
-_OPENERS = ("Walking", "Wandering", "Out", "Sitting", "Here", "Out and about", "A little walk", "Found this", "Exploring")
+_OPENERS = (
+    "Walking",
+    "Wandering",
+    "Out",
+    "Sitting",
+    "Here",
+    "Out and about",
+    "A little walk",
+    "Found this",
+    "Exploring",
+)
 _BARE_OPENERS = ("Look at this", "Had to share this", "Just look", "Found this one", "My pick of the day")
 _EXCLAMATIONS = ("Oh wow!", "Yes!", "Finally!", "Look!", "Ha!")
 _TAG_ENDINGS = ("", "", "", "Life", "Mood", "Diary")
@@ -80,14 +90,9 @@ _LOOSE_TAGS = ("#photo", "#today", "#picoftheday")
 
 
 def write(text_V: NDArray[np.float64], rng: np.random.Generator) -> str:
-    """A tweet's words about a text topic.
+    """A tweet about a text topic: some 6 to 20 words, hashtags last; `rng` draws synonyms, order and function words.
 
-    Args:
-        text_V: the topic, (8,), in the order of `TEXT_TOPICS`; the sign picks the pole, the size the grade.
-        rng: draws the synonyms, the order and the function words.
-
-    Returns:
-        Some 6 to 20 words; sentences end in a full stop or an exclamation mark, hashtags come last.
+    `text_V` is (8,), in the order of `TEXT_TOPICS`; a value's sign picks the pole, its size the grade.
     """
     strongest = np.argsort(-np.abs(text_V), kind="stable")[:MENTIONS]
     said = {TEXT_TOPICS[k]: _phrase(TEXT_TOPICS[k], float(text_V[k]), rng) for k in sorted(strongest.tolist())}
@@ -121,9 +126,9 @@ def _setting(said: dict[str, str], rng: np.random.Generator) -> str:
 def _remarks(said: dict[str, str], rng: np.random.Generator) -> list[str]:
     """The rest, as one sentence or two."""
     parts = [said[topic] for topic in TEXT_TOPICS if topic in said and topic not in _SETTING]
-    if len(parts) > 2 or (len(parts) == 2 and rng.random() < 0.5):
-        return [_sentence(", ".join(parts[:2]), rng), *(_sentence(part, rng) for part in parts[2:])]
-    return [_sentence(part, rng) for part in parts]
+    joined = len(parts) > 2 or rng.random() < 0.5
+    sentences = [", ".join(parts[:2]), ", ".join(parts[2:])] if joined else parts
+    return [_sentence(sentence, rng) for sentence in sentences if sentence]
 
 
 def _sentence(words: str, rng: np.random.Generator) -> str:
