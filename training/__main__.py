@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
@@ -25,6 +26,8 @@ INTERRUPTED = 130
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; a caller's mistake is one line on standard error and exit status 1 (2: of the command line)."""
+    # Before torch is imported: threads that spin while they wait take the cores from whatever else runs here.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     options = parser().parse_args(arguments)
     try:
         options.run(options)

@@ -1,0 +1,48 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATASET := var/dataset
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test check fmt lock
+
+# Set up, make a network, train, serve on http://127.0.0.1:8000.
+run: var/trained
+	@echo
+	@echo "Serving on http://127.0.0.1:8000 in a few seconds (Ctrl-C ends it). Paste these in another terminal, in this folder:"
+	@echo
+	@$(BIN)/python -m training demo $(DATASET)
+	@echo
+	@exec $(BIN)/python -m service
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Write requirements.lock anew from pyproject.toml.
+lock: $(VENV)/installed
+	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-trusted-host --no-header --no-annotate \
+		--extra service --extra training --extra dev --output-file requirements.lock pyproject.toml
+
+$(VENV)/installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[service,training,dev]'
+	@touch $@
+
+$(DATASET)/tweets.jsonl: | $(VENV)/installed
+	$(BIN)/python -m training synthesize $(DATASET)
+
+var/trained: $(DATASET)/tweets.jsonl | $(VENV)/installed
+	$(BIN)/alembic upgrade head
+	$(BIN)/python -m training import $(DATASET)
+	$(BIN)/python -m training retrain
+	@touch $@
