@@ -30,7 +30,7 @@ fmt: $(VENV)/installed
 
 # Write requirements.lock anew from pyproject.toml.
 lock: $(VENV)/installed
-	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-trusted-host --no-header --no-annotate \
+	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --no-annotate \
 		--extra service --extra training --extra dev --output-file requirements.lock pyproject.toml
 
 $(VENV)/installed: pyproject.toml requirements.lock

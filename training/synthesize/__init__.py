@@ -41,7 +41,7 @@ class SynthesisSettings(BaseModel):
 
     users: int = Field(default=500, ge=20)
     tweets: int = Field(default=700, ge=20)
-    followees: float = Field(default=12.0, gt=0, description="mean followees of a user")
+    followees: float = Field(default=22.0, gt=0, description="mean followees of a user")
     seed: int = Field(default=0, ge=0)
 
 

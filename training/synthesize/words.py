@@ -15,8 +15,8 @@ TEXT_TOPICS = ("company", "place", "weather", "time", "mood", "food", "craft", "
 """Low to high: alone to crowd, city to wilderness, rain to sun, night to morning, calm to wild, sweet to savoury,
 analogue to digital, past to future."""
 
-MENTIONS = 4
-"""How many dimensions a tweet can speak of."""
+MENTIONS = (3, 4)
+"""How many dimensions a tweet speaks of, at least and at most."""
 
 _STRONG = 1.25
 
@@ -94,7 +94,7 @@ def write(text_V: NDArray[np.float64], rng: np.random.Generator) -> str:
 
     `text_V` is (8,), in the order of `TEXT_TOPICS`; a value's sign picks the pole, its size the grade.
     """
-    strongest = np.argsort(-np.abs(text_V), kind="stable")[:MENTIONS]
+    strongest = np.argsort(-np.abs(text_V), kind="stable")[: int(rng.integers(MENTIONS[0], MENTIONS[1] + 1))]
     said = {TEXT_TOPICS[k]: _phrase(TEXT_TOPICS[k], float(text_V[k]), rng) for k in sorted(strongest.tolist())}
     tags: list[str] = []
     claims = [topic for topic in said if topic not in _SETTING]
@@ -118,7 +118,7 @@ def _setting(said: dict[str, str], rng: np.random.Generator) -> str:
     parts = [said[topic] for topic in _SETTING if topic in said]
     if not parts:
         return f"{_pick(_BARE_OPENERS, rng)}."
-    if len(parts) > 1 and rng.random() < 0.35:
+    if len(parts) > 1 and rng.random() < 0.6:
         return _sentence(" ".join(parts), rng)
     return _sentence(" ".join([_pick(_OPENERS, rng), *parts]), rng)
 
