@@ -3,6 +3,7 @@
 import logging
 import logging.config
 import sys
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -48,7 +49,8 @@ def main() -> int:
     app = create_app(settings)
     config = uvicorn.Config(app, host=settings.host, port=settings.port, log_config=None, server_header=False)
     server = uvicorn.Server(config)
-    server.run()
+    with suppress(KeyboardInterrupt):  # raised again by uvicorn once it has shut down
+        server.run()
     if app.state.startup_error is not None:
         print(f"error: {app.state.startup_error}", file=sys.stderr)
     return 0 if server.started else 1

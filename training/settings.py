@@ -26,7 +26,7 @@ class TrainingSettings(BaseModel):
     batch: PositiveInt = Field(2048, description="triples a step")
     learning_rate: PositiveFloat = Field(0.02, description="Adagrad's")
     margin: float = Field(0.5, gt=0, lt=1, description="c of the hinge loss")
-    l2: float = Field(1e-5, ge=0, description="beta of beta |Psi|^2")
+    l2: float = Field(1e-4, ge=0, description="beta of beta |Psi|^2")
     init_std: PositiveFloat = Field(0.1, description="sigma of the initial N(0, sigma^2)")
     negatives: PositiveInt = Field(2, description="negatives a retweet and epoch")
     test_share: float = Field(0.2, gt=0, lt=0.5, description="newest share of retweets, judged on and not trained on")

@@ -1,0 +1,143 @@
+"""Stores to test on, a small dataset, and a small trained model that serves."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import psycopg
+import pytest
+import redis
+from alembic.config import Config
+from psycopg import sql
+from sqlalchemy import make_url
+
+from alembic import command
+from contract.blobs import BlobStore
+from contract.embedded import open_redis, redis_server
+from contract.environment import StoreSettings
+from contract.tables import open_database
+from training.importer import ImportReport, import_dataset
+from training.progress import silent
+from training.retrain import retrain
+from training.settings import TrainingSettings
+from training.synthesize import SynthesisSettings, synthesize
+
+ROOT = Path(__file__).resolve().parent.parent
+KINDS = ("embedded", "servers")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=KINDS)
+def stores(request: pytest.FixtureRequest) -> Iterator[StoreSettings]:
+    """Empty stores with the schema, of either kind."""
+    with fresh_stores(request.param) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def tiny_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset folder of 60 users and 80 tweets; copy it before you change it."""
+    folder = tmp_path_factory.mktemp("network") / "tiny"
+    synthesize(folder, SynthesisSettings(users=60, tweets=80), silent)
+    return folder
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def trained(request: pytest.FixtureRequest, tiny_network: Path) -> Iterator[StoreSettings]:
+    """Stores of either kind with the tiny network, on which a small model serves."""
+    with fresh_stores(request.param) as settings:
+        asyncio.run(import_into(settings, tiny_network))
+        small = TrainingSettings(backbone="tiny", dim=16, text_dim=16, word_dim=16, epochs=2)
+        retrain(small, settings, silent)
+        yield settings
+
+
+@contextmanager
+def fresh_stores(kind: str) -> Iterator[StoreSettings]:
+    """Migrated stores that are gone afterwards; the folder's path is short enough for a unix socket."""
+    with ExitStack() as stack:
+        var_dir = Path(tempfile.mkdtemp(prefix="itr"))
+        stack.callback(shutil.rmtree, var_dir)
+        database_url = redis_url = None
+        namespace = f"t{uuid.uuid4().hex}"
+        if kind == "servers":
+            database_url = stack.enter_context(own_database())
+            redis_url = stack.enter_context(own_namespace(namespace))
+        settings = StoreSettings(
+            database_url=database_url,
+            redis_url=redis_url,
+            redis_namespace=namespace,
+            blob_url=None,
+            models_dir=var_dir / "models",
+            var_dir=var_dir,
+        )
+        migrate(settings)
+        yield settings
+
+
+@contextmanager
+def own_database() -> Iterator[str]:
+    """The URL of a new PostgreSQL database, dropped afterwards."""
+    url = os.environ.get("TEST_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/test")
+    name = f"itr_{uuid.uuid4().hex}"
+    try:
+        admin = psycopg.connect(url, autocommit=True, connect_timeout=3)
+    except psycopg.OperationalError as error:
+        unavailable(f"PostgreSQL does not answer at TEST_DATABASE_URL ({error})")
+    with admin:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            yield make_url(url).set(database=name).render_as_string(hide_password=False)
+        finally:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def own_namespace(namespace: str) -> Iterator[str]:
+    """The URL of the Redis server; the namespace's keys are deleted afterwards."""
+    url = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
+    with redis.Redis.from_url(url, socket_connect_timeout=3) as client:
+        try:
+            client.ping()
+        except redis.exceptions.ConnectionError as error:
+            unavailable(f"Redis does not answer at TEST_REDIS_URL ({error})")
+        try:
+            yield url
+        finally:
+            for key in client.scan_iter(match=f"{namespace}:*", count=1_000):
+                client.delete(key)
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skip where nobody promised the servers; fail where CI did."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def migrate(settings: StoreSettings) -> None:
+    """What `alembic upgrade head` does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAR_DIR", str(settings.var_dir))
+        patch.delenv("DATABASE_URL", raising=False)
+        if settings.database_url is not None:
+            patch.setenv("DATABASE_URL", settings.database_url)
+        command.upgrade(Config(ROOT / "alembic.ini"), "head")
+
+
+async def import_into(settings: StoreSettings, folder: Path) -> ImportReport:
+    """Import a dataset folder as `python -m training import` does."""
+    with redis_server(settings) as (redis_url, _):
+        async with open_database(settings.sqlalchemy_url) as engine, open_redis(redis_url) as client:
+            blobs = BlobStore(settings.image_store_url)
+            return await import_dataset(folder, engine, blobs, client, settings.redis_namespace, silent)

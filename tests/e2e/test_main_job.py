@@ -1,0 +1,197 @@
+"""The main job with real processes: make a network, train, serve, post, be killed, serve again."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+READY_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Site:
+    """A trained installation in a folder of its own, with the embedded stores."""
+
+    dataset: Path
+    environment: dict[str, str]
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def new_tweets(self, kind: str) -> list[dict[str, Any]]:
+        lines = (self.dataset / "new_tweets.jsonl").read_text("utf-8").splitlines()
+        return [tweet for tweet in map(json.loads, lines) if tweet["kind"] == kind]
+
+    def command(self, *arguments: str) -> str:
+        result = subprocess.run(
+            [sys.executable, *arguments], cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    @contextmanager
+    def serving(self) -> Iterator[subprocess.Popen[bytes]]:
+        with (self.dataset.parent / "service.log").open("ab") as log:
+            process = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env=self.environment, stderr=log)
+        try:
+            wait_until(lambda: ready(self.url, process), READY_SECONDS)
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def ask(self, user_id: str, k: int = 100) -> dict[str, Any]:
+        response = httpx.get(f"{self.url}/users/{user_id}/recommendations", params={"k": k})
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    def post(self, tweet: dict[str, Any]) -> httpx.Response:
+        return httpx.post(
+            f"{self.url}/tweets",
+            data={name: tweet[name] for name in ("tweet_id", "author_id", "text")},
+            files={"image": (self.dataset / tweet["image"]).read_bytes()},
+            timeout=30,
+        )
+
+
+def ready(url: str, process: subprocess.Popen[bytes]) -> bool:
+    assert process.poll() is None, "the service ended"
+    try:
+        return httpx.get(f"{url}/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.1)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def valkeys(folder: Path) -> list[psutil.Process]:
+    """The embedded servers that run in a folder."""
+    return [
+        process
+        for process in psutil.process_iter(["name", "cwd"])
+        if "valkey-server" in (process.info["name"] or "") and process.info["cwd"] == str(folder / "var" / "valkey")
+    ]
+
+
+@pytest.fixture(scope="module")
+def short_folder() -> Iterator[Path]:
+    """A folder whose path is short enough for a unix socket's."""
+    with tempfile.TemporaryDirectory(prefix="itr") as folder:
+        yield Path(folder).resolve()
+
+
+@pytest.fixture(scope="module")
+def site(short_folder: Path) -> Site:
+    port = free_port()
+    environment = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+    environment |= {
+        "VAR_DIR": str(short_folder / "var"),
+        "MODELS_DIR": str(short_folder / "models"),
+        "PORT": str(port),
+    }
+    site = Site(short_folder / "dataset", environment, port)
+    site.command("-m", "training", "synthesize", str(site.dataset))
+    site.command("-m", "alembic", "upgrade", "head")
+    site.command("-m", "training", "import", str(site.dataset))
+    report = site.command("-m", "training", "retrain")
+    assert "serves now" in report
+    return site
+
+
+def rank_of(answer: dict[str, Any], tweet_id: str) -> int:
+    """From 1; beyond the answer's end where it is not among the items."""
+    ids = [item["tweet_id"] for item in answer["items"]]
+    return ids.index(tweet_id) + 1 if tweet_id in ids else len(ids) + 1
+
+
+def test_a_matching_picture_comes_back_at_the_top_and_an_unlike_one_does_not(site: Site) -> None:
+    matching, unlike = site.new_tweets("matching"), site.new_tweets("unlike")
+    with site.serving():
+        for tweet in matching + unlike:
+            assert site.post(tweet).json()["status"] == "ready"
+        answers = {tweet["user_id"]: site.ask(tweet["user_id"]) for tweet in matching}
+    matching_ranks = {tweet["user_id"]: rank_of(answers[tweet["user_id"]], tweet["tweet_id"]) for tweet in matching}
+    unlike_ranks = [rank_of(answers[tweet["user_id"]], tweet["tweet_id"]) for tweet in unlike]
+    assert all(answer["candidates"] > 100 for answer in answers.values())
+    assert all(rank > 50 for rank in unlike_ranks), unlike_ranks
+    median = sorted(matching_ranks.values())[len(matching_ranks) // 2]
+    assert median <= 15, matching_ranks
+    assert sum(rank <= 3 for rank in matching_ranks.values()) >= 3, matching_ranks
+
+
+def test_the_same_answer_after_a_kill_and_no_server_left_behind(site: Site) -> None:
+    user_id = site.new_tweets("matching")[0]["user_id"]
+    with site.serving() as process:
+        before = site.ask(user_id)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        wait_until(lambda: not valkeys(site.dataset.parent), 10)
+    with site.serving() as process:
+        assert site.ask(user_id) == before
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == -signal.SIGTERM  # raised again once all is shut down, as servers do
+        assert not valkeys(site.dataset.parent)
+
+
+def test_a_tweet_that_was_stored_but_not_encoded_is_encoded_at_the_next_start(site: Site) -> None:
+    tweet = site.new_tweets("matching")[1]
+    with site.serving():
+        assert site.post(tweet).status_code == 201
+        expected = site.ask(tweet["user_id"])
+    forget_encoding(site, tweet["tweet_id"])
+    with site.serving():
+        wait_until(lambda: site.ask(tweet["user_id"]) == expected, 20)
+
+
+FORGET = """
+import asyncio, sqlite3, sys
+from contract.embedded import open_redis, redis_server
+from contract.environment import StoreSettings
+tweet_id, stores = sys.argv[1], StoreSettings()
+with sqlite3.connect(stores.var_dir / "recommender.sqlite3") as database:
+    assert database.execute("DELETE FROM tweet_vectors WHERE tweet_id = ?", [tweet_id]).rowcount == 1
+async def forget(url):
+    async with open_redis(url) as redis:
+        keys = [key async for key in redis.scan_iter(f"*:t:{tweet_id}")]
+        assert await redis.delete(*keys) == 1
+        async for key in redis.scan_iter("*:timeline:*"):
+            for member in await redis.zrange(key, 0, -1):
+                if member.startswith(f"{tweet_id}/".encode()):
+                    await redis.zrem(key, member)
+with redis_server(stores) as (url, _):
+    asyncio.run(forget(url))
+"""
+
+
+def forget_encoding(site: Site, tweet_id: str) -> None:
+    """As if the service had been killed between storing the tweet and encoding it."""
+    site.command("-c", FORGET, tweet_id)

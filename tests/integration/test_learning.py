@@ -1,0 +1,102 @@
+"""The trained model ranks held-out retweets well, and uses picture, words and follows to do so."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from contract.blobs import BlobStore
+from contract.preprocessing import Preprocessing, token_ids
+from tests.conftest import fresh_stores, import_into
+from training.backbones import load_backbone
+from training.features import image_features
+from training.network import Exposures, Grouped, Network, Split, exposures, split_by_time
+from training.progress import silent
+from training.retrain import Metrics, judge, read_network
+from training.settings import TrainingSettings
+from training.synthesize import SynthesisSettings, synthesize
+from training.tokenizer import train_tokenizer
+from training.train import Content, fit
+
+SEEDS = (0, 1, 2)
+EPOCHS = 6
+
+
+@dataclass(frozen=True)
+class Material:
+    network: Network
+    exposed: Exposures
+    split: Split
+    content: Content
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
+    """The default made network, from real pictures in a real database."""
+    folder = tmp_path_factory.mktemp("made") / "network"
+    synthesize(folder, SynthesisSettings(), silent)
+    with fresh_stores("embedded") as stores:
+        asyncio.run(import_into(stores, folder))
+        network = asyncio.run(read_network(stores))
+        settings = TrainingSettings()
+        split = split_by_time(network, settings.test_share, settings.validation_share)
+        backbone = load_backbone(settings.backbone, None)
+        blobs = BlobStore(stores.image_store_url)
+        x_TF = image_features(network.image_keys, blobs, backbone, stores.var_dir / "features", silent)
+        tokenizer = train_tokenizer([network.texts[t] for t in np.flatnonzero(network.posted_T < split.test_from)])
+        ids_TSW = token_ids(tokenizer, network.texts, Preprocessing(image_size=backbone.image_size))
+        content = Content.of(x_TF, ids_TSW, tokenizer.get_vocab_size())
+        yield Material(network, exposures(network), split, content)
+
+
+def train_and_judge(material: Material, seed: int, folder: Path) -> Metrics:
+    settings = TrainingSettings(seed=seed, epochs=EPOCHS)
+    checkpoint = folder / f"{seed}.pt"
+    model, _ = fit(material.network, material.exposed, material.content, material.split, settings, checkpoint, silent)
+    checkpoint.unlink()
+    return judge(model, material.network, material.exposed, material.content, material.split, seed)
+
+
+def with_permuted(material: Material, what: str, seed: int) -> Material:
+    """The same retweets and lists, but tweets carry one another's pictures or words, or users one another's follows."""
+    generator = np.random.default_rng(seed)
+    content, network = material.content, material.network
+    tweets = torch.from_numpy(generator.permutation(len(network.tweet_ids)))
+    match what:
+        case "images":
+            return replace(material, content=replace(content, x_TF=content.x_TF[tweets]))
+        case "texts":
+            return replace(material, content=replace(content, token_ids_TSW=content.token_ids_TSW[tweets]))
+        case _:
+            mixed = Grouped(network.followees.starts, generator.permutation(network.followees.values))
+            return replace(material, network=replace(network, followees=mixed))
+
+
+def mean(results: list[Metrics], system: str, metric: str) -> float:
+    return float(np.mean([result[system][metric] for result in results]))
+
+
+@pytest.fixture(scope="module")
+def results(material: Material, tmp_path_factory: pytest.TempPathFactory) -> list[Metrics]:
+    return [train_and_judge(material, seed, tmp_path_factory.mktemp("true")) for seed in SEEDS]
+
+
+@pytest.mark.parametrize("metric", ["p@1", "p@3", "auc"])
+def test_the_model_beats_popularity_and_chance(results: list[Metrics], metric: str) -> None:
+    for floor in ("popularity", "random"):
+        assert mean(results, "amnl", metric) > mean(results, floor, metric) + 0.15, results
+        assert all(result["amnl"][metric] > result[floor][metric] + 0.1 for result in results), results
+
+
+@pytest.mark.parametrize("what", ["images", "texts", "follows"])
+def test_permuting_what_the_model_uses_makes_it_worse(
+    material: Material, results: list[Metrics], what: str, tmp_path: Path
+) -> None:
+    permuted = [train_and_judge(with_permuted(material, what, seed), seed, tmp_path) for seed in SEEDS]
+    cost = mean(results, "amnl", "auc") - mean(permuted, "amnl", "auc")
+    print(f"AUC {mean(results, 'amnl', 'auc'):.3f}, {what} permuted {mean(permuted, 'amnl', 'auc'):.3f}")  # noqa: T201
+    assert cost > 0.01, (cost, permuted)

@@ -1,0 +1,154 @@
+"""What is served is what was trained: the service's scores against torch's."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from contract.artifact import Artifact, load
+from contract.blobs import BlobStore
+from contract.embedded import open_redis, redis_server
+from contract.environment import StoreSettings
+from contract.preprocessing import token_ids
+from contract.vectors import VectorStore
+from service.main import create_app
+from service.schemas import Recommendations
+from service.settings import Settings
+from tests.conftest import fresh_stores, import_into
+from training.backbones import Backbone, load_backbone
+from training.export import RankerGraph
+from training.features import read_image
+from training.model import Amnl
+from training.network import Network
+from training.progress import silent
+from training.retrain import open_run, publish_folder, read_network, train_and_export
+from training.settings import Link, TrainingSettings
+
+USERS = 15
+
+
+@dataclass(frozen=True)
+class Served:
+    stores: StoreSettings
+    network: Network
+    artifact: Artifact
+    model: Amnl
+    answers: dict[str, Recommendations]
+
+
+@pytest.fixture(scope="module", params=["sum", "product"])
+def served(request: pytest.FixtureRequest, tiny_network: Path) -> Iterator[Served]:
+    """A trained model, its float32 weights from the last checkpoint, and what the service answers."""
+    link: Link = request.param
+    settings = TrainingSettings(backbone="tiny", dim=24, text_dim=12, word_dim=16, epochs=3, link=link)
+    with fresh_stores("embedded") as stores:
+        asyncio.run(import_into(stores, tiny_network))
+        network = asyncio.run(read_network(stores))
+        run = open_run(stores.var_dir / "runs", settings, network)
+        folder = stores.models_dir / run.version
+        train_and_export(folder, run, network, settings, stores, silent)
+        publish_folder(folder, stores, silent)
+        exported = load(folder)
+        model = trained_model(run.folder / "checkpoint.pt", network, exported, settings)
+        answers = asyncio.run(ask(stores, exported.user_ids[:USERS]))
+        yield Served(stores, network, exported, model, answers)
+
+
+def trained_model(checkpoint: Path, network: Network, exported: Artifact, settings: TrainingSettings) -> Amnl:
+    model = Amnl(
+        users=len(network.user_ids),
+        feature_dim=load_backbone(settings.backbone, None).feature_dim,
+        vocabulary=exported.tokenizer.get_vocab_size(),
+        word_dim=settings.word_dim,
+        text_dim=settings.text_dim,
+        dim=settings.dim,
+        link=settings.link,
+        init_std=settings.init_std,
+    )
+    model.load_state_dict(torch.load(checkpoint, weights_only=True)["best_weights"])
+    return model.eval()
+
+
+async def ask(stores: StoreSettings, user_ids: list[str]) -> dict[str, Recommendations]:
+    app = create_app(Settings(**stores.model_dump()))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client,
+    ):
+        responses = [await client.get(f"/users/{user_id}/recommendations", params={"k": 100}) for user_id in user_ids]
+    assert all(response.status_code == 200 for response in responses)
+    answers = [Recommendations.model_validate_json(response.content) for response in responses]
+    return {answer.user_id: answer for answer in answers if len(answer.items) > 1}
+
+
+async def stored_tweets(served: Served, tweet_ids: list[str]) -> npt.NDArray[np.float16]:
+    with redis_server(served.stores) as (url, _):
+        async with open_redis(url) as redis:
+            vectors = VectorStore(redis, served.stores.redis_namespace)
+            manifest = served.artifact.manifest
+            found, z_CD = await vectors.tweets(manifest.version, tweet_ids, manifest.dim)
+    assert found == tweet_ids
+    return z_CD
+
+
+def check_order(scores_C: npt.NDArray[np.float64], tolerance: float) -> None:
+    """Served best first, these scores may rise from one to the next by no more than the tolerance."""
+    assert (np.diff(scores_C) <= tolerance).all()
+
+
+@torch.inference_mode()
+def test_served_scores_equal_torch_on_the_stored_vectors(served: Served) -> None:
+    ranker = RankerGraph(served.model.ranker)
+    known = dict(zip(served.artifact.user_ids, served.artifact.user_vectors_UD, strict=True))
+    assert served.answers
+    for user_id, answer in served.answers.items():
+        followees = [q for q in followee_ids(served.network, user_id) if q in known]
+        followees_ND = np.array([known[q] for q in followees], dtype=np.float16).reshape(-1, len(known[user_id]))
+        z_CD = asyncio.run(stored_tweets(served, [item.tweet_id for item in answer.items]))
+        inputs = (known[user_id].copy(), np.asarray(True), followees_ND, z_CD.copy())
+        score_C, personal_C, social_C, _ = ranker(*(torch.from_numpy(value) for value in inputs))
+        for name, expected_C in (("score", score_C), ("personal", personal_C), ("social", social_C)):
+            served_C = np.array([getattr(item, name) for item in answer.items])
+            largest = float(expected_C.abs().max())
+            assert np.abs(served_C - expected_C.numpy()).max() <= 1e-5 * largest
+        check_order(score_C.double().numpy(), 1e-5 * float(score_C.abs().max()))
+
+
+@torch.inference_mode()
+def test_served_scores_are_the_trainers_float32_scores_to_a_percent_of_their_range(served: Served) -> None:
+    backbone = load_backbone("tiny", None)
+    vectors_UD, users = served.model.user_vectors.weight, served.network.user_ids
+    exported = set(served.artifact.user_ids)
+    for user_id, answer in served.answers.items():
+        z_CD = encode(served, backbone, [item.tweet_id for item in answer.items])
+        followees = [users.index(q) for q in followee_ids(served.network, user_id) if q in exported]
+        followees_ND = vectors_UD[torch.tensor(followees, dtype=torch.int64)]
+        mask_1N, known_1 = torch.ones(1, len(followees), dtype=torch.bool), torch.ones(1, dtype=torch.bool)
+        scores = served.model.ranker(
+            vectors_UD[users.index(user_id)][None], known_1, followees_ND[None], mask_1N, z_CD[None]
+        )
+        expected_C = scores.score_BC[0].double().numpy()
+        tolerance = 0.01 * float(np.ptp(expected_C))
+        assert np.abs(np.array([item.score for item in answer.items]) - expected_C).max() <= tolerance
+        check_order(expected_C, tolerance)
+
+
+def followee_ids(network: Network, user_id: str) -> list[str]:
+    return [network.user_ids[int(q)] for q in network.followees[network.user_ids.index(user_id)]]
+
+
+def encode(served: Served, backbone: Backbone, tweet_ids: list[str]) -> torch.Tensor:
+    """The tweets by the trained float32 encoder in torch, from their stored images and texts."""
+    blobs = BlobStore(served.stores.image_store_url)
+    places = [served.network.tweet_ids.index(tweet_id) for tweet_id in tweet_ids]
+    images = [read_image(blobs, served.network.image_keys[place], backbone.image_size) for place in places]
+    texts = [served.network.texts[place] for place in places]
+    ids_BSW = token_ids(served.artifact.tokenizer, texts, served.artifact.manifest.preprocessing)
+    z_BD: torch.Tensor = served.model.encoder(backbone(torch.from_numpy(np.stack(images))), torch.from_numpy(ids_BSW))
+    return z_BD
