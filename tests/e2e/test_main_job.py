@@ -46,9 +46,9 @@ class Site:
         return result.stdout
 
     @contextmanager
-    def serving(self) -> Iterator[subprocess.Popen[bytes]]:
+    def serving(self, python: str = sys.executable, folder: Path = ROOT) -> Iterator[subprocess.Popen[bytes]]:
         with (self.dataset.parent / "service.log").open("ab") as log:
-            process = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env=self.environment, stderr=log)
+            process = subprocess.Popen([python, "-m", "service"], cwd=folder, env=self.environment, stderr=log)
         try:
             wait_until(lambda: ready(self.url, process), READY_SECONDS)
             yield process
@@ -195,3 +195,22 @@ with redis_server(stores) as (url, _):
 def forget_encoding(site: Site, tweet_id: str) -> None:
     """As if the service had been killed between storing the tweet and encoding it."""
     site.command("-c", FORGET, tweet_id)
+
+
+def test_a_service_installation_has_no_torch_and_serves_the_exported_model(site: Site, tmp_path: Path) -> None:
+    user_id = site.new_tweets("matching")[0]["user_id"]
+    with site.serving():
+        expected = site.ask(user_id)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    install = [python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "requirements.lock"]
+    subprocess.run([*install, f"{ROOT}[service]"], check=True, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    for module in ("torch", "onnxscript", "tqdm"):
+        assert subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False).returncode != 0
+    with site.serving(str(python), tmp_path):
+        assert site.ask(user_id) == expected
+
+
+def test_starting_the_service_imports_no_torch() -> None:
+    script = "import service.__main__, sys; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)

@@ -175,8 +175,16 @@ def test_a_second_line_of_the_same_key_is_named(folder: Path, stores: StoreSetti
     refused(folder, stores, f"{name}.jsonl line {line}:", "earlier line")
 
 
-@pytest.mark.parametrize("name", ["users", "follows", "tweets", "retweets"])
-@pytest.mark.parametrize("text", [b'{"user_id": ', b"", b"[1, 2]", b"\xff\xfe", b"null"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("users", b'{"user_id": '),
+        ("follows", b""),
+        ("tweets", b"[1, 2]"),
+        ("retweets", b"\xff\xfe"),
+        ("users", b"null"),
+    ],
+)
 def test_a_malformed_line_is_named(folder: Path, stores: StoreSettings, name: str, text: bytes) -> None:
     replace_line(folder, name, 4, text)
     refused(folder, stores, f"{name}.jsonl line 4")

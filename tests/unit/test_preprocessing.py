@@ -182,6 +182,19 @@ def test_a_picture_cut_short_is_unreadable(number: int) -> None:
         decode_image(data[: len(data) // 2], 32)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", [0, 1, 26], ids=["no type", "bytes", "an unknown tag"])
+def test_odd_exif_fields_do_not_keep_a_picture_out(kind: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    exif[0x010E] = "a description"
+    whole = bytearray(saved(quarters(), "JPEG", exif=exif, quality=95))
+    count = whole.index(b"a description") - whole.index(b"MM\x00*")  # where the text lies in the EXIF block
+    assert (count, whole[38:42]) == (38, b"\x00\x00\x00\x0e")
+    whole[41] = kind  # the field's length
+    assert corners(decode_image(bytes(whole), 64)) == [BLUE, RED, WHITE, GREEN]
+
+
 @given(st.binary(max_size=2_000))
 def test_random_bytes_are_rejected_and_nothing_else(data: bytes) -> None:
     with pytest.raises(ImageRejected):

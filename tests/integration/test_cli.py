@@ -1,0 +1,141 @@
+"""The trainer's command line: resuming, and one-line errors."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from contract.embedded import EmbeddedValkey
+from contract.environment import StoreSettings
+from contract.errors import StoreUnavailable
+from tests.conftest import ROOT, fresh_stores
+from training.__main__ import main
+
+TINY = ["--backbone", "tiny", "--dim", "8", "--text-dim", "8", "--word-dim", "8"]
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreSettings]:
+    """Migrated embedded stores, named by this process's environment."""
+    with fresh_stores("embedded") as stores:
+        for name in ("DATABASE_URL", "REDIS_URL", "BLOB_URL"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("VAR_DIR", str(stores.var_dir))
+        monkeypatch.setenv("MODELS_DIR", str(stores.models_dir))
+        yield stores
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "training", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_an_interrupted_retrain_goes_on_where_it_was(environment: StoreSettings, tiny_network: Path) -> None:
+    assert main(["import", str(tiny_network)]) == 0
+    arguments = ["retrain", *TINY, "--epochs", "400"]
+    first = start(*arguments)
+    runs = environment.var_dir / "runs"
+    wait_for(lambda: any(runs.glob("*/checkpoint.pt")), first)
+    (folder,) = [path for path in runs.iterdir() if path.is_dir()]
+    first.send_signal(signal.SIGINT)
+    output, errors = first.communicate(timeout=60)
+    assert first.returncode == 130, errors
+    assert "run the same command again to go on" in errors
+    assert "Traceback" not in errors
+    version = (folder / "version").read_text()
+    epochs_done = load_epoch(folder / "checkpoint.pt")
+    assert 0 < epochs_done < 400
+    second = start(*arguments)
+    output, errors = second.communicate(timeout=120)
+    assert second.returncode == 0, errors
+    assert f"version {version} serves now" in output
+    assert f"of {400 - epochs_done} after" in errors  # only the epochs that were left
+    assert not folder.exists()
+
+
+def load_epoch(checkpoint: Path) -> int:
+    import torch
+
+    epoch: int = torch.load(checkpoint, weights_only=True)["epoch"]
+    return epoch
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["import", "no-such-folder"], "no-such-folder"),
+        (["retrain", *TINY], "0 retweets"),
+        (["retrain", "--dim", "0"], "dim"),
+        (["retrain", "--epochs", "many"], "epochs"),
+        (["publish", "no-such-version"], "no-such-version"),
+        (["demo", "no-such-folder"], "no-such-folder"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert named in error
+    assert error.count("\n") == 1
+
+
+def test_weights_that_do_not_fit_are_refused(
+    environment: StoreSettings, tiny_network: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["import", str(tiny_network)]) == 0
+    weights = environment.var_dir / "weights.pth"
+    weights.write_bytes(b"no weights")
+    capsys.readouterr()
+    assert main(["retrain", "--backbone", "efficientnet_lite0", "--weights", str(weights)]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: weights file {weights} does not fit")
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_database_without_schema_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'empty.sqlite3'}")
+    assert main(["retrain", *TINY]) == 1
+    assert "run `alembic upgrade head`" in capsys.readouterr().err
+
+
+def test_a_second_process_adopts_the_running_server_and_replaces_an_orphans(environment: StoreSettings) -> None:
+    folder = environment.var_dir / "valkey"
+    script = (
+        "import sys, time; from pathlib import Path; from contract.embedded import EmbeddedValkey\n"
+        "server = EmbeddedValkey(Path(sys.argv[1])); server.start(); print('up', flush=True); time.sleep(60)"
+    )
+    owner = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, env=os.environ, text=True
+    )
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == "up\n"
+    adopted = EmbeddedValkey(folder)
+    adopted.start()
+    adopted.stop()  # not its own: goes on
+    again = EmbeddedValkey(folder)
+    again.start()
+    owner.kill()
+    owner.communicate()
+    again.start()  # at once: the orphan may still be ending
+    assert (folder / "lock").read_text() == str(os.getpid())
+    again.stop()
+    with pytest.raises(StoreUnavailable, match="too long"):
+        EmbeddedValkey(folder / ("x" * 100))
