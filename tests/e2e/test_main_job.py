@@ -203,9 +203,9 @@ def test_a_service_installation_has_no_torch_and_serves_the_exported_model(site:
         expected = site.ask(user_id)
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    install = [python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "requirements.lock"]
+    install = [str(python), "-m", "pip", "install", "--quiet", "--constraint", str(ROOT / "requirements.lock")]
     subprocess.run([*install, f"{ROOT}[service]"], check=True, cwd=tmp_path, stderr=subprocess.DEVNULL)
-    for module in ("torch", "onnxscript", "tqdm"):
+    for module in ("torch", "torchvision", "onnxscript"):
         assert subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False).returncode != 0
     with site.serving(str(python), tmp_path):
         assert site.ask(user_id) == expected
