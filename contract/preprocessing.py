@@ -5,11 +5,12 @@ Shape suffixes: B tweets, S sentences, W words, H height, W width (images), C co
 
 import io
 import re
+import struct
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict
 from tokenizers import Tokenizer
 
@@ -23,6 +24,15 @@ IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 PAD_TOKEN, UNKNOWN_TOKEN = "[PAD]", "[UNK]"
 PAD_ID = 0
 
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _SENTENCE_END = re.compile(r"[.!?…。！？;\n]+")
 
 
@@ -52,18 +62,25 @@ def decode_image(data: bytes, image_size: int) -> npt.NDArray[np.uint8]:
         with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise ImageTooLarge(_too_many_pixels(f"{image.width} x {image.height} pixels"))
-            upright = ImageOps.exif_transpose(image)
-            fitted = ImageOps.fit(_on_white(upright), (image_size, image_size), method=Image.Resampling.BICUBIC)
+            fitted = ImageOps.fit(_on_white(_upright(image)), (image_size, image_size), method=Image.Resampling.BICUBIC)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLarge(_too_many_pixels("far too many pixels")) from error
     except UnidentifiedImageError as error:
         raise ImageUnreadable(f"image is no {', '.join(IMAGE_FORMATS)} file: send the picture's own bytes") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error) as error:
         raise ImageUnreadable(f"image is damaged or cut short ({error}): send the whole file") from error
     return np.asarray(fitted, dtype=np.uint8)
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; ImageOps.exif_transpose also rewrites the other tags, and fails on damaged ones."""
+    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    return image if turn is None else image.transpose(turn)
+
+
 def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip to 8
+        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
     rgba = image.convert("RGBA")

@@ -85,7 +85,10 @@ def _encode_jobs(jobs: list[Job]) -> list[Vector]:
     model = jobs[0].model
     image_BHWC = np.stack([job.image_HWC for job in jobs])
     ids_BSW = token_ids(model.artifact.tokenizer, [job.text for job in jobs], model.manifest.preprocessing)
-    return list(model.onnx.encode(image_BHWC, ids_BSW).astype(np.float16))
+    z_BD = model.onnx.encode(image_BHWC, ids_BSW).astype(np.float16)
+    if len(z_BD) != len(jobs) or not np.isfinite(z_BD).all():
+        raise RuntimeError(f"the encoder gave {z_BD.shape} for {len(jobs)} tweets, or values that are not finite")
+    return list(z_BD)
 
 
 @asynccontextmanager

@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
 
-from contract.blobs import BlobStore
+from contract.blobs import BlobStore, blob_key
 from contract.graph import OnlineGraph, TimelineEntry, to_ms
 from contract.preprocessing import decode_image
 from contract.vectors import VectorStore
@@ -78,17 +78,18 @@ async def decode(image: bytes, model: ActiveModel | None) -> npt.NDArray[np.uint
 
 async def store(new: NewTweet, parts: Ingest) -> StoredTweet:
     """Make image and row durable; the same tweet a second time is the first one. Raises TweetConflict."""
-    image_key = await asyncio.to_thread(parts.blobs.put, new.image)
     wanted = StoredTweet(
         tweet_id=new.tweet_id or uuid.uuid4().hex,
         author_id=new.author_id,
         text=new.text,
-        image_key=image_key,
+        image_key=blob_key(new.image),
         created_at=new.created_at or datetime.now(UTC),
     )
-    stored = await parts.database.add_tweet(wanted)
-    same_time = new.created_at is None or stored.created_at == new.created_at
-    if (stored.author_id, stored.text, stored.image_key) != (new.author_id, new.text, image_key) or not same_time:
+    stored = await parts.database.tweet(wanted.tweet_id) if new.tweet_id else None
+    if stored is None:
+        await asyncio.to_thread(parts.blobs.put, new.image)
+        stored = await parts.database.add_tweet(wanted)
+    if stored != replace(wanted, created_at=new.created_at or stored.created_at):
         raise TweetConflict(f"tweet_id {stored.tweet_id} is taken by another tweet: choose another id, or leave it out")
     return stored
 

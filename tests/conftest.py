@@ -82,6 +82,7 @@ def fresh_stores(kind: str) -> Iterator[StoreSettings]:
             var_dir=var_dir,
         )
         migrate(settings)
+        stack.enter_context(redis_server(settings))  # an embedded server that runs already is adopted, which saves time
         yield settings
 
 

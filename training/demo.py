@@ -18,10 +18,10 @@ def curl_lines(folder: Path, url: str) -> str:
     with path.open("rb") as file:
         tweets = [json.loads(line) for line in file]
     tweet = next(tweet for tweet in tweets if tweet["kind"] == "matching")
-    address = f"{url}/users/{tweet['user_id']}/recommendations?k=3"
-    ask = f"curl -s {shlex.quote(address)}"
+    address = f"{url}/users/{tweet['user_id']}/recommendations"
+    ask, ask_again = (f"curl -s {shlex.quote(f'{address}?k={k}')}" for k in (3, 20))
     post = (
         f"curl -s -F author_id={tweet['author_id']} -F text={shlex.quote(tweet['text'])} "
         f"-F image=@{shlex.quote(str(folder / tweet['image']))} {url}/tweets"
     )
-    return f"{ask}\n{post}\n{ask}"
+    return f"{ask}\n{post}\n{ask_again}"

@@ -14,16 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from redis.asyncio import Redis
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from contract.blobs import BlobStore
+from contract.blobs import BlobStore, blob_key
 from contract.errors import ImageRejected
+from contract.fields import Moment, TweetText
 from contract.graph import OnlineGraph
 from contract.ids import Id
-from contract.preprocessing import MAX_TEXT_LENGTH, decode_image
+from contract.preprocessing import decode_image
 from contract.tables import Base, Follow, Retweet, Tweet, User
 from training.errors import InputRejected
 from training.online import rebuild_graph
@@ -36,7 +37,7 @@ _CHUNK = 5_000
 class _Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    created_at: AwareDatetime
+    created_at: Moment
 
 
 class UserRow(_Row):
@@ -57,7 +58,7 @@ class TweetRow(_Row):
 
     tweet_id: Id
     author_id: Id
-    text: str = Field(max_length=MAX_TEXT_LENGTH)
+    text: TweetText
     image: str
 
 
@@ -112,8 +113,8 @@ async def import_dataset(
     """
     stored = await read_stored(engine)
     dataset = read_dataset(folder, stored)
-    check_pictures(folder, dataset, progress)
-    image_keys = store_pictures(folder, dataset, blobs, progress)
+    image_keys = check_pictures(folder, dataset, stored, progress)
+    store_pictures(folder, dataset, blobs, progress)
     report = await store_rows(engine, dataset, stored, image_keys)
     await rebuild_graph(engine, OnlineGraph(redis, namespace))
     return report
@@ -159,29 +160,35 @@ def read_dataset(folder: Path, stored: Stored) -> Dataset:
     return dataset
 
 
-def check_pictures(folder: Path, dataset: Dataset, progress: Progress) -> None:
-    """Decode every picture once. Raises InputRejected."""
+def check_pictures(folder: Path, dataset: Dataset, stored: Stored, progress: Progress) -> dict[Key, str]:
+    """Decode every picture once; returns its blob key by tweet.
+
+    Raises InputRejected where it cannot be decoded, or where the tweet is stored with other content.
+    """
+    image_keys = {}
     for key, tweet in progress(dataset.tweets.items(), len(dataset.tweets), "check pictures"):
         try:
-            decode_image((folder / tweet.image).read_bytes(), _CHECKED_SIZE)
+            data = (folder / tweet.image).read_bytes()
+            decode_image(data, _CHECKED_SIZE)
         except ImageRejected as error:
             raise InputRejected(f"{dataset.places[key]}, field image ({tweet.image}): {error}") from error
-
-
-def store_pictures(folder: Path, dataset: Dataset, blobs: BlobStore, progress: Progress) -> dict[Key, str]:
-    """Put every picture into the blob store; returns its key there by tweet."""
-    rows = progress(dataset.tweets.items(), len(dataset.tweets), "store pictures")
-    return {key: blobs.put((folder / tweet.image).read_bytes()) for key, tweet in rows}
-
-
-async def store_rows(engine: AsyncEngine, dataset: Dataset, stored: Stored, image_keys: dict[Key, str]) -> ImportReport:
-    """Insert what is not stored yet, in one transaction. Raises InputRejected where a stored tweet differs."""
-    for key, tweet in dataset.tweets.items():
+        image_keys[key] = blob_key(data)
         if key in stored.tweets and stored.tweets[key] != (tweet.author_id, tweet.text, image_keys[key]):
             raise InputRejected(
                 f"{dataset.places[key]}: tweet_id {tweet.tweet_id} is stored with another author, text or image: "
                 "give the new tweet an id of its own"
             )
+    return image_keys
+
+
+def store_pictures(folder: Path, dataset: Dataset, blobs: BlobStore, progress: Progress) -> None:
+    """Put every picture into the blob store."""
+    for tweet in progress(dataset.tweets.values(), len(dataset.tweets), "store pictures"):
+        blobs.put((folder / tweet.image).read_bytes())
+
+
+async def store_rows(engine: AsyncEngine, dataset: Dataset, stored: Stored, image_keys: dict[Key, str]) -> ImportReport:
+    """Insert what is not stored yet, in one transaction."""
     images = {key: {"image_key": image_key} for key, image_key in image_keys.items()}
     async with engine.begin() as connection:
         return ImportReport(
@@ -218,10 +225,14 @@ def _require(place: str, name: str, key: Key, rows: dict[Key, Any], stored: set[
 
 
 def _require_image(place: str, folder: Path, image: str) -> None:
-    path = (folder / image).resolve()
+    try:
+        path = (folder / image).resolve()
+        there = path.is_file()
+    except (OSError, ValueError) as error:
+        raise InputRejected(f"{place}, field image: is no path ({error}): name a file of the folder") from error
     if not path.is_relative_to(folder.resolve()):
         raise InputRejected(f"{place}, field image: {image} lies outside the folder: move it in")
-    if not path.is_file():
+    if not there:
         raise InputRejected(f"{place}, field image: {image} is missing: add the file or remove the line")
 
 

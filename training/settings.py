@@ -22,7 +22,7 @@ class TrainingSettings(BaseModel):
     word_dim: PositiveInt = Field(64, description="word vectors")
     backbone: BackboneName = Field("efficientnet_lite0", description="image backbone")
     weights: Path | None = Field(None, description="the backbone's state dict; unset: its ImageNet weights")
-    epochs: PositiveInt = Field(8, description="passes over the training retweets")
+    epochs: PositiveInt = Field(12, description="passes over the training retweets")
     batch: PositiveInt = Field(2048, description="triples a step")
     learning_rate: PositiveFloat = Field(0.02, description="Adagrad's")
     margin: float = Field(0.5, gt=0, lt=1, description="c of the hinge loss")

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Form, Response, UploadFile
-from pydantic import AfterValidator, AwareDatetime
+from pydantic import AfterValidator
 
+from contract.fields import Moment, TweetText
 from contract.ids import ID_PATTERN
-from contract.preprocessing import MAX_TEXT_LENGTH
 from service.api.parts import PartsDependency, check_key
 from service.ingest import NewTweet, ingest
 from service.schemas import PostedTweet
@@ -23,15 +23,18 @@ def _not_in_future(moment: datetime) -> datetime:
     return moment
 
 
+PastMoment = Annotated[Moment, AfterValidator(_not_in_future)]
+
+
 @router.post("", status_code=201, responses={202: {"model": PostedTweet, "description": "stored, to be encoded"}})
 async def post_tweet(
     parts: PartsDependency,
     response: Response,
     image: Annotated[UploadFile, File(description="JPEG, PNG, WebP or GIF")],
     author_id: Annotated[str, Form(pattern=ID_PATTERN)],
-    text: Annotated[str, Form(max_length=MAX_TEXT_LENGTH)] = "",
+    text: Annotated[TweetText, Form()] = "",
     tweet_id: Annotated[str | None, Form(pattern=ID_PATTERN, description="unset: one is made")] = None,
-    created_at: Annotated[AwareDatetime | None, AfterValidator(_not_in_future), Form(description="unset: now")] = None,
+    created_at: Annotated[PastMoment | None, Form(description="unset: now")] = None,
 ) -> PostedTweet:
     """Store and encode a new image tweet; from the answer 201 on it can be recommended."""
     new = NewTweet(author_id, text, await image.read(), tweet_id, created_at)
