@@ -74,7 +74,7 @@ def decode_image(data: bytes, image_size: int) -> npt.NDArray[np.uint8]:
 
 def _upright(image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation; ImageOps.exif_transpose also rewrites the other tags, and fails on damaged ones."""
-    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     return image if turn is None else image.transpose(turn)
 
 
