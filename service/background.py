@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
 
 from contract.embedded import EmbeddedValkey
 from contract.errors import ContractError
@@ -45,9 +43,9 @@ async def follow_pointer(parts: Ingest, redis: Redis, embedded: EmbeddedValkey |
             if await parts.models.refresh():
                 parts.behind.set()
             told = ""
-        except (RedisError, ContractError) as error:
+        except Exception as error:  # whatever it was, the next round may succeed, and nobody else would go on
             if str(error) != told:
-                log.error("cannot follow the active version: %s", error)
+                log.error("cannot follow the active version: %r", error)
                 told = str(error)
         await asyncio.sleep(_POLL_SECONDS)
 
@@ -71,8 +69,8 @@ async def work_off_backlog(parts: Ingest) -> None:
             continue  # the next version that is activated sets the event again
         try:
             failed = await encode_pending(parts, model)
-        except (RedisError, SQLAlchemyError) as error:
-            log.error("the backlog has to wait: %s", error)
+        except Exception:  # whatever it was, the next try may succeed, and nobody else would go on
+            log.exception("the backlog has to wait")
             failed = 1
         if failed:
             await asyncio.sleep(_RETRY_SECONDS)
