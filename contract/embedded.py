@@ -52,6 +52,8 @@ class EmbeddedValkey:
         Call it from the main thread: the kernel ends the server when the thread that started it ends.
         Raises StoreUnavailable where it does not answer within 10 s.
         """
+        if self._process is not None and self._process.poll() is not None:
+            self._process = None  # it was killed: start another
         self._folder.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + _START_SECONDS
         with (self._folder / "lock").open("a+") as lock:

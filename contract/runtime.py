@@ -51,14 +51,15 @@ class OnnxModel:
         """
         self.dim = artifact.manifest.dim
         self.device, reason = choose_device(device)
-        log.info("the encoder runs on %s: %s", "the GPU (CUDA)" if self.device == "cuda" else "the CPU", reason)
         providers = ["CUDAExecutionProvider"] if self.device == "cuda" else []
         self._encoder = _session(artifact, "encoder.onnx", [*providers, "CPUExecutionProvider"], threads)
         self._ranker = _session(artifact, "ranker.onnx", ["CPUExecutionProvider"], 1)
         if self.device == "cuda" and "CUDAExecutionProvider" not in self._encoder.get_providers():
-            raise DeviceUnavailable(
-                "a GPU is there but ONNX Runtime could not load CUDA: install .[service-gpu], or set DEVICE=cpu"
-            )
+            reason = "a GPU is there, but ONNX Runtime could not load CUDA (install .[service-gpu])"
+            if device == "cuda":
+                raise DeviceUnavailable(f"{reason}, or set DEVICE=cpu")
+            self.device = "cpu"
+        log.info("the encoder runs on %s: %s", "the GPU (CUDA)" if self.device == "cuda" else "the CPU", reason)
 
     def encode(
         self, image_BHWC: npt.NDArray[np.uint8], token_ids_BSW: npt.NDArray[np.int64]

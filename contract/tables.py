@@ -31,9 +31,9 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        if value is None or value.tzinfo is not None:
-            return value
-        return value.replace(tzinfo=UTC)
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Base(DeclarativeBase):
@@ -133,7 +133,10 @@ async def open_database(sqlalchemy_url: str) -> AsyncIterator[AsyncEngine]:
 
     Raises StoreUnavailable where it cannot be reached or has another schema.
     """
-    engine = create_engine(sqlalchemy_url)
+    try:
+        engine = create_engine(sqlalchemy_url)
+    except (SQLAlchemyError, ImportError) as error:
+        raise StoreUnavailable(f"DATABASE_URL cannot be used ({error}): use postgresql:// or sqlite:///") from error
     shown = engine.url.render_as_string(hide_password=True)
     try:
         try:

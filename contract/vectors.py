@@ -52,14 +52,6 @@ class VectorStore:
         """The ids that have a vector, in the order asked for, and their vectors, fp16 [K', D]."""
         return await self._get(version, "t", tweet_ids, dim)
 
-    async def versions(self) -> set[str]:
-        """The versions that have any vector here."""
-        prefix = f"{self._namespace}:v:"
-        return {
-            key.decode().removeprefix(prefix).split(":", 1)[0]
-            async for key in self._redis.scan_iter(match=f"{prefix}*", count=_CHUNK)
-        }
-
     async def delete_version(self, version: str) -> None:
         """Remove all vectors of a version."""
         batch: list[bytes] = []

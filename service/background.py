@@ -3,13 +3,12 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from contract.embedded import EmbeddedValkey
-from contract.errors import ContractError
 from service.active import ActiveModel
 from service.database import StoredTweet
 from service.ingest import Ingest, decode, make_recommendable
@@ -18,6 +17,7 @@ log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
 _RETRY_SECONDS = 5.0
+_LOOK_SECONDS = 30.0
 _AT_A_TIME = 16
 
 
@@ -60,13 +60,14 @@ async def keep_up(redis: Redis, embedded: EmbeddedValkey) -> None:
 
 
 async def work_off_backlog(parts: Ingest) -> None:
-    """Encode what is stored without a vector, whenever there may be some; tries again where it fails."""
+    """Encode what is stored without a vector: when this process fell behind, and twice a minute for others."""
     while True:
-        await parts.behind.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(parts.behind.wait(), _LOOK_SECONDS)
         parts.behind.clear()
         model = parts.models.current
         if model is None:
-            continue  # the next version that is activated sets the event again
+            continue
         try:
             failed = await encode_pending(parts, model)
         except Exception:  # whatever it was, the next try may succeed, and nobody else would go on
@@ -85,6 +86,8 @@ async def encode_pending(parts: Ingest, model: ActiveModel) -> int:
         results = await asyncio.gather(*(encode_stored(tweet, parts, model) for tweet in tweets))
         failed.update(tweet.tweet_id for tweet, ready in zip(tweets, results, strict=True) if not ready)
         done += sum(results)
+        if not any(results):
+            break  # a store is down rather than a picture bad: try again later
     if done:
         log.info("encoded %d pending tweets under version %s", done, model.version)
     return len(failed)
@@ -95,7 +98,7 @@ async def encode_stored(tweet: StoredTweet, parts: Ingest, model: ActiveModel) -
     try:
         data = await asyncio.to_thread(parts.blobs.get, tweet.image_key)
         image_HWC = await decode(data, model)
-    except (OSError, ContractError) as error:
+    except Exception as error:  # one bad picture must not hold up the others
         log.error("tweet %s cannot be encoded, its image %s: %r", tweet.tweet_id, tweet.image_key, error)
         return False
     return await make_recommendable(tweet, image_HWC, model, parts)

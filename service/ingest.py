@@ -102,6 +102,7 @@ async def make_recommendable(
     Returns False where no model serves or something fails; the backlog tries again.
     """
     if model is None:
+        parts.behind.set()
         return False
     try:
         async with asyncio.timeout(ENCODE_SECONDS):

@@ -10,7 +10,6 @@ from fastapi_offline import FastAPIOffline
 
 from contract.blobs import BlobStore
 from contract.embedded import open_redis, redis_server
-from contract.errors import ContractError
 from contract.graph import OnlineGraph
 from contract.tables import open_database
 from contract.vectors import VectorStore
@@ -27,7 +26,7 @@ from service.settings import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The ASGI application. A start that fails leaves its ContractError in `app.state.startup_error`."""
+    """The ASGI application. A start that fails leaves its exception in `app.state.startup_error`."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -37,7 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
                 gc.collect()
                 gc.freeze()  # what is loaded now lives as long as the process: collections need not walk it again
                 yield
-        except ContractError as error:
+        except Exception as error:
             app.state.startup_error = error
             raise
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
 
 from contract.blobs import BlobStore
 from contract.embedded import open_redis, redis_server
@@ -38,8 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         first = error.errors()[0]
         print(f"error: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}", file=sys.stderr)
         return 1
-    except (TrainingError, ContractError, DatasetExists) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (TrainingError, ContractError, DatasetExists, SQLAlchemyError, RedisError, OSError) as error:
+        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1
     return 0
 

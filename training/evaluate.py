@@ -35,12 +35,15 @@ Scorer = Callable[[CandidateList], Floats]
 def candidate_lists(network: Network, exposed: Exposures, start: int, end: int) -> list[CandidateList]:
     """Lists of the exposures from `start` up to `end` (Unix ms), for users with a positive and a negative among them.
 
+    What a user retweeted before `start` is left out, as the service leaves it out.
+
     Raises NotEnoughData where there is no such user.
     """
     tweets = len(network.tweet_ids)
-    inside = (exposed.at_X >= start) & (exposed.at_X < end)
-    user_X, tweet_X = exposed.user_X[inside], exposed.tweet_X[inside]
     retweet_key_R = network.retweet_user_R * tweets + network.retweet_tweet_R
+    retweeted_before_X = np.isin(exposed.user_X * tweets + exposed.tweet_X, retweet_key_R[network.retweet_at_R < start])
+    inside = (exposed.at_X >= start) & (exposed.at_X < end) & ~retweeted_before_X
+    user_X, tweet_X = exposed.user_X[inside], exposed.tweet_X[inside]
     before_end = network.retweet_at_R < end
     positive_X = np.isin(user_X * tweets + tweet_X, retweet_key_R[before_end])
     lists = []
@@ -75,24 +78,27 @@ def evaluate(lists: Sequence[CandidateList], scorer: Scorer, seed: int) -> dict[
     return dict(zip(("p@1", "p@3", "auc", "ndcg@10", "mrr"), (float(mean) for mean in means), strict=True))
 
 
-def model_scorer(model: Amnl, network: Network, z_TD: torch.Tensor) -> Scorer:
-    """Scores by the trained model in torch."""
+def model_scorer(model: Amnl, network: Network, users: Ints, z_TD: torch.Tensor) -> Scorer:
+    """Scores by the model in torch; only these users have a vector, as in service."""
+    known_U = np.zeros(len(network.user_ids), dtype=bool)
+    known_U[users] = True
 
     def score(candidates: CandidateList) -> Floats:
-        scores = score_user(model, network, candidates.user, z_TD[torch.from_numpy(candidates.tweet_C)])
+        scores = score_user(model, network, known_U, candidates.user, z_TD[torch.from_numpy(candidates.tweet_C)])
         return scores.score_BC[0].numpy()
 
     return score
 
 
 @torch.inference_mode()
-def score_user(model: Amnl, network: Network, user: int, z_CD: torch.Tensor) -> Scores:
-    """The ranker's outputs for one user of the network (a batch of 1)."""
+def score_user(model: Amnl, network: Network, known_U: npt.NDArray[np.bool_], user: int, z_CD: torch.Tensor) -> Scores:
+    """The ranker's outputs for one user of the network (a batch of 1); `known_U` says who has a vector."""
     vectors_UD = model.user_vectors.weight
-    followee_N = torch.from_numpy(network.followees[user])
+    followees = network.followees[user]
+    followee_N = torch.from_numpy(followees[known_U[followees]])
     scores: Scores = model.ranker(
         vectors_UD[user][None],
-        torch.ones(1, dtype=torch.bool),
+        torch.tensor([bool(known_U[user])]),
         vectors_UD[followee_N][None],
         torch.ones(1, len(followee_N), dtype=torch.bool),
         z_CD[None],

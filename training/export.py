@@ -145,7 +145,7 @@ def golden_inputs(model: Amnl, preprocessing: Preprocessing, vectors_UD: np.ndar
     generator = np.random.default_rng(0)
     size, vocabulary = preprocessing.image_size, model.encoder.word_vectors.num_embeddings
     coarse_BHWC = generator.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
-    token_ids_BSW = generator.integers(2, vocabulary, (3, 3, 7))
+    token_ids_BSW = generator.integers(1, vocabulary, (3, 3, 7))
     token_ids_BSW[1, 1:], token_ids_BSW[0, 2, 4:], token_ids_BSW[2] = 0, 0, 0
     z_CD = generator.uniform(-1.7, 1.7, (5, vectors_UD.shape[1]))
     return {

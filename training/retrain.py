@@ -23,7 +23,7 @@ from training.evaluate import candidate_lists, evaluate, model_scorer, popularit
 from training.export import export
 from training.features import image_features
 from training.model import Amnl
-from training.network import Exposures, Network, Split, exposures, load_network, split_by_time
+from training.network import Exposures, Ints, Network, Split, exposures, load_network, split_by_time
 from training.progress import Progress
 from training.publish import publish
 from training.sampling import triple_sampler
@@ -87,8 +87,8 @@ def train_and_export(
     tokenizer = train_tokenizer([network.texts[t] for t in (network.posted_T < split.test_from).nonzero()[0]])
     content = Content.of(x_TF, token_ids(tokenizer, network.texts, preprocessing), tokenizer.get_vocab_size())
     model, curve = fit(network, exposed, content, split, settings, run.folder / "checkpoint.pt", progress)
-    metrics = judge(model, network, exposed, content, split, settings.seed)
     users = trained_users(network, triple_sampler(network, exposed, split.validation_from))
+    metrics = judge(model, network, users, exposed, content, split, settings.seed)
     draft = folder.with_name(f".{folder.name}.draft")
     encoder, ranker = export(
         draft, run.version, model, backbone, tokenizer, preprocessing, network, users, metrics, curve, settings
@@ -97,11 +97,13 @@ def train_and_export(
     draft.rename(folder)
 
 
-def judge(model: Amnl, network: Network, exposed: Exposures, content: Content, split: Split, seed: int) -> Metrics:
+def judge(
+    model: Amnl, network: Network, users: Ints, exposed: Exposures, content: Content, split: Split, seed: int
+) -> Metrics:
     """Metrics of the model, of popularity and of coin flips on the test period's lists."""
     lists = candidate_lists(network, exposed, split.test_from, int(network.retweet_at_R[-1]) + 1)
     scorers = {
-        "amnl": model_scorer(model, network, encode_all(model, content)),
+        "amnl": model_scorer(model, network, users, encode_all(model, content)),
         "popularity": popularity_scorer(network, split.test_from),
         "random": random_scorer(seed),
     }

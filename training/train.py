@@ -64,6 +64,7 @@ def fit(
     periods are too thin. A checkpoint that is there is gone on from.
     """
     sampler = triple_sampler(network, exposed, split.validation_from)
+    users = trained_users(network, sampler)
     validation = candidate_lists(network, exposed, split.validation_from, split.test_from)
     state = _start(network, content, split, settings)
     if checkpoint.exists():
@@ -73,7 +74,7 @@ def fit(
         while state.epoch < settings.epochs:
             loss = _train_epoch(state, sampler, network, content, settings)
             z_TD = encode_all(state.model, content)
-            scores = evaluate(validation, model_scorer(state.model, network, z_TD), settings.seed)
+            scores = evaluate(validation, model_scorer(state.model, network, users, z_TD), settings.seed)
             _record(state, loss, scores)
             _save(state, checkpoint)
             yield state.epoch

@@ -17,10 +17,11 @@ from training.features import image_features
 from training.network import Exposures, Grouped, Network, Split, exposures, split_by_time
 from training.progress import silent
 from training.retrain import Metrics, judge, read_network
+from training.sampling import triple_sampler
 from training.settings import TrainingSettings
 from training.synthesize import SynthesisSettings, synthesize
 from training.tokenizer import train_tokenizer
-from training.train import Content, fit
+from training.train import Content, fit, trained_users
 
 SEEDS = (0, 1, 2)
 EPOCHS = 6
@@ -58,7 +59,9 @@ def train_and_judge(material: Material, seed: int, folder: Path) -> Metrics:
     checkpoint = folder / f"{seed}.pt"
     model, _ = fit(material.network, material.exposed, material.content, material.split, settings, checkpoint, silent)
     checkpoint.unlink()
-    return judge(model, material.network, material.exposed, material.content, material.split, seed)
+    sampler = triple_sampler(material.network, material.exposed, material.split.validation_from)
+    users = trained_users(material.network, sampler)
+    return judge(model, material.network, users, material.exposed, material.content, material.split, seed)
 
 
 def with_permuted(material: Material, what: str, seed: int) -> Material:
