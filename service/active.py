@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from contract.vectors import VectorStore
 from service.errors import NotReady
 
 log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class ActiveModels:
         self._models_dir = models_dir
         self._device = device
         self._refused: str | None = None
+        self._try_again_at = 0.0
         self.current: ActiveModel | None = None
 
     def required(self) -> ActiveModel:
@@ -63,12 +67,14 @@ class ActiveModels:
         Raises ArtifactInvalid or DeviceUnavailable where it cannot be loaded; the one before goes on serving then.
         """
         version = await self._vectors.active_version()
-        if version is None or version == self._refused or (self.current and version == self.current.version):
+        if version is None or (self.current and version == self.current.version):
+            return False
+        if version == self._refused and time.monotonic() < self._try_again_at:
             return False
         try:
             self.current = await asyncio.to_thread(load_model, self._models_dir / version, self._device)
         except ContractError:
-            self._refused = version
+            self._refused, self._try_again_at = version, time.monotonic() + _RETRY_SECONDS
             raise
         self._refused = None
         log.info("version %s serves", version)

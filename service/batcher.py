@@ -6,6 +6,7 @@ Shape suffixes: H height, W width, C colours, D dimensions.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -39,6 +40,7 @@ class MicroBatcher:
         self._free = capacity
         self._max_batch = max_batch
         self._queue: asyncio.Queue[Job] = asyncio.Queue()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
 
     @contextmanager
     def permit(self) -> Iterator[None]:
@@ -67,9 +69,13 @@ class MicroBatcher:
             for _, same_model in groupby(wanted, key=lambda job: job.model.version):
                 await self._encode(list(same_model))
 
+    def close(self) -> None:
+        """End the encoder's thread after the batch it works on."""
+        self._thread.shutdown()
+
     async def _encode(self, jobs: list[Job]) -> None:
         try:
-            vectors = await asyncio.to_thread(_encode_jobs, jobs)
+            vectors = await asyncio.get_running_loop().run_in_executor(self._thread, _encode_jobs, jobs)
         except Exception as error:  # whatever it is, it is the callers' to handle, and the next batch must run
             log.exception("encoding %d tweets failed", len(jobs))
             for job in jobs:
@@ -102,3 +108,4 @@ async def open_batcher(capacity: int, max_batch: int) -> AsyncIterator[MicroBatc
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+        batcher.close()

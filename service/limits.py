@@ -20,7 +20,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if int(announced) > MAX_BODY_BYTES:
+        if not announced.isdigit() or int(announced) > MAX_BODY_BYTES:
             await _refuse(scope, receive, send)
             return
         read = 0

@@ -14,7 +14,7 @@ class Settings(StoreSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)
     api_key: SecretStr | None = Field(
-        default=None, min_length=1, description="bearer key that every request but health must carry"
+        default=None, min_length=1, description="bearer key of requests to /users and /tweets"
     )
     device: Device = Field(default="auto", description="where the encoder runs: auto, cpu or cuda")
     queue_size: int = Field(default=64, ge=1, description="posted tweets in work at a time; one more is answered 429")

@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}", file=sys.stderr)
         return 1
     except (TrainingError, ContractError, DatasetExists, SQLAlchemyError, RedisError, OSError) as error:
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
+        print(f"error: {(str(error) or repr(error)).splitlines()[0]}", file=sys.stderr)
         return 1
     return 0
 

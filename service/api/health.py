@@ -23,8 +23,11 @@ async def ready(parts: PartsDependency, response: Response) -> Readiness:
     model = stores.models.current
     redis = database = "ok"
     try:
-        if await stores.vectors.active_version() is None:
+        version = await stores.vectors.active_version()
+        if version is None:
             redis = "names no active version: run `python -m training publish VERSION`"
+        elif model is not None and version != model.version:
+            redis = f"names version {version}, which is not loaded: the log says why"
     except RedisError:
         redis = "does not answer"
     try:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from contract.embedded import EmbeddedValkey
@@ -136,6 +137,10 @@ def test_a_second_process_adopts_the_running_server_and_replaces_an_orphans(envi
     owner.communicate()
     again.start()  # at once: the orphan may still be ending
     assert (folder / "lock").read_text() == str(os.getpid())
+    for process in psutil.process_iter(["name", "cwd"]):
+        if "valkey-server" in (process.info["name"] or "") and process.info["cwd"] == str(folder.resolve()):
+            process.kill()
+    again.start()  # killed: a new one
     again.stop()
     with pytest.raises(StoreUnavailable, match="too long"):
         EmbeddedValkey(folder / ("x" * 100))
