@@ -63,7 +63,8 @@ async def work_off_backlog(parts: Ingest) -> None:
     """Encode what is stored without a vector: when this process fell behind, and twice a minute for others."""
     while True:
         with suppress(TimeoutError):
-            await asyncio.wait_for(parts.behind.wait(), _LOOK_SECONDS)
+            async with asyncio.timeout(_LOOK_SECONDS):  # wait_for of Python 3.11 can swallow a cancellation
+                await parts.behind.wait()
         parts.behind.clear()
         model = parts.models.current
         if model is None:
