@@ -12,6 +12,7 @@ from contract.embedded import EmbeddedValkey
 from service.active import ActiveModel
 from service.database import StoredTweet
 from service.ingest import Ingest, decode, make_recommendable
+from service.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +29,7 @@ async def background(parts: Ingest, redis: Redis, embedded: EmbeddedValkey | Non
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
 
 
 async def follow_pointer(parts: Ingest, redis: Redis, embedded: EmbeddedValkey | None) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from contract.preprocessing import token_ids
 from service.active import ActiveModel
 from service.errors import Overloaded
+from service.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,5 @@ async def open_batcher(capacity: int, max_batch: int) -> AsyncIterator[MicroBatc
     try:
         yield batcher
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await end(task)
         batcher.close()
