@@ -5,12 +5,14 @@ Shape suffixes: B tweets, S sentences, W words, D dimensions, N followees, C can
 
 import ctypes
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+from tokenizers import Tokenizer
 
 from contract.artifact import (
     ENCODER_INPUTS,
@@ -21,6 +23,7 @@ from contract.artifact import (
     Artifact,
 )
 from contract.errors import ArtifactInvalid, DeviceUnavailable
+from contract.preprocessing import Preprocessing, token_ids
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +105,23 @@ class OnnxModel:
                 )
             worst = max(worst, difference)
         return worst
+
+
+def encode_tweets(
+    model: OnnxModel,
+    tokenizer: Tokenizer,
+    preprocessing: Preprocessing,
+    images: Sequence[npt.NDArray[np.uint8]],
+    texts: Sequence[str],
+) -> npt.NDArray[np.float16]:
+    """Vectors z as they are stored, float16 [B, D], of pictures uint8 [H, W, C] and their words.
+
+    Raises RuntimeError where the encoder answers another number of vectors, or values that are not finite in fp16.
+    """
+    z_BD = model.encode(np.stack(images), token_ids(tokenizer, texts, preprocessing)).astype(np.float16)
+    if len(z_BD) != len(texts) or not np.isfinite(z_BD).all():
+        raise RuntimeError(f"the encoder gave {z_BD.shape} for {len(texts)} tweets, or values that are not finite")
+    return z_BD
 
 
 def relative_difference(found: Array, expected: Array) -> float:

@@ -14,7 +14,7 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 
-from contract.preprocessing import token_ids
+from contract.runtime import encode_tweets
 from service.active import ActiveModel
 from service.errors import Overloaded
 from service.tasks import end
@@ -90,12 +90,8 @@ class MicroBatcher:
 
 def _encode_jobs(jobs: list[Job]) -> list[Vector]:
     model = jobs[0].model
-    image_BHWC = np.stack([job.image_HWC for job in jobs])
-    ids_BSW = token_ids(model.artifact.tokenizer, [job.text for job in jobs], model.manifest.preprocessing)
-    z_BD = model.onnx.encode(image_BHWC, ids_BSW).astype(np.float16)
-    if len(z_BD) != len(jobs) or not np.isfinite(z_BD).all():
-        raise RuntimeError(f"the encoder gave {z_BD.shape} for {len(jobs)} tweets, or values that are not finite")
-    return list(z_BD)
+    images, texts = [job.image_HWC for job in jobs], [job.text for job in jobs]
+    return list(encode_tweets(model.onnx, model.artifact.tokenizer, model.manifest.preprocessing, images, texts))
 
 
 @asynccontextmanager

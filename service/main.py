@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -43,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title="Image tweet recommender",
         description="Which three of these pictures will this user retweet?",
-        version="0.1.0",
+        version=version("image-tweet-recommender"),
         lifespan=lifespan,
     )
     app.state.startup_error = None

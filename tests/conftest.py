@@ -1,15 +1,16 @@
 """Stores to test on, a small dataset, and a small trained model that serves."""
 
-import asyncio
 import os
 import shutil
 import tempfile
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+import psutil
 import psycopg
 import pytest
 import redis
@@ -18,14 +19,13 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 from alembic import command
-from contract.blobs import BlobStore
-from contract.embedded import open_redis, redis_server
+from contract.embedded import redis_server
 from contract.environment import StoreSettings
-from contract.tables import open_database
 from training.importer import ImportReport, import_dataset
 from training.progress import silent
 from training.retrain import retrain
 from training.settings import TrainingSettings
+from training.stores import with_stores
 from training.synthesize import SynthesisSettings, synthesize
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,11 +52,11 @@ def tiny_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="session", params=KINDS)
 def trained(request: pytest.FixtureRequest, tiny_network: Path) -> Iterator[StoreSettings]:
     """Stores of either kind with the tiny network, on which a small model serves."""
     with fresh_stores(request.param) as settings:
-        asyncio.run(import_into(settings, tiny_network))
+        import_into(settings, tiny_network)
         small = TrainingSettings(backbone="tiny", dim=16, text_dim=16, word_dim=16, epochs=2)
         retrain(small, settings, silent)
         yield settings
@@ -136,9 +136,23 @@ def migrate(settings: StoreSettings) -> None:
         command.upgrade(Config(ROOT / "alembic.ini"), "head")
 
 
-async def import_into(settings: StoreSettings, folder: Path) -> ImportReport:
+def import_into(settings: StoreSettings, folder: Path) -> ImportReport:
     """Import a dataset folder as `python -m training import` does."""
-    with redis_server(settings) as (redis_url, _):
-        async with open_database(settings.sqlalchemy_url) as engine, open_redis(redis_url) as client:
-            blobs = BlobStore(settings.image_store_url)
-            return await import_dataset(folder, engine, blobs, client, settings.redis_namespace, silent)
+    return with_stores(settings, lambda stores: import_dataset(folder, stores, silent))
+
+
+def valkey_servers(var_dir: Path) -> list[psutil.Process]:
+    """The embedded servers that run under a VAR_DIR."""
+    return [
+        process
+        for process in psutil.process_iter(["name", "cwd"])
+        if "valkey-server" in (process.info["name"] or "")
+        and process.info["cwd"] == str((var_dir / "valkey").resolve())
+    ]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.01)

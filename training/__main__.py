@@ -1,7 +1,6 @@
 """The trainer's command line: python -m training COMMAND --help."""
 
 import argparse
-import asyncio
 import os
 import sys
 import time
@@ -12,15 +11,13 @@ from pydantic import BaseModel, ValidationError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from contract.blobs import BlobStore
-from contract.embedded import open_redis, redis_server
 from contract.environment import StoreSettings
 from contract.errors import ContractError
-from contract.tables import open_database
 from training import demo, progress
 from training.errors import TrainingError
-from training.importer import ImportReport, import_dataset
+from training.importer import import_dataset
 from training.settings import TrainingSettings
+from training.stores import with_stores
 from training.synthesize import DatasetExists, SynthesisSettings, synthesize
 
 INTERRUPTED = 130
@@ -105,15 +102,7 @@ def run_synthesize(options: argparse.Namespace) -> None:
 
 def run_import(options: argparse.Namespace) -> None:
     """Import a dataset folder."""
-    stores = StoreSettings()
-
-    async def run(redis_url: str) -> ImportReport:
-        async with open_database(stores.sqlalchemy_url) as engine, open_redis(redis_url) as redis:
-            blobs = BlobStore(stores.image_store_url)
-            return await import_dataset(options.folder, engine, blobs, redis, stores.redis_namespace, progress.terminal)
-
-    with redis_server(stores) as (redis_url, _):
-        report = asyncio.run(run(redis_url))
+    report = with_stores(StoreSettings(), lambda stores: import_dataset(options.folder, stores, progress.terminal))
     print(
         f"imported {report.users:,} new users, {report.follows:,} follows, {report.tweets:,} image tweets and "
         f"{report.retweets:,} retweets"
@@ -140,8 +129,8 @@ def run_publish(options: argparse.Namespace) -> None:
     from training.retrain import publish_folder
 
     stores = StoreSettings()
-    encoded = publish_folder(stores.models_dir / options.version, stores, progress.terminal)
-    print(f"version {options.version} serves now, {encoded:,} tweets encoded")
+    published = publish_folder(stores.models_dir / options.version, stores, progress.terminal)
+    print(f"version {options.version} serves now, {published.encoded_tweets:,} tweets encoded")
 
 
 if __name__ == "__main__":

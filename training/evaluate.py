@@ -15,7 +15,7 @@ import torch
 from training import metrics
 from training.errors import NotEnoughData
 from training.model import Amnl, Scores
-from training.network import Exposures, Ints, Network
+from training.network import Exposures, Ints, Network, group
 
 Floats = npt.NDArray[np.floating]
 
@@ -39,19 +39,16 @@ def candidate_lists(network: Network, exposed: Exposures, start: int, end: int) 
 
     Raises NotEnoughData where there is no such user.
     """
-    tweets = len(network.tweet_ids)
-    retweet_key_R = network.retweet_user_R * tweets + network.retweet_tweet_R
-    retweeted_before_X = np.isin(exposed.user_X * tweets + exposed.tweet_X, retweet_key_R[network.retweet_at_R < start])
-    inside = (exposed.at_X >= start) & (exposed.at_X < end) & ~retweeted_before_X
+    seen_already_X = network.retweeted_before(exposed.user_X, exposed.tweet_X, start)
+    inside = (exposed.at_X >= start) & (exposed.at_X < end) & ~seen_already_X
     user_X, tweet_X = exposed.user_X[inside], exposed.tweet_X[inside]
-    before_end = network.retweet_at_R < end
-    positive_X = np.isin(user_X * tweets + tweet_X, retweet_key_R[before_end])
+    positive_X = network.retweeted_before(user_X, tweet_X, end)
+    exposures_of = group(user_X, np.arange(len(user_X)), len(network.user_ids))
     lists = []
-    for user in np.unique(user_X):
-        of_user = user_X == user
-        positive_C = positive_X[of_user]
+    for user in range(len(network.user_ids)):
+        positive_C = positive_X[exposures_of[user]]
         if positive_C.any() and not positive_C.all():
-            lists.append(CandidateList(int(user), tweet_X[of_user], positive_C))
+            lists.append(CandidateList(user, tweet_X[exposures_of[user]], positive_C))
     if not lists:
         raise NotEnoughData("no user has both retweeted and unretweeted exposures in the period that is judged")
     return lists

@@ -35,8 +35,9 @@ from contract.artifact import (
 from contract.preprocessing import Preprocessing
 from training.backbones import Backbone
 from training.model import Amnl, Ranker, TweetEncoder
-from training.network import Ints, Network
+from training.network import Network
 from training.settings import TrainingSettings
+from training.train import Fitted
 
 OPSET = 20
 _LIBRARIES = ("torch", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "pillow", "tokenizers")
@@ -77,22 +78,21 @@ class RankerGraph(nn.Module):
 def export(
     folder: Path,
     version: str,
-    model: Amnl,
+    fitted: Fitted,
     backbone: Backbone,
     tokenizer: Tokenizer,
     preprocessing: Preprocessing,
     network: Network,
-    users: Ints,
     metrics: dict[str, dict[str, float]],
-    curve: list[dict[str, float]],
     settings: TrainingSettings,
 ) -> tuple[EncoderGraph, RankerGraph]:
     """Write all files of an exported model into a new folder, the manifest last.
 
-    `users` are the numbers of the users whose vectors are exported. Returns the graphs in torch, for verification.
+    Vectors are exported of the users who have a trained one. Returns the graphs in torch, for verification.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    model, users = fitted.model, fitted.users
     encoder, ranker = EncoderGraph(backbone, model.encoder).eval(), RankerGraph(model.ranker).eval()
     vectors_UD = model.user_vectors.weight.detach()[torch.from_numpy(users)].half().numpy()
     golden = golden_inputs(model, preprocessing, vectors_UD)
@@ -102,7 +102,7 @@ def export(
     np.save(folder / "user_vectors.npy", vectors_UD, allow_pickle=False)
     (folder / "user_ids.json").write_text(json.dumps([network.user_ids[int(user)] for user in users]), "utf-8")
     np.savez(folder / "golden.npz", allow_pickle=False, **golden, **golden_outputs(encoder, ranker, golden))
-    (folder / "curve.jsonl").write_text("".join(json.dumps(point) + "\n" for point in curve), "utf-8")
+    (folder / "curve.jsonl").write_text("".join(json.dumps(point) + "\n" for point in fitted.curve), "utf-8")
     manifest = Manifest(
         version=version,
         created_at=datetime.now(UTC),

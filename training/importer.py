@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from redis.asyncio import Redis
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -29,6 +28,7 @@ from contract.tables import Base, Follow, Retweet, Tweet, User
 from training.errors import InputRejected
 from training.online import rebuild_graph
 from training.progress import Progress
+from training.stores import Stores
 
 _CHECKED_SIZE = 32
 _CHUNK = 5_000
@@ -104,19 +104,17 @@ class ImportReport:
     retweets: int
 
 
-async def import_dataset(
-    folder: Path, engine: AsyncEngine, blobs: BlobStore, redis: Redis, namespace: str, progress: Progress
-) -> ImportReport:
+async def import_dataset(folder: Path, stores: Stores, progress: Progress) -> ImportReport:
     """Check, store the pictures, store the rows, show them online.
 
     Raises InputRejected with file and line where a row, a reference or a picture is wrong; nothing is stored then.
     """
-    stored = await read_stored(engine)
+    stored = await read_stored(stores.engine)
     dataset = read_dataset(folder, stored)
     image_keys = check_pictures(folder, dataset, stored, progress)
-    store_pictures(folder, dataset, blobs, progress)
-    report = await store_rows(engine, dataset, stored, image_keys)
-    await rebuild_graph(engine, OnlineGraph(redis, namespace))
+    store_pictures(folder, dataset, stores.blobs, progress)
+    report = await store_rows(stores.engine, dataset, stored, image_keys)
+    await rebuild_graph(stores.engine, OnlineGraph(stores.redis, stores.namespace))
     return report
 
 

@@ -1,49 +1,54 @@
 """From a folder on disk to what serves: vectors written beside the old version's, then one pointer moved."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from redis.asyncio import Redis
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract import artifact
-from contract.artifact import Artifact
-from contract.blobs import BlobStore
+from contract.artifact import Artifact, Manifest
 from contract.graph import OnlineGraph
-from contract.preprocessing import token_ids
-from contract.runtime import OnnxModel
+from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import ModelVersion, Tweet, TweetVector
 from contract.vectors import VectorStore
 from training.features import read_image
 from training.online import rebuild_graph
 from training.progress import Progress
+from training.stores import Stores
 
 _BATCH = 16
 _KEPT_VERSIONS = 2
 
 
-async def publish(
-    folder: Path, engine: AsyncEngine, blobs: BlobStore, redis: Redis, namespace: str, progress: Progress
-) -> int:
-    """Make an exported model the one that serves; returns how many tweets were encoded.
+@dataclass(frozen=True)
+class Published:
+    """What serves now, and how many tweets had to be encoded for it."""
+
+    manifest: Manifest
+    encoded_tweets: int
+
+
+async def publish(folder: Path, stores: Stores, progress: Progress) -> Published:
+    """Make an exported model the one that serves.
 
     Safe to run again after a kill at any point, and for a version that serves already: what is stored is not encoded
     again, and everything of it in Redis is written anew.
     """
     exported = artifact.load(folder)
-    version, vectors = exported.manifest.version, VectorStore(redis, namespace)
+    version, vectors = exported.manifest.version, VectorStore(stores.redis, stores.namespace)
     model = OnnxModel(exported)
     model.verify_golden(exported)
-    await register(engine, exported)
+    await register(stores.engine, exported)
     await vectors.put_users(version, exported.user_ids, exported.user_vectors_UD)
-    encoded = await encode_missing(engine, blobs, exported, model, progress)
-    await copy_tweet_vectors(engine, vectors, exported)
-    await rebuild_graph(engine, OnlineGraph(redis, namespace))
-    await activate(engine, vectors, version)
-    await forget_old_versions(engine, vectors)
-    return encoded
+    encoded = await encode_missing(stores, exported, model, progress)
+    await copy_tweet_vectors(stores.engine, vectors, exported)
+    await rebuild_graph(stores.engine, OnlineGraph(stores.redis, stores.namespace))
+    await activate(stores.engine, vectors, version)
+    await forget_old_versions(stores.engine, vectors)
+    return Published(exported.manifest, encoded)
 
 
 async def register(engine: AsyncEngine, exported: Artifact) -> None:
@@ -56,27 +61,22 @@ async def register(engine: AsyncEngine, exported: Artifact) -> None:
             await connection.execute(insert(ModelVersion), values)
 
 
-async def encode_missing(
-    engine: AsyncEngine, blobs: BlobStore, exported: Artifact, model: OnnxModel, progress: Progress
-) -> int:
+async def encode_missing(stores: Stores, exported: Artifact, model: OnnxModel, progress: Progress) -> int:
     """Encode the stored tweets that have no vector under this version, a committed batch at a time."""
-    version = exported.manifest.version
+    version, preprocessing = exported.manifest.version, exported.manifest.preprocessing
     has_vector = select(TweetVector.tweet_id).where(TweetVector.version == version)
     missing = select(Tweet.tweet_id, Tweet.text, Tweet.image_key).where(Tweet.tweet_id.not_in(has_vector))
-    async with engine.connect() as connection:
+    async with stores.engine.connect() as connection:
         tweets = (await connection.execute(missing.order_by(Tweet.tweet_id))).all()
     batches = [tweets[start : start + _BATCH] for start in range(0, len(tweets), _BATCH)]
     for batch in progress(batches, len(batches), f"encode tweets (batches of {_BATCH})"):
-        image_BHWC = np.stack(
-            [read_image(blobs, tweet.image_key, exported.manifest.preprocessing.image_size) for tweet in batch]
-        )
-        ids_BSW = token_ids(exported.tokenizer, [tweet.text for tweet in batch], exported.manifest.preprocessing)
-        z_BD = model.encode(image_BHWC, ids_BSW).astype("<f2")
+        images = [read_image(stores.blobs, tweet.image_key, preprocessing.image_size) for tweet in batch]
+        z_BD = encode_tweets(model, exported.tokenizer, preprocessing, images, [tweet.text for tweet in batch])
         rows = [
-            {"version": version, "tweet_id": tweet.tweet_id, "vector": z_D.tobytes()}
+            {"version": version, "tweet_id": tweet.tweet_id, "vector": z_D.astype("<f2").tobytes()}
             for tweet, z_D in zip(batch, z_BD, strict=True)
         ]
-        async with engine.begin() as connection:
+        async with stores.engine.begin() as connection:
             await connection.execute(insert(TweetVector), rows)
     return len(tweets)
 

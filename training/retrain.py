@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from contract.artifact import MANIFEST, load
+from contract.artifact import MANIFEST
 from contract.blobs import BlobStore
-from contract.embedded import open_redis, redis_server
 from contract.environment import StoreSettings
 from contract.preprocessing import Preprocessing, token_ids
 from contract.tables import open_database
@@ -22,14 +21,13 @@ from training.errors import TrainingError
 from training.evaluate import candidate_lists, evaluate, model_scorer, popularity_scorer, random_scorer
 from training.export import export
 from training.features import image_features
-from training.model import Amnl
-from training.network import Exposures, Ints, Network, Split, exposures, load_network, split_by_time
+from training.network import Exposures, Network, Split, exposures, load_network, split_by_time
 from training.progress import Progress
-from training.publish import publish
-from training.sampling import triple_sampler
+from training.publish import Published, publish
 from training.settings import TrainingSettings
+from training.stores import with_stores
 from training.tokenizer import train_tokenizer
-from training.train import Content, encode_all, fit, trained_users
+from training.train import Content, Fitted, encode_all, fit
 from training.verify import verify
 
 Metrics = dict[str, dict[str, float]]
@@ -69,9 +67,9 @@ def retrain(settings: TrainingSettings, stores: StoreSettings, progress: Progres
         folder = stores.models_dir / run.version
         if not (folder / MANIFEST).exists():
             train_and_export(folder, run, network, settings, stores, progress)
-        encoded = publish_folder(folder, stores, progress)
+        published = publish_folder(folder, stores, progress)
         run.finish()
-    return RetrainReport(run.version, folder, load(folder).manifest.metrics, encoded)
+    return RetrainReport(run.version, folder, published.manifest.metrics, published.encoded_tweets)
 
 
 def train_and_export(
@@ -86,40 +84,28 @@ def train_and_export(
     x_TF = image_features(network.image_keys, blobs, backbone, stores.var_dir / "features", progress)
     tokenizer = train_tokenizer([network.texts[t] for t in (network.posted_T < split.test_from).nonzero()[0]])
     content = Content.of(x_TF, token_ids(tokenizer, network.texts, preprocessing), tokenizer.get_vocab_size())
-    model, curve = fit(network, exposed, content, split, settings, run.folder / "checkpoint.pt", progress)
-    users = trained_users(network, triple_sampler(network, exposed, split.validation_from))
-    metrics = judge(model, network, users, exposed, content, split, settings.seed)
+    fitted = fit(network, exposed, content, split, settings, run.folder / "checkpoint.pt", progress)
+    metrics = judge(fitted, network, exposed, content, split, settings.seed)
     draft = folder.with_name(f".{folder.name}.draft")
-    encoder, ranker = export(
-        draft, run.version, model, backbone, tokenizer, preprocessing, network, users, metrics, curve, settings
-    )
+    encoder, ranker = export(draft, run.version, fitted, backbone, tokenizer, preprocessing, network, metrics, settings)
     verify(draft, encoder, ranker)
     draft.rename(folder)
 
 
-def judge(
-    model: Amnl, network: Network, users: Ints, exposed: Exposures, content: Content, split: Split, seed: int
-) -> Metrics:
+def judge(fitted: Fitted, network: Network, exposed: Exposures, content: Content, split: Split, seed: int) -> Metrics:
     """Metrics of the model, of popularity and of coin flips on the test period's lists."""
     lists = candidate_lists(network, exposed, split.test_from, int(network.retweet_at_R[-1]) + 1)
     scorers = {
-        "amnl": model_scorer(model, network, users, encode_all(model, content)),
+        "amnl": model_scorer(fitted.model, network, fitted.users, encode_all(fitted.model, content)),
         "popularity": popularity_scorer(network, split.test_from),
         "random": random_scorer(seed),
     }
     return {name: evaluate(lists, scorer, seed) for name, scorer in scorers.items()}
 
 
-def publish_folder(folder: Path, stores: StoreSettings, progress: Progress) -> int:
-    """Make an exported model the one that serves; returns how many tweets were encoded."""
-
-    async def run(redis_url: str) -> int:
-        async with open_database(stores.sqlalchemy_url) as engine, open_redis(redis_url) as redis:
-            blobs = BlobStore(stores.image_store_url)
-            return await publish(folder, engine, blobs, redis, stores.redis_namespace, progress)
-
-    with redis_server(stores) as (redis_url, _):
-        return asyncio.run(run(redis_url))
+def publish_folder(folder: Path, stores: StoreSettings, progress: Progress) -> Published:
+    """Make an exported model the one that serves."""
+    return with_stores(stores, lambda opened: publish(folder, opened, progress))
 
 
 async def read_network(stores: StoreSettings) -> Network:

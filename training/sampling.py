@@ -35,13 +35,12 @@ def triple_sampler(network: Network, exposed: Exposures, until: int) -> TripleSa
     A tweet that the user retweets only later is a negative like any other: leaving it out would leak the test.
     Raises NotEnoughData where no user has both a positive and a negative.
     """
-    users, tweets = len(network.user_ids), len(network.tweet_ids)
     before = network.retweet_at_R < until
     user_P, tweet_P = network.retweet_user_R[before], network.retweet_tweet_R[before]
     seen = exposed.at_X < until
     user_X, tweet_X = exposed.user_X[seen], exposed.tweet_X[seen]
-    not_retweeted = ~np.isin(user_X * tweets + tweet_X, user_P * tweets + tweet_P)
-    negatives = group(user_X[not_retweeted], tweet_X[not_retweeted], users)
+    unretweeted = ~network.retweeted_before(user_X, tweet_X, until)
+    negatives = group(user_X[unretweeted], tweet_X[unretweeted], len(network.user_ids))
     usable = negatives.counts[user_P] > 0
     if not usable.any():
         raise NotEnoughData("no user has both a retweet and an unretweeted tweet of a followee before the test period")

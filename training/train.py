@@ -37,6 +37,15 @@ class Content:
         return cls(x_TF, torch.from_numpy(token_ids_TSW), vocabulary)
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """The best epoch's model, the numbers of the users whose vectors were trained, and the metrics by epoch."""
+
+    model: Amnl
+    users: Ints
+    curve: list[dict[str, float]]
+
+
 @dataclass
 class TrainingState:
     """Everything that a later run needs to go on as if nothing had happened."""
@@ -57,11 +66,10 @@ def fit(
     settings: TrainingSettings,
     checkpoint: Path,
     progress: Progress,
-) -> tuple[Amnl, list[dict[str, float]]]:
+) -> Fitted:
     """Train up to the validation period and keep the epoch with the best AUC in it.
 
-    Returns the model and its curve: per epoch the loss and the validation metrics. Raises NotEnoughData where the
-    periods are too thin. A checkpoint that is there is gone on from.
+    A checkpoint that is there is gone on from. Raises NotEnoughData where the periods are too thin.
     """
     sampler = triple_sampler(network, exposed, split.validation_from)
     users = trained_users(network, sampler)
@@ -82,7 +90,7 @@ def fit(
     for _ in progress(epochs(), settings.epochs - state.epoch, f"fit ({settings.link}, {settings.loss})"):
         pass
     state.model.load_state_dict(state.best_weights)
-    return state.model.eval(), state.curve
+    return Fitted(state.model.eval(), users, state.curve)
 
 
 @torch.inference_mode()

@@ -7,18 +7,17 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.conftest import ROOT, valkey_servers, wait_until
+
 READY_SECONDS = 60
 
 
@@ -79,27 +78,11 @@ def ready(url: str, process: subprocess.Popen[bytes]) -> bool:
         return False
 
 
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.1)
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def valkeys(folder: Path) -> list[psutil.Process]:
-    """The embedded servers that run in a folder."""
-    return [
-        process
-        for process in psutil.process_iter(["name", "cwd"])
-        if "valkey-server" in (process.info["name"] or "") and process.info["cwd"] == str(folder / "var" / "valkey")
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -154,12 +137,12 @@ def test_the_same_answer_after_a_kill_and_no_server_left_behind(site: Site) -> N
         before = site.ask(user_id)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        wait_until(lambda: not valkeys(site.dataset.parent), 10)
+        wait_until(lambda: not valkey_servers(site.dataset.parent / "var"), 10)
     with site.serving() as process:
         assert site.ask(user_id) == before
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == -signal.SIGTERM  # raised again once all is shut down, as servers do
-        assert not valkeys(site.dataset.parent)
+        assert not valkey_servers(site.dataset.parent / "var")
 
 
 def test_a_tweet_that_was_stored_but_not_encoded_is_encoded_at_the_next_start(site: Site) -> None:

@@ -4,17 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from contract.embedded import EmbeddedValkey
 from contract.environment import StoreSettings
 from contract.errors import StoreUnavailable
-from tests.conftest import ROOT, fresh_stores
+from tests.conftest import ROOT, fresh_stores, valkey_servers, wait_until
 from training.__main__ import main
 
 TINY = ["--backbone", "tiny", "--dim", "8", "--text-dim", "8", "--word-dim", "8"]
@@ -41,7 +39,7 @@ def test_an_interrupted_retrain_goes_on_where_it_was(environment: StoreSettings,
     arguments = ["retrain", *TINY, "--epochs", "400"]
     first = start(*arguments)
     runs = environment.var_dir / "runs"
-    wait_for(lambda: any(runs.glob("*/checkpoint.pt")), first)
+    wait_until(lambda: reached(any(runs.glob("*/checkpoint.pt")), first), 60)
     (folder,) = [path for path in runs.iterdir() if path.is_dir()]
     first.send_signal(signal.SIGINT)
     output, errors = first.communicate(timeout=60)
@@ -66,12 +64,9 @@ def load_epoch(checkpoint: Path) -> int:
     return epoch
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+def reached(condition: bool, process: subprocess.Popen[str]) -> bool:
+    assert process.poll() is None, process.communicate()
+    return condition
 
 
 @pytest.mark.usefixtures("environment")
@@ -137,9 +132,8 @@ def test_a_second_process_adopts_the_running_server_and_replaces_an_orphans(envi
     owner.communicate()
     again.start()  # at once: the orphan may still be ending
     assert (folder / "lock").read_text() == str(os.getpid())
-    for process in psutil.process_iter(["name", "cwd"]):
-        if "valkey-server" in (process.info["name"] or "") and process.info["cwd"] == str(folder.resolve()):
-            process.kill()
+    (server,) = valkey_servers(environment.var_dir)
+    server.kill()
     again.start()  # killed: a new one
     again.stop()
     with pytest.raises(StoreUnavailable, match="too long"):

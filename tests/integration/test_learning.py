@@ -17,11 +17,10 @@ from training.features import image_features
 from training.network import Exposures, Grouped, Network, Split, exposures, split_by_time
 from training.progress import silent
 from training.retrain import Metrics, judge, read_network
-from training.sampling import triple_sampler
 from training.settings import TrainingSettings
 from training.synthesize import SynthesisSettings, synthesize
 from training.tokenizer import train_tokenizer
-from training.train import Content, fit, trained_users
+from training.train import Content, fit
 
 SEEDS = (0, 1, 2)
 EPOCHS = 6
@@ -41,7 +40,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
     folder = tmp_path_factory.mktemp("made") / "network"
     synthesize(folder, SynthesisSettings(), silent)
     with fresh_stores("embedded") as stores:
-        asyncio.run(import_into(stores, folder))
+        import_into(stores, folder)
         network = asyncio.run(read_network(stores))
         settings = TrainingSettings()
         split = split_by_time(network, settings.test_share, settings.validation_share)
@@ -57,11 +56,9 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
 def train_and_judge(material: Material, seed: int, folder: Path) -> Metrics:
     settings = TrainingSettings(seed=seed, epochs=EPOCHS)
     checkpoint = folder / f"{seed}.pt"
-    model, _ = fit(material.network, material.exposed, material.content, material.split, settings, checkpoint, silent)
+    fitted = fit(material.network, material.exposed, material.content, material.split, settings, checkpoint, silent)
     checkpoint.unlink()
-    sampler = triple_sampler(material.network, material.exposed, material.split.validation_from)
-    users = trained_users(material.network, sampler)
-    return judge(model, material.network, users, material.exposed, material.content, material.split, seed)
+    return judge(fitted, material.network, material.exposed, material.content, material.split, seed)
 
 
 def with_permuted(material: Material, what: str, seed: int) -> Material:

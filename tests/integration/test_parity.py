@@ -48,7 +48,7 @@ def served(request: pytest.FixtureRequest, tiny_network: Path) -> Iterator[Serve
     link: Link = request.param
     settings = TrainingSettings(backbone="tiny", dim=24, text_dim=12, word_dim=16, epochs=3, link=link)
     with fresh_stores("embedded") as stores:
-        asyncio.run(import_into(stores, tiny_network))
+        import_into(stores, tiny_network)
         network = asyncio.run(read_network(stores))
         run = open_run(stores.var_dir / "runs", settings, network)
         folder = stores.models_dir / run.version

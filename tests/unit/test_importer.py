@@ -10,14 +10,13 @@ import pytest
 from PIL import Image
 from sqlalchemy import func, select
 
-from contract.blobs import BlobStore
 from contract.embedded import open_redis, redis_server
 from contract.environment import StoreSettings
 from contract.graph import OnlineGraph
 from contract.tables import Base, Tweet, open_database
+from tests.conftest import import_into
 from training.errors import InputRejected
-from training.importer import ImportReport, import_dataset
-from training.progress import silent
+from training.importer import ImportReport
 
 Rows = list[dict[str, Any]]
 NOTHING = {table.name: 0 for table in Base.metadata.sorted_tables}
@@ -56,16 +55,6 @@ def repeat(folder: Path, name: str, line: int) -> int:
     rows = read(folder, name)
     write(folder, name, [*rows, rows[line - 1]])
     return len(rows) + 1
-
-
-def import_(folder: Path, stores: StoreSettings) -> ImportReport:
-    async def run(redis_url: str) -> ImportReport:
-        async with open_database(stores.sqlalchemy_url) as engine, open_redis(redis_url) as redis:
-            blobs = BlobStore(stores.image_store_url)
-            return await import_dataset(folder, engine, blobs, redis, stores.redis_namespace, silent)
-
-    with redis_server(stores) as (redis_url, _):
-        return asyncio.run(run(redis_url))
 
 
 def counts(stores: StoreSettings) -> dict[str, int]:
@@ -108,7 +97,7 @@ def online_users(stores: StoreSettings, user_ids: list[str]) -> list[bool]:
 def refused(folder: Path, stores: StoreSettings, place: str, *parts: str) -> str:
     """The message of the refusal, which names the place; nothing is stored."""
     with pytest.raises(InputRejected) as caught:
-        import_(folder, stores)
+        import_into(stores, folder)
     message = str(caught.value)
     assert f"{folder}/{place}" in message
     assert all(part in message for part in parts), message
@@ -119,7 +108,7 @@ def refused(folder: Path, stores: StoreSettings, place: str, *parts: str) -> str
 
 
 def test_everything_of_a_folder_is_stored(folder: Path, stores: StoreSettings) -> None:
-    report = import_(folder, stores)
+    report = import_into(stores, folder)
     expected = {name: len(read(folder, name)) for name in ("users", "follows", "tweets", "retweets")}
     assert vars(report) == expected
     assert counts(stores) == NOTHING | expected
@@ -130,14 +119,14 @@ def test_everything_of_a_folder_is_stored(folder: Path, stores: StoreSettings) -
 
 
 def test_a_second_time_adds_nothing(folder: Path, stores: StoreSettings) -> None:
-    import_(folder, stores)
+    import_into(stores, folder)
     before, blobs_before = counts(stores), blobs(stores)
-    assert import_(folder, stores) == ImportReport(users=0, follows=0, tweets=0, retweets=0)
+    assert import_into(stores, folder) == ImportReport(users=0, follows=0, tweets=0, retweets=0)
     assert (counts(stores), blobs(stores)) == (before, blobs_before)
 
 
 def test_rows_may_refer_to_what_is_stored(folder: Path, stores: StoreSettings, tmp_path: Path) -> None:
-    import_(folder, stores)
+    import_into(stores, folder)
     more = tmp_path / "more"
     more.mkdir()
     Image.new("RGB", (9, 9), "red").save(more / "red.png")
@@ -148,7 +137,7 @@ def test_rows_may_refer_to_what_is_stored(folder: Path, stores: StoreSettings, t
     write(more, "follows", [{"follower_id": "newcomer", "followee_id": user["user_id"], "created_at": at}])
     write(more, "tweets", [new])
     write(more, "retweets", [{"user_id": "newcomer", "tweet_id": tweet["tweet_id"], "created_at": at}])
-    assert import_(more, stores) == ImportReport(users=1, follows=1, tweets=1, retweets=1)
+    assert import_into(stores, more) == ImportReport(users=1, follows=1, tweets=1, retweets=1)
 
 
 @pytest.mark.parametrize("name", ["users", "follows", "tweets", "retweets"])
@@ -159,7 +148,7 @@ def test_a_missing_file_is_named(folder: Path, stores: StoreSettings, name: str)
 
 def test_a_missing_folder_is_named(stores: StoreSettings, tmp_path: Path) -> None:
     with pytest.raises(InputRejected, match=r"nowhere is no folder"):
-        import_(tmp_path / "nowhere", stores)
+        import_into(stores, tmp_path / "nowhere")
     assert counts(stores) == NOTHING
 
 
@@ -279,12 +268,12 @@ def change_image(folder: Path) -> None:
 
 @pytest.mark.parametrize("changed", [change_text, change_author, change_image])
 def test_a_stored_tweet_cannot_be_changed(folder: Path, stores: StoreSettings, changed: Callable[[Path], None]) -> None:
-    import_(folder, stores)
+    import_into(stores, folder)
     before = counts(stores), blobs(stores), texts(stores)
     changed(folder)
     rows = read(folder, "users")
     write(folder, "users", [*rows, {"user_id": "newcomer", "created_at": rows[0]["created_at"]}])
     tweet_id = read(folder, "tweets")[7]["tweet_id"]
     with pytest.raises(InputRejected, match=re.escape(f"{folder}/tweets.jsonl line 8: tweet_id {tweet_id} ")):
-        import_(folder, stores)
+        import_into(stores, folder)
     assert (counts(stores), blobs(stores), texts(stores)) == before

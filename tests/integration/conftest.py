@@ -1,0 +1,38 @@
+from collections.abc import AsyncIterator
+from typing import cast
+
+import pytest
+
+from contract.environment import StoreSettings
+from contract.tables import Follow, Retweet, Tweet
+from tests.integration.running import Network, Service, serving
+
+
+@pytest.fixture
+async def service(trained: StoreSettings) -> AsyncIterator[Service]:
+    async with serving(trained) as started:
+        yield started
+
+
+@pytest.fixture
+async def network(service: Service) -> Network:
+    followees: dict[str, set[str]] = {}
+    for follower, followee in await service.sql(Follow.follower_id, Follow.followee_id):
+        followees.setdefault(follower, set()).add(followee)
+    retweeters: dict[str, set[str]] = {}
+    for user, tweet in await service.sql(Retweet.user_id, Retweet.tweet_id):
+        retweeters.setdefault(tweet, set()).add(user)
+    authors = dict(cast(list[tuple[str, str]], await service.sql(Tweet.tweet_id, Tweet.author_id)))
+    return Network(followees, authors, retweeters)
+
+
+@pytest.fixture
+def reader(network: Network) -> str:
+    """A user whose followees offer much."""
+    return max(sorted(network.followees), key=lambda user: len(network.offered(user)))
+
+
+@pytest.fixture
+def author(network: Network, reader: str) -> str:
+    """Whom the reader follows."""
+    return min(network.followees[reader])

@@ -1,0 +1,37 @@
+"""The stores that a command works on, opened together."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contract.blobs import BlobStore
+from contract.embedded import open_redis, redis_server
+from contract.environment import StoreSettings
+from contract.tables import open_database
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Database, blob store and Redis, the last with the namespace of all keys."""
+
+    engine: AsyncEngine
+    blobs: BlobStore
+    redis: Redis
+    namespace: str
+
+
+def with_stores(settings: StoreSettings, work: Callable[[Stores], Awaitable[T]]) -> T:
+    """Open the stores, do the work, close them. Raises StoreUnavailable where one cannot be used."""
+
+    async def run(redis_url: str) -> T:
+        async with open_database(settings.sqlalchemy_url) as engine, open_redis(redis_url) as redis:
+            return await work(Stores(engine, BlobStore(settings.image_store_url), redis, settings.redis_namespace))
+
+    with redis_server(settings) as (redis_url, _):
+        return asyncio.run(run(redis_url))
