@@ -31,7 +31,11 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreSettings]:
 
 def start(*arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "training", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's children ignore it
+    try:
+        return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, inherited)
 
 
 def test_an_interrupted_retrain_goes_on_where_it_was(environment: StoreSettings, tiny_network: Path) -> None:
