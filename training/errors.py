@@ -15,3 +15,7 @@ class NotEnoughData(TrainingError):
 
 class ParityFailed(TrainingError):
     """The exported graph does not compute what the trained model computes."""
+
+
+class TrainingDiverged(TrainingError):
+    """The loss is not finite any more."""

@@ -1,7 +1,7 @@
 """AMNL: tweet encoder, social attention, link, scorer (Zhao et al., IJCAI 2018, sections 3.1 to 3.3).
 
 Shape suffixes: B tweets or users in a batch, S sentences, W words, F image features, H LSTM state, D dimensions of u
-and z, N followees, C candidates.
+and z, N followees, E follow edges of all users of a batch, U users, M distinct users or tweets, C candidates.
 """
 
 from typing import NamedTuple
@@ -11,29 +11,47 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from contract.preprocessing import PAD_ID
-from training.settings import Link
+from training.problem import Problem
+from training.settings import Attention, Link, TrainingSettings
 
 FEATURE_STD = 0.03
+SLOWNESS = 100.0
 
 
 class TweetEncoder(nn.Module):
-    """z = g(W_i x + W_d y): image features x and words to a tweet vector (section 3.1)."""
+    """z = g(W_i x + W_d y): image features x and words to a tweet vector (section 3.1).
 
-    def __init__(self, feature_dim: int, vocabulary: int, word_dim: int, text_dim: int, dim: int) -> None:
+    Without features (None) it is AMNL_d, without a vocabulary AMNL_i.
+    """
+
+    def __init__(self, feature_dim: int | None, vocabulary: int | None, word_dim: int, text_dim: int, dim: int) -> None:
         super().__init__()
         self.feature_mean_F: Tensor
         self.feature_scale_F: Tensor
-        self.register_buffer("feature_mean_F", torch.zeros(feature_dim))
-        self.register_buffer("feature_scale_F", torch.ones(feature_dim))
-        self.word_vectors = nn.Embedding(vocabulary, word_dim, padding_idx=PAD_ID)
-        self.lstm = nn.LSTM(word_dim, text_dim, batch_first=True)
-        self.image_to_z = nn.Linear(feature_dim, dim, bias=False)
-        self.text_to_z = nn.Linear(text_dim, dim, bias=False)
+        self.image_to_z = self.text_to_z = None
+        if feature_dim is not None:
+            self.register_buffer("feature_mean_F", torch.zeros(feature_dim))
+            self.register_buffer("feature_scale_F", torch.ones(feature_dim))
+            self.image_to_z = nn.Linear(feature_dim, dim, bias=False)
+        if vocabulary is not None:
+            self.word_vectors = nn.Embedding(vocabulary, word_dim, padding_idx=PAD_ID, sparse=True)
+            self.lstm = nn.LSTM(word_dim, text_dim, batch_first=True)
+            self.text_to_z = nn.Linear(text_dim, dim, bias=False)
 
-    def forward(self, x_BF: Tensor, token_ids_BSW: Tensor) -> Tensor:
-        """z, float32 [B, D], from float32 [B, F] and int64 [B, S, W]."""
-        standard_BF = (x_BF - self.feature_mean_F) * self.feature_scale_F
-        return scaled_tanh(self.image_to_z(standard_BF) + self.text_to_z(self.text(token_ids_BSW)))
+    @property
+    def reads_anything(self) -> bool:
+        """False for a network without content, whose tweets are free vectors alone."""
+        return self.image_to_z is not None or self.text_to_z is not None
+
+    def forward(self, x_BF: Tensor | None, token_ids_BSW: Tensor | None) -> Tensor:
+        """z, float32 [B, D], from float32 [B, F] and int64 [B, S, W]; what the encoder does not read may be None."""
+        parts = []
+        if self.image_to_z is not None and x_BF is not None:
+            parts.append(self.image_to_z((x_BF - self.feature_mean_F) * self.feature_scale_F))
+        if self.text_to_z is not None and token_ids_BSW is not None:
+            parts.append(self.text_to_z(self.text(token_ids_BSW)))
+        z_BD: Tensor = scaled_tanh(torch.stack(parts).sum(dim=0))
+        return z_BD
 
     def standardise(self, x_TF: Tensor) -> None:
         """Bring every feature to mean 0 and standard deviation FEATURE_STD over these pictures, float32 [T, F].
@@ -50,16 +68,26 @@ class TweetEncoder(nn.Module):
 
         Padding words and padding sentences are masked out; a tweet without words has y = 0.
         """
-        batch, sentences, words = token_ids_BSW.shape
-        ids_MW = token_ids_BSW.reshape(batch * sentences, words)
-        states_MWH, _ = self.lstm(self.word_vectors(ids_MW))
+        spoken_BS = (token_ids_BSW != PAD_ID).any(dim=2)
+        if torch.compiler.is_exporting():
+            state_BSH = self.sentences(token_ids_BSW.flatten(0, 1)).reshape(*token_ids_BSW.shape[:2], -1)
+            y_BH = state_BSH.masked_fill(~spoken_BS[:, :, None], -torch.inf).amax(dim=1)
+        else:  # the same, without running the LSTM over padding
+            state_MH = self.sentences(token_ids_BSW[spoken_BS])
+            tweet_MH = spoken_BS.nonzero()[:, :1].expand(-1, state_MH.shape[1])
+            y_BH = state_MH.new_full((len(token_ids_BSW), state_MH.shape[1]), -torch.inf)
+            y_BH = y_BH.scatter_reduce(0, tweet_MH, state_MH, "amax")
+        return torch.where(spoken_BS.any(dim=1, keepdim=True), y_BH, torch.zeros_like(y_BH))
+
+    def sentences(self, ids_MW: Tensor) -> Tensor:
+        """The LSTM's state after each sentence's last word, float32 [M, H], from int64 [M, W]."""
         length_M = (ids_MW != PAD_ID).sum(dim=1)
-        last_M = (length_M - 1).clamp(min=0)
-        state_MH = states_MWH.gather(1, last_M[:, None, None].expand(-1, 1, states_MWH.shape[2])).squeeze(1)
-        state_BSH = state_MH.reshape(batch, sentences, -1)
-        spoken_BS1 = (length_M > 0).reshape(batch, sentences, 1)
-        y_BH = state_BSH.masked_fill(~spoken_BS1, -torch.inf).amax(dim=1)
-        return torch.where(spoken_BS1.any(dim=1), y_BH, torch.zeros_like(y_BH))
+        if not torch.compiler.is_exporting():
+            ids_MW = ids_MW[:, : int(length_M.max()) if len(length_M) else 0]
+        states_MWH, _ = self.lstm(self.word_vectors(ids_MW))
+        last_M11 = (length_M - 1).clamp(min=0)[:, None, None]
+        state_MH: Tensor = states_MWH.gather(1, last_M11.expand(-1, 1, states_MWH.shape[2])).squeeze(1)
+        return state_MH
 
 
 def scaled_tanh(a: Tensor) -> Tensor:
@@ -68,20 +96,57 @@ def scaled_tanh(a: Tensor) -> Tensor:
 
 
 class SocialAttention(nn.Module):
-    """How much each followee counts for a user: softmax over q of p . tanh(W_s u_p + W_n u_q + b) (section 3.2)."""
+    """How much each followee counts for a user: softmax over q of p . tanh(W_s u_p + W_n u_q + b) (section 3.2).
 
-    def __init__(self, dim: int) -> None:
+    paper  as written
+    slow   the same with p = 0 at the start, so that every followee counts the same, and a slower learning rate: as fast
+           as the rest, it learns by heart which followee's vector remembers which retweet (docs/experiments.md)
+    mean   every followee counts the same
+    """
+
+    def __init__(self, dim: int, form: Attention) -> None:
         super().__init__()
-        self.user_projection = nn.Linear(dim, dim)
-        self.followee_projection = nn.Linear(dim, dim, bias=False)
-        self.score = nn.Linear(dim, 1, bias=False)
+        self.form: Attention = form
+        self.slowness = SLOWNESS if form == "slow" else 1.0
+        if form != "mean":
+            self.user_projection = nn.Linear(dim, dim)
+            self.followee_projection = nn.Linear(dim, dim, bias=False)
+            self.score = nn.Linear(dim, 1, bias=False)
 
     def forward(self, u_BD: Tensor, followees_BND: Tensor, mask_BN: Tensor) -> Tensor:
         """Attention, float32 [B, N]: sums to 1 over the followees that the mask names, 0 elsewhere."""
-        hidden_BND = torch.tanh(self.user_projection(u_BD)[:, None, :] + self.followee_projection(followees_BND))
-        score_BN = self.score(hidden_BND).squeeze(-1)
+        score_BN = self.scores(self.queries(u_BD)[:, None, :], self.keys(followees_BND))
         lowest = torch.finfo(score_BN.dtype).min
         return torch.softmax(score_BN.masked_fill(~mask_BN, lowest), dim=1) * mask_BN
+
+    def of_edges(self, u_UD: Tensor, user_E: Tensor, followees_MD: Tensor, followee_E: Tensor) -> Tensor:
+        """Attention, float32 [E], of edges from u_UD[user_E] to followees_MD[followee_E]; sums to 1 over a user's."""
+        score_E = self.scores(self.queries(u_UD)[user_E], self.keys(followees_MD)[followee_E])
+        highest_U = score_E.new_full((len(u_UD),), -torch.inf).scatter_reduce(0, user_E, score_E.detach(), "amax")
+        weight_E = torch.exp(score_E - highest_U[user_E])
+        total_U = score_E.new_zeros(len(u_UD)).index_add(0, user_E, weight_E)
+        return weight_E / total_U[user_E]
+
+    @torch.no_grad()
+    def start(self) -> None:
+        """Bring the slow form to where every followee counts the same."""
+        if self.form == "slow":
+            self.score.weight.zero_()
+
+    def queries(self, u_BD: Tensor) -> Tensor:
+        """W_s u + b."""
+        return u_BD if self.form == "mean" else self.user_projection(u_BD)
+
+    def keys(self, u_BD: Tensor) -> Tensor:
+        """W_n u."""
+        return u_BD if self.form == "mean" else self.followee_projection(u_BD)
+
+    def scores(self, query_D: Tensor, key_D: Tensor) -> Tensor:
+        """p . tanh(query + key) over the last dimension; the others broadcast."""
+        if self.form == "mean":
+            return (query_D + key_D)[..., 0] * 0
+        score: Tensor = self.score(torch.tanh(query_D + key_D)).squeeze(-1)
+        return score
 
 
 class Scores(NamedTuple):
@@ -96,9 +161,9 @@ class Scores(NamedTuple):
 class Ranker(nn.Module):
     """F(z) from the personal facet f(z) = u . z and the social facet h(z) = ubar . z (section 3.2)."""
 
-    def __init__(self, dim: int, link: Link) -> None:
+    def __init__(self, dim: int, link: Link, attention: Attention) -> None:
         super().__init__()
-        self.attention = SocialAttention(dim)
+        self.attention = SocialAttention(dim, attention)
         self.link: Link = link
 
     def forward(self, u_BD: Tensor, known_B: Tensor, followees_BND: Tensor, mask_BN: Tensor, z_BCD: Tensor) -> Scores:
@@ -150,26 +215,30 @@ def combine(
 
 
 class Amnl(nn.Module):
-    """All that is trained: the users' vectors, the tweet encoder and the ranker."""
+    """All that is trained, against one problem: the users' vectors, the tweet encoder and the ranker.
 
-    def __init__(
-        self,
-        *,
-        users: int,
-        feature_dim: int,
-        vocabulary: int,
-        word_dim: int,
-        text_dim: int,
-        dim: int,
-        link: Link,
-        init_std: float,
-    ) -> None:
-        """Every parameter is drawn from N(0, init_std^2) (section 4.3), padding's word vector is 0."""
+    `residual` adds a free vector to every tweet's z and `item_bias` a free bias to its score: for networks whose tweets
+    have no content, or stay for long.
+    """
+
+    def __init__(self, problem: Problem, settings: TrainingSettings) -> None:
+        """Every parameter is drawn from N(0, init_std^2) (section 4.3); padding's word vector and biases are 0."""
         super().__init__()
-        self.user_vectors = nn.Embedding(users, dim)
-        self.encoder = TweetEncoder(feature_dim, vocabulary, word_dim, text_dim, dim)
-        self.ranker = Ranker(dim, link)
+        content, dim, std = problem.content, settings.dim, settings.init_std
+        features = None if content.x_TF is None else content.x_TF.shape[1]
+        vocabulary = None if content.token_ids_TSW is None else content.vocabulary
+        self.user_vectors = nn.Embedding(problem.users, dim, sparse=True)
+        self.encoder = TweetEncoder(features, vocabulary, settings.word_dim, settings.text_dim, dim)
+        self.ranker = Ranker(dim, settings.link, settings.attention)
+        self.residual = nn.Embedding(problem.tweets, dim, sparse=True) if settings.residual else None
         for parameter in self.parameters():
-            nn.init.normal_(parameter, std=init_std)
+            nn.init.normal_(parameter, std=std)
+        self.item_bias = nn.Embedding(problem.tweets, 1, sparse=True) if settings.item_bias else None
         with torch.no_grad():
-            self.encoder.word_vectors.weight[PAD_ID] = 0
+            if self.item_bias is not None:
+                self.item_bias.weight.zero_()
+            if vocabulary is not None:
+                self.encoder.word_vectors.weight[PAD_ID] = 0
+            self.ranker.attention.start()
+            if content.x_TF is not None:
+                self.encoder.standardise(content.x_TF[problem.seen_in_training])

@@ -18,16 +18,17 @@ from contract.preprocessing import Preprocessing, token_ids
 from contract.tables import open_database
 from training.backbones import load_backbone
 from training.errors import TrainingError
-from training.evaluate import candidate_lists, evaluate, model_scorer, popularity_scorer, random_scorer
+from training.evaluate import judge, popularity_scorer, random_scorer
 from training.export import export
 from training.features import image_features
-from training.network import Exposures, Network, Split, exposures, load_network, split_by_time
+from training.network import Network, exposures, load_network, split_by_time
+from training.problem import Content, Problem, problem_of
 from training.progress import Progress
 from training.publish import Published, publish
 from training.settings import TrainingSettings
 from training.stores import with_stores
 from training.tokenizer import train_tokenizer
-from training.train import Content, Fitted, encode_all, fit
+from training.train import Fitted, fit
 from training.verify import verify
 
 Metrics = dict[str, dict[str, float]]
@@ -77,30 +78,25 @@ def train_and_export(
 ) -> None:
     """From the network to a verified folder; nothing is seen under its name before it is complete."""
     split = split_by_time(network, settings.test_share, settings.validation_share)
-    exposed = exposures(network)
     backbone = load_backbone(settings.backbone, settings.weights)
     preprocessing = Preprocessing(image_size=backbone.image_size)
     blobs = BlobStore(stores.image_store_url)
     x_TF = image_features(network.image_keys, blobs, backbone, stores.var_dir / "features", progress)
     tokenizer = train_tokenizer([network.texts[t] for t in (network.posted_T < split.test_from).nonzero()[0]])
     content = Content.of(x_TF, token_ids(tokenizer, network.texts, preprocessing), tokenizer.get_vocab_size())
-    fitted = fit(network, exposed, content, split, settings, run.folder / "checkpoint.pt", progress)
-    metrics = judge(fitted, network, exposed, content, split, settings.seed)
+    problem = problem_of(network, exposures(network), split, content)
+    fitted = fit(problem, settings, run.folder / "checkpoint.pt", progress)
+    metrics = judge_all(fitted, problem, settings.seed)
     draft = folder.with_name(f".{folder.name}.draft")
     encoder, ranker = export(draft, run.version, fitted, backbone, tokenizer, preprocessing, network, metrics, settings)
     verify(draft, encoder, ranker)
     draft.rename(folder)
 
 
-def judge(fitted: Fitted, network: Network, exposed: Exposures, content: Content, split: Split, seed: int) -> Metrics:
+def judge_all(fitted: Fitted, problem: Problem, seed: int) -> Metrics:
     """Metrics of the model, of popularity and of coin flips on the test period's lists."""
-    lists = candidate_lists(network, exposed, split.test_from, int(network.retweet_at_R[-1]) + 1)
-    scorers = {
-        "amnl": model_scorer(fitted.model, network, fitted.users, encode_all(fitted.model, content)),
-        "popularity": popularity_scorer(network, split.test_from),
-        "random": random_scorer(seed),
-    }
-    return {name: evaluate(lists, scorer, seed) for name, scorer in scorers.items()}
+    scorers = {"amnl": fitted.scorer, "popularity": popularity_scorer(problem), "random": random_scorer(seed)}
+    return {name: judge(problem.test, scorer, seed).means for name, scorer in scorers.items()}
 
 
 def publish_folder(folder: Path, stores: StoreSettings, progress: Progress) -> Published:

@@ -1,47 +1,91 @@
-"""Training triples: a retweet and tweets from the user's followees that the user did not retweet (section 4.3).
+"""Training triples: a retweet and tweets that the user did not retweet (section 4.3).
 
-Shape suffixes: P positives, B triples.
+Shape suffixes: P positives, B triples, K negatives a positive.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from training.errors import NotEnoughData
-from training.network import Exposures, Grouped, Ints, Network, group
+from training.network import Grouped, Ints
+from training.problem import Bools, Problem
+from training.settings import Negatives
+
+_TRIES = 8
 
 
 @dataclass(frozen=True)
 class TripleSampler:
-    """Positives of users who have at least one negative, and every user's negatives."""
+    """Draws negatives: from `pool` for the positives named by `pooled_P`, among all tweets for the others.
+
+    `retweeted` are the keys user x tweets + tweet of all positives, sorted.
+    """
 
     user_P: Ints
     tweet_P: Ints
-    negatives: Grouped
+    pooled_P: Bools
+    pool: Grouped
+    tweets: int
+    retweeted: Ints
 
-    def epoch(self, negatives: int, seed: int, epoch: int) -> tuple[Ints, Ints, Ints]:
-        """Users, positives and negatives, [B = P x negatives] each, shuffled; fixed by seed and epoch."""
+    def batches(self, batch: int, negatives: int, seed: int, epoch: int) -> Iterator[tuple[Ints, Ints, Ints]]:
+        """An epoch, shuffled: users [B], positives [B] and negatives [B, K] a batch; fixed by seed and epoch."""
         generator = np.random.default_rng([seed, epoch])
-        user_B, positive_B = np.repeat(self.user_P, negatives), np.repeat(self.tweet_P, negatives)
-        offset_B = generator.integers(self.negatives.counts[user_B])
-        negative_B = self.negatives.values[self.negatives.starts[user_B] + offset_B]
-        order = generator.permutation(len(user_B))
-        return user_B[order], positive_B[order], negative_B[order]
+        order_P = generator.permutation(len(self.user_P))
+        for start in range(0, len(order_P), batch):
+            order_B = order_P[start : start + batch]
+            user_B, pooled_B = self.user_P[order_B], self.pooled_P[order_B]
+            negative_BK = np.empty((len(order_B), negatives), dtype=np.int64)
+            negative_BK[pooled_B] = self._pooled(user_B[pooled_B], negatives, generator)
+            negative_BK[~pooled_B] = self._uniform(user_B[~pooled_B], negatives, generator)
+            yield user_B, self.tweet_P[order_B], negative_BK
+
+    def is_retweeted(self, user_X: Ints, tweet_X: Ints) -> Bools:
+        """Whether each pair is a positive; the two arrays broadcast."""
+        key_X = user_X * self.tweets + tweet_X
+        found_X: Bools = (
+            self.retweeted[np.searchsorted(self.retweeted, key_X).clip(max=len(self.retweeted) - 1)] == key_X
+        )
+        return found_X
+
+    def _pooled(self, user_P: Ints, negatives: int, generator: np.random.Generator) -> Ints:
+        offset_PK = generator.integers(self.pool.counts[user_P][:, None], size=(len(user_P), negatives))
+        drawn_PK: Ints = self.pool.values[self.pool.starts[user_P][:, None] + offset_PK]
+        return drawn_PK
+
+    def _uniform(self, user_P: Ints, negatives: int, generator: np.random.Generator) -> Ints:
+        """Retweeted ones are drawn again, a few times; who retweeted nearly everything keeps some."""
+        drawn_PK = generator.integers(self.tweets, size=(len(user_P), negatives))
+        for _ in range(_TRIES):
+            again_PK = self.is_retweeted(user_P[:, None], drawn_PK)
+            if not again_PK.any():
+                break
+            drawn_PK[again_PK] = generator.integers(self.tweets, size=int(again_PK.sum()))
+        return drawn_PK
 
 
-def triple_sampler(network: Network, exposed: Exposures, until: int) -> TripleSampler:
-    """Sample from what happened before `until` (Unix ms).
+def triple_sampler(problem: Problem, negatives: Negatives) -> TripleSampler:
+    """Sample negatives from a problem's training period.
 
-    A tweet that the user retweets only later is a negative like any other: leaving it out would leak the test.
+    followees  from what followees showed and the user passed by (the paper's); users who have none are left out
+    matched    so for what a followee had posted or retweeted; for other positives among all tweets
+    uniform    among all tweets
+
     Raises NotEnoughData where no user has both a positive and a negative.
     """
-    before = network.retweet_at_R < until
-    user_P, tweet_P = network.retweet_user_R[before], network.retweet_tweet_R[before]
-    seen = exposed.at_X < until
-    user_X, tweet_X = exposed.user_X[seen], exposed.tweet_X[seen]
-    unretweeted = ~network.retweeted_before(user_X, tweet_X, until)
-    negatives = group(user_X[unretweeted], tweet_X[unretweeted], len(network.user_ids))
-    usable = negatives.counts[user_P] > 0
-    if not usable.any():
+    user_P, tweet_P = problem.user_P, problem.tweet_P
+    usable_P = problem.unretweeted.counts[user_P] > 0
+    match negatives:
+        case "followees":
+            user_P, tweet_P = user_P[usable_P], tweet_P[usable_P]
+            pooled_P = np.ones(len(user_P), dtype=bool)
+        case "matched":
+            pooled_P = usable_P & problem.shown_P
+        case "uniform":
+            pooled_P = np.zeros(len(user_P), dtype=bool)
+    if not len(user_P):
         raise NotEnoughData("no user has both a retweet and an unretweeted tweet of a followee before the test period")
-    return TripleSampler(user_P[usable], tweet_P[usable], negatives)
+    retweeted = np.unique(problem.user_P * problem.tweets + problem.tweet_P)
+    return TripleSampler(user_P, tweet_P, pooled_P, problem.unretweeted, problem.tweets, retweeted)

@@ -7,7 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 Link = Literal["product", "softplus", "sum"]
 BackboneName = Literal["vgg16", "efficientnet_lite0", "tiny"]
-Loss = Literal["hinge", "bpr"]
+Loss = Literal["hinge", "bpr", "softmax"]
+Attention = Literal["paper", "slow", "mean"]
+Negatives = Literal["followees", "matched", "uniform"]
 
 
 class TrainingSettings(BaseModel):
@@ -17,6 +19,9 @@ class TrainingSettings(BaseModel):
 
     link: Link = Field("sum", description="how the personal and the social facet make the score")
     loss: Loss = Field("bpr", description="pairwise ranking loss")
+    attention: Attention = Field("slow", description="how the followees' shares are learned")
+    residual: bool = Field(False, description="a free vector for every tweet beside its content")
+    item_bias: bool = Field(False, description="a free bias for every tweet")
     dim: PositiveInt = Field(64, description="d, of users and tweets")
     text_dim: PositiveInt = Field(64, description="LSTM state")
     word_dim: PositiveInt = Field(64, description="word vectors")
@@ -28,6 +33,8 @@ class TrainingSettings(BaseModel):
     margin: float = Field(0.5, gt=0, lt=1, description="c of the hinge loss")
     l2: float = Field(1e-4, ge=0, description="beta of beta |Psi|^2")
     init_std: PositiveFloat = Field(0.1, description="sigma of the initial N(0, sigma^2)")
+    patience: PositiveInt = Field(1_000, description="epochs without a better validation AUC that end training")
+    sampling: Negatives = Field("followees", description="where negatives come from")
     negatives: PositiveInt = Field(2, description="negatives a retweet and epoch")
     test_share: float = Field(0.2, gt=0, lt=0.5, description="newest share of retweets, judged on and not trained on")
     validation_share: float = Field(0.1, gt=0, lt=0.5, description="last share of training time, picks the epoch")

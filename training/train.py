@@ -1,212 +1,174 @@
-"""fit(): pairwise training of AMNL on cached image features, resumable at every epoch.
+"""fit(): pairwise training of AMNL on a problem, resumable at every epoch.
 
-Shape suffixes: B triples, U distinct users of a batch, N followees, T image tweets, M distinct tweets of a batch,
-S sentences, W words, F features, D dimensions.
+Shape suffixes: B positives, K negatives of each, U distinct users of a batch, M distinct users or tweets, E follow
+edges, T image tweets, C candidates, D dimensions.
 """
 
-import copy
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
-from training import losses
-from training.evaluate import candidate_lists, evaluate, model_scorer
+from training.evaluate import Scorer
+from training.factors import distinct
 from training.model import Amnl
-from training.network import Exposures, Ints, Network, Split
+from training.network import Grouped, Ints, group
+from training.problem import CandidateLists, Content, Floats, Problem, rows_of
 from training.progress import Progress
-from training.sampling import TripleSampler, triple_sampler
+from training.sampling import triple_sampler
 from training.settings import TrainingSettings
+from training.trainer import Curve, Pairs, Schedule, train
 
-
-@dataclass(frozen=True)
-class Content:
-    """What is in the tweets: image features float32 [T, F], token ids int64 [T, S, W], and the vocabulary's size."""
-
-    x_TF: Tensor
-    token_ids_TSW: Tensor
-    vocabulary: int
-
-    @classmethod
-    def of(cls, x_TF: Tensor, token_ids_TSW: Ints, vocabulary: int) -> Self:
-        """From token ids as the contract makes them."""
-        return cls(x_TF, torch.from_numpy(token_ids_TSW), vocabulary)
+_CHUNK = 100_000
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """The best epoch's model, the numbers of the users whose vectors were trained, and the metrics by epoch."""
+    """The best epoch's model, the numbers of the users whose vectors were trained, the metrics by epoch, a scorer."""
 
     model: Amnl
     users: Ints
-    curve: list[dict[str, float]]
+    curve: Curve
+    scorer: Scorer
 
 
-@dataclass
-class TrainingState:
-    """Everything that a later run needs to go on as if nothing had happened."""
+def fit(problem: Problem, settings: TrainingSettings, checkpoint: Path | None, progress: Progress) -> Fitted:
+    """Train on the training period and keep the epoch with the best AUC on the validation lists.
 
-    model: Amnl
-    optimizer: torch.optim.Optimizer
-    epoch: int
-    best_auc: float
-    best_weights: dict[str, Tensor]
-    curve: list[dict[str, float]]
-
-
-def fit(
-    network: Network,
-    exposed: Exposures,
-    content: Content,
-    split: Split,
-    settings: TrainingSettings,
-    checkpoint: Path,
-    progress: Progress,
-) -> Fitted:
-    """Train up to the validation period and keep the epoch with the best AUC in it.
-
-    A checkpoint that is there is gone on from. Raises NotEnoughData where the periods are too thin.
+    A checkpoint that is there is gone on from. Raises NotEnoughData where the periods are too thin, TrainingDiverged
+    where the loss is not finite.
     """
-    sampler = triple_sampler(network, exposed, split.validation_from)
-    users = trained_users(network, sampler)
-    validation = candidate_lists(network, exposed, split.validation_from, split.test_from)
-    state = _start(network, content, split, settings)
-    if checkpoint.exists():
-        _restore(state, checkpoint)
+    torch.manual_seed(settings.seed)
+    sampler = triple_sampler(problem, settings.sampling)
+    trainee = Trainee(Amnl(problem, settings), problem, settings)
+    label = f"fit ({settings.link}, {settings.loss})"
+    curve = train(trainee, sampler, problem.validation, schedule(settings), progress, label, checkpoint)
+    return Fitted(trainee.model.eval(), problem.trained_users, curve, trainee.scorer())
 
-    def epochs() -> Iterator[int]:
-        while state.epoch < settings.epochs:
-            loss = _train_epoch(state, sampler, network, content, settings)
-            z_TD = encode_all(state.model, content)
-            scores = evaluate(validation, model_scorer(state.model, network, users, z_TD), settings.seed)
-            _record(state, loss, scores)
-            _save(state, checkpoint)
-            yield state.epoch
 
-    for _ in progress(epochs(), settings.epochs - state.epoch, f"fit ({settings.link}, {settings.loss})"):
-        pass
-    state.model.load_state_dict(state.best_weights)
-    return Fitted(state.model.eval(), users, state.curve)
+def schedule(settings: TrainingSettings) -> Schedule:
+    """What the shared trainer is told."""
+    return Schedule(
+        epochs=settings.epochs,
+        batch=settings.batch,
+        learning_rate=settings.learning_rate,
+        loss=settings.loss,
+        margin=settings.margin,
+        negatives=settings.negatives,
+        patience=settings.patience,
+        seed=settings.seed,
+    )
+
+
+class Trainee(nn.Module):
+    """An AMNL model on a problem, as the shared trainer wants it.
+
+    Each distinct tweet of a batch is encoded, and each distinct user's attention computed, once. Only users whose
+    vector is trained count as followees, as in service.
+    """
+
+    def __init__(self, model: Amnl, problem: Problem, settings: TrainingSettings) -> None:
+        super().__init__()
+        self.model, self.problem, self.settings = model, problem, settings
+        self.followees = known_followees(problem)
+        self.known_U = np.zeros(problem.users, dtype=bool)
+        self.known_U[problem.trained_users] = True
+
+    def pairs(self, user_B: Ints, positive_B: Ints, negative_BK: Ints) -> Pairs:
+        """F of positives and negatives, and beta |Psi|^2 of what the batch touched."""
+        tweet_M, place_BC = distinct(np.concatenate([positive_B[:, None], negative_BK], axis=1))
+        user_U, user_place_B = np.unique(user_B, return_inverse=True)
+        u_UD, ubar_UD, social_U, touched = self.facets(user_U)
+        z_MD, bias_M, of_tweets = self.tweets(tweet_M)
+        place_B = torch.from_numpy(user_place_B)
+        z_BCD = z_MD[place_BC]
+        known_B = torch.ones(len(user_B), dtype=torch.bool)
+        score_BC, _, _ = self.model.ranker.score(u_UD[place_B], ubar_UD[place_B], known_B, social_U[place_B], z_BCD)
+        if bias_M is not None:
+            score_BC = score_BC + bias_M[place_BC]
+        dense = sum(p.square().sum() for name, p in self.model.named_parameters() if name.startswith(_DENSE))
+        return Pairs(score_BC[:, 0], score_BC[:, 1:], self.settings.l2 * (touched + of_tweets + dense))
+
+    def facets(self, user_U: Ints) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """u and ubar, float32 [U, D] each, who follows anyone, bool [U], and the square of the vectors they are of."""
+        place_E, number_E = rows_of(self.followees, user_U)
+        member_M, place = distinct(np.concatenate([user_U, number_E]))
+        vectors_MD = self.model.user_vectors(member_M)
+        u_UD, followee_E = vectors_MD[place[: len(user_U)]], place[len(user_U) :]
+        attention_E = self.model.ranker.attention.of_edges(u_UD, torch.from_numpy(place_E), vectors_MD, followee_E)
+        counts_U = torch.from_numpy(self.followees.counts[user_U])
+        starts_U = torch.cumsum(counts_U, 0) - counts_U
+        ubar_UD = functional.embedding_bag(followee_E, vectors_MD, starts_U, mode="sum", per_sample_weights=attention_E)
+        return u_UD, ubar_UD, counts_U > 0, vectors_MD.square().sum()
+
+    def tweets(self, tweet_M: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """z, float32 [M, D], biases [M] where the model has them, and the square of the free vectors and biases."""
+        model, content = self.model, self.problem.content
+        squares = torch.zeros(())
+        z_MD = torch.zeros(1)
+        bias_M = None
+        if model.encoder.reads_anything:
+            x_MF = None if content.x_TF is None else content.x_TF[tweet_M]
+            ids_MSW = None if content.token_ids_TSW is None else content.token_ids_TSW[tweet_M]
+            z_MD = model.encoder(x_MF, ids_MSW)
+        if model.residual is not None:
+            free_MD = model.residual(tweet_M)
+            z_MD, squares = z_MD + free_MD, squares + free_MD.square().sum()
+        if model.item_bias is not None:
+            bias_M = model.item_bias(tweet_M).squeeze(1)
+            squares = squares + bias_M.square().sum()
+        return z_MD, bias_M, squares
+
+    def scorer(self) -> Scorer:
+        """Scores of candidates by the model as it is now."""
+        return self.score
+
+    @torch.inference_mode()
+    def score(self, lists: CandidateLists) -> Floats:
+        """Float32 [C]; only users whose vector was trained have one."""
+        tweet_M, place_C = distinct(lists.tweet_C)
+        z_MD, bias_M = self._all_tweets(tweet_M)
+        u_UD, ubar_UD, social_U, _ = self.facets(lists.user_L)
+        known_U = torch.from_numpy(self.known_U[lists.user_L])
+        parts = []
+        for list_C, chunk_C in zip(
+            torch.split(torch.from_numpy(lists.list_C), _CHUNK), torch.split(place_C, _CHUNK), strict=True
+        ):
+            score_C1, _, _ = self.model.ranker.score(
+                u_UD[list_C] * known_U[list_C, None],
+                ubar_UD[list_C],
+                known_U[list_C],
+                social_U[list_C],
+                z_MD[chunk_C][:, None],
+            )
+            parts.append(score_C1[:, 0] if bias_M is None else score_C1[:, 0] + bias_M[chunk_C])
+        return np.asarray(torch.cat(parts).numpy())
+
+    def _all_tweets(self, tweet_M: Tensor, batch: int = 512) -> tuple[Tensor, Tensor | None]:
+        parts = [self.tweets(part) for part in torch.split(tweet_M, batch)]
+        biases = [bias for _, bias, _ in parts if bias is not None]
+        return torch.cat([z for z, _, _ in parts]), torch.cat(biases) if biases else None
+
+
+_DENSE = ("encoder.lstm", "encoder.image_to_z", "encoder.text_to_z", "ranker")
+
+
+def known_followees(problem: Problem) -> Grouped:
+    """Followees whose vector is trained, by user."""
+    known_U = np.zeros(problem.users, dtype=bool)
+    known_U[problem.trained_users] = True
+    follower_E = np.repeat(np.arange(problem.users), problem.followees.counts)
+    kept_E = known_U[problem.followees.values]
+    return group(follower_E[kept_E], problem.followees.values[kept_E], problem.users)
 
 
 @torch.inference_mode()
 def encode_all(model: Amnl, content: Content, batch: int = 512) -> Tensor:
-    """z of every tweet, float32 [T, D]."""
+    """z of every tweet by its content, float32 [T, D]; the content must have both pictures and words."""
+    if content.x_TF is None or content.token_ids_TSW is None:
+        raise ValueError("the encoder that is exported reads pictures and words")
     parts = zip(torch.split(content.x_TF, batch), torch.split(content.token_ids_TSW, batch), strict=True)
     return torch.cat([model.encoder(x_BF, ids_BSW) for x_BF, ids_BSW in parts])
-
-
-def trained_users(network: Network, sampler: TripleSampler) -> Ints:
-    """Users whose vector was trained: who retweeted, and whom those follow. The others' are noise."""
-    retweeters = np.unique(sampler.user_P)
-    followed = [network.followees[int(user)] for user in retweeters]
-    return np.unique(np.concatenate([retweeters, *followed]))
-
-
-def _start(network: Network, content: Content, split: Split, settings: TrainingSettings) -> TrainingState:
-    torch.manual_seed(settings.seed)
-    model = Amnl(
-        users=len(network.user_ids),
-        feature_dim=content.x_TF.shape[1],
-        vocabulary=content.vocabulary,
-        word_dim=settings.word_dim,
-        text_dim=settings.text_dim,
-        dim=settings.dim,
-        link=settings.link,
-        init_std=settings.init_std,
-    )
-    model.encoder.standardise(content.x_TF[network.posted_T < split.validation_from])
-    # weight_decay adds 2 beta Psi to the gradient: that of beta |Psi|^2.
-    optimizer = torch.optim.Adagrad(model.parameters(), lr=settings.learning_rate, weight_decay=2 * settings.l2)
-    return TrainingState(model, optimizer, 0, -1.0, copy.deepcopy(model.state_dict()), [])
-
-
-def _train_epoch(
-    state: TrainingState, sampler: TripleSampler, network: Network, content: Content, settings: TrainingSettings
-) -> float:
-    state.model.train()
-    user_B, positive_B, negative_B = sampler.epoch(settings.negatives, settings.seed, state.epoch)
-    total = 0.0
-    for start in range(0, len(user_B), settings.batch):
-        part = slice(start, start + settings.batch)
-        positive, negative = batch_scores(
-            state.model, network, content, user_B[part], positive_B[part], negative_B[part]
-        )
-        if settings.loss == "hinge":
-            loss = losses.hinge(positive, negative, settings.margin)
-        else:
-            loss = losses.bpr(positive, negative)
-        state.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        state.optimizer.step()
-        total += loss.item() * len(positive)
-    return total / len(user_B)
-
-
-def batch_scores(
-    model: Amnl, network: Network, content: Content, user_B: Ints, positive_B: Ints, negative_B: Ints
-) -> tuple[Tensor, Tensor]:
-    """F of the triples' positives and negatives, float32 [B] each.
-
-    Each distinct tweet is encoded and each distinct user's attention computed once.
-    """
-    tweet_M, place_2B = np.unique(np.concatenate([positive_B, negative_B]), return_inverse=True)
-    z_MD = model.encoder(content.x_TF[tweet_M], content.token_ids_TSW[tweet_M])
-    z_B2D = z_MD[torch.from_numpy(place_2B.reshape(2, -1).T)]
-    user_U, place_B = np.unique(user_B, return_inverse=True)
-    u_UD = model.user_vectors(torch.from_numpy(user_U))
-    followee_UN, mask_UN = padded_followees(network, user_U)
-    ubar_UD, _ = model.ranker.followee_mean(u_UD, model.user_vectors(followee_UN), mask_UN)
-    known_B = torch.ones(len(user_B), dtype=torch.bool)
-    score_B2, _, _ = model.ranker.score(u_UD[place_B], ubar_UD[place_B], known_B, mask_UN.any(dim=1)[place_B], z_B2D)
-    return score_B2[:, 0], score_B2[:, 1]
-
-
-def padded_followees(network: Network, user_U: Ints) -> tuple[Tensor, Tensor]:
-    """Followees int64 [U, N] and which of them are real, bool [U, N]; N is the longest list, at least 1."""
-    rows = [network.followees[int(user)] for user in user_U]
-    longest = max((len(row) for row in rows), default=0) or 1
-    followee_UN = np.zeros((len(rows), longest), dtype=np.int64)
-    mask_UN = np.zeros((len(rows), longest), dtype=bool)
-    for row, followees in enumerate(rows):
-        followee_UN[row, : len(followees)] = followees
-        mask_UN[row, : len(followees)] = True
-    return torch.from_numpy(followee_UN), torch.from_numpy(mask_UN)
-
-
-def _record(state: TrainingState, loss: float, scores: dict[str, float]) -> None:
-    state.epoch += 1
-    state.curve.append({"epoch": state.epoch, "loss": loss, **scores})
-    if scores["auc"] > state.best_auc:
-        state.best_auc = scores["auc"]
-        state.best_weights = copy.deepcopy(state.model.state_dict())
-
-
-def _save(state: TrainingState, checkpoint: Path) -> None:
-    partial = checkpoint.with_suffix(".partial")
-    torch.save(
-        {
-            "model": state.model.state_dict(),
-            "optimizer": state.optimizer.state_dict(),
-            "epoch": state.epoch,
-            "best_auc": state.best_auc,
-            "best_weights": state.best_weights,
-            "curve": state.curve,
-        },
-        partial,
-    )
-    partial.rename(checkpoint)
-
-
-def _restore(state: TrainingState, checkpoint: Path) -> None:
-    saved: dict[str, Any] = torch.load(checkpoint, weights_only=True)
-    state.model.load_state_dict(saved["model"])
-    state.optimizer.load_state_dict(saved["optimizer"])
-    state.epoch = saved["epoch"]
-    state.best_auc = saved["best_auc"]
-    state.best_weights = saved["best_weights"]
-    state.curve = saved["curve"]

@@ -1,9 +1,7 @@
 """The trained model ranks held-out retweets well, and uses picture, words and follows to do so."""
 
 import asyncio
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,28 +12,21 @@ from contract.preprocessing import Preprocessing, token_ids
 from tests.conftest import fresh_stores, import_into
 from training.backbones import load_backbone
 from training.features import image_features
-from training.network import Exposures, Grouped, Network, Split, exposures, split_by_time
+from training.network import Grouped, exposures, split_by_time
+from training.problem import Content, Problem, problem_of
 from training.progress import silent
-from training.retrain import Metrics, judge, read_network
+from training.retrain import Metrics, judge_all, read_network
 from training.settings import TrainingSettings
 from training.synthesize import SynthesisSettings, synthesize
 from training.tokenizer import train_tokenizer
-from training.train import Content, fit
+from training.train import fit
 
 SEEDS = (0, 1, 2)
 EPOCHS = 6
 
 
-@dataclass(frozen=True)
-class Material:
-    network: Network
-    exposed: Exposures
-    split: Split
-    content: Content
-
-
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
+def problem(tmp_path_factory: pytest.TempPathFactory) -> Problem:
     """The default made network, from real pictures in a real database."""
     folder = tmp_path_factory.mktemp("made") / "network"
     synthesize(folder, SynthesisSettings(), silent)
@@ -50,30 +41,30 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
         tokenizer = train_tokenizer([network.texts[t] for t in np.flatnonzero(network.posted_T < split.test_from)])
         ids_TSW = token_ids(tokenizer, network.texts, Preprocessing(image_size=backbone.image_size))
         content = Content.of(x_TF, ids_TSW, tokenizer.get_vocab_size())
-        yield Material(network, exposures(network), split, content)
+        return problem_of(network, exposures(network), split, content)
 
 
-def train_and_judge(material: Material, seed: int, folder: Path) -> Metrics:
+def train_and_judge(problem: Problem, seed: int) -> Metrics:
     settings = TrainingSettings(seed=seed, epochs=EPOCHS)
-    checkpoint = folder / f"{seed}.pt"
-    fitted = fit(material.network, material.exposed, material.content, material.split, settings, checkpoint, silent)
-    checkpoint.unlink()
-    return judge(fitted, material.network, material.exposed, material.content, material.split, seed)
+    fitted = fit(problem, settings, None, silent)
+    return judge_all(fitted, problem, seed)
 
 
-def with_permuted(material: Material, what: str, seed: int) -> Material:
+def with_permuted(problem: Problem, what: str, seed: int) -> Problem:
     """The same retweets and lists, but tweets carry one another's pictures or words, or users one another's follows."""
     generator = np.random.default_rng(seed)
-    content, network = material.content, material.network
-    tweets = torch.from_numpy(generator.permutation(len(network.tweet_ids)))
+    content = problem.content
+    tweets = torch.from_numpy(generator.permutation(problem.tweets))
+    assert content.x_TF is not None
+    assert content.token_ids_TSW is not None
     match what:
         case "images":
-            return replace(material, content=replace(content, x_TF=content.x_TF[tweets]))
+            return replace(problem, content=replace(content, x_TF=content.x_TF[tweets]))
         case "texts":
-            return replace(material, content=replace(content, token_ids_TSW=content.token_ids_TSW[tweets]))
+            return replace(problem, content=replace(content, token_ids_TSW=content.token_ids_TSW[tweets]))
         case _:
-            mixed = Grouped(network.followees.starts, generator.permutation(network.followees.values))
-            return replace(material, network=replace(network, followees=mixed))
+            mixed = Grouped(problem.followees.starts, generator.permutation(problem.followees.values))
+            return replace(problem, followees=mixed)
 
 
 def mean(results: list[Metrics], system: str, metric: str) -> float:
@@ -81,8 +72,8 @@ def mean(results: list[Metrics], system: str, metric: str) -> float:
 
 
 @pytest.fixture(scope="module")
-def results(material: Material, tmp_path_factory: pytest.TempPathFactory) -> list[Metrics]:
-    return [train_and_judge(material, seed, tmp_path_factory.mktemp("true")) for seed in SEEDS]
+def results(problem: Problem) -> list[Metrics]:
+    return [train_and_judge(problem, seed) for seed in SEEDS]
 
 
 @pytest.mark.parametrize("metric", ["p@1", "p@3", "auc"])
@@ -93,10 +84,8 @@ def test_the_model_beats_popularity_and_chance(results: list[Metrics], metric: s
 
 
 @pytest.mark.parametrize("what", ["images", "texts", "follows"])
-def test_permuting_what_the_model_uses_makes_it_worse(
-    material: Material, results: list[Metrics], what: str, tmp_path: Path
-) -> None:
-    permuted = [train_and_judge(with_permuted(material, what, seed), seed, tmp_path) for seed in SEEDS]
+def test_permuting_what_the_model_uses_makes_it_worse(problem: Problem, results: list[Metrics], what: str) -> None:
+    permuted = [train_and_judge(with_permuted(problem, what, seed), seed) for seed in SEEDS]
     cost = mean(results, "amnl", "auc") - mean(permuted, "amnl", "auc")
     print(f"AUC {mean(results, 'amnl', 'auc'):.3f}, {what} permuted {mean(permuted, 'amnl', 'auc'):.3f}")  # noqa: T201
     assert cost > 0.01, (cost, permuted)

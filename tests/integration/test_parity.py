@@ -25,7 +25,8 @@ from training.backbones import Backbone, load_backbone
 from training.export import RankerGraph
 from training.features import read_image
 from training.model import Amnl
-from training.network import Network
+from training.network import Network, exposures, split_by_time
+from training.problem import Content, problem_of
 from training.progress import silent
 from training.retrain import open_run, publish_folder, read_network, train_and_export
 from training.settings import Link, TrainingSettings
@@ -61,17 +62,13 @@ def served(request: pytest.FixtureRequest, tiny_network: Path) -> Iterator[Serve
 
 
 def trained_model(checkpoint: Path, network: Network, exported: Artifact, settings: TrainingSettings) -> Amnl:
-    model = Amnl(
-        users=len(network.user_ids),
-        feature_dim=load_backbone(settings.backbone, None).feature_dim,
-        vocabulary=exported.tokenizer.get_vocab_size(),
-        word_dim=settings.word_dim,
-        text_dim=settings.text_dim,
-        dim=settings.dim,
-        link=settings.link,
-        init_std=settings.init_std,
-    )
-    model.load_state_dict(torch.load(checkpoint, weights_only=True)["best_weights"])
+    split = split_by_time(network, settings.test_share, settings.validation_share)
+    features = torch.zeros(len(network.tweet_ids), load_backbone(settings.backbone, None).feature_dim)
+    words = np.ones((len(network.tweet_ids), 1, 1), dtype=np.int64)
+    content = Content.of(features, words, exported.tokenizer.get_vocab_size())
+    model = Amnl(problem_of(network, exposures(network), split, content), settings)
+    weights = torch.load(checkpoint, weights_only=True)["best_weights"]
+    model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
     return model.eval()
 
 

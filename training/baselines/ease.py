@@ -1,0 +1,56 @@
+"""EASE: a closed-form item-item model (Steck, WWW 2019), today's anchor.
+
+B = I - P / diag(P) with P = (X'X + lambda I)^-1. Where there are fewer users than tweets, P comes from the users' side:
+P = (I - X' (X X' + lambda I)^-1 X) / lambda. Shape suffixes: U users, T tweets, L lists.
+"""
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse import csr_array
+
+from training.baselines.settings import BaselineSettings
+from training.evaluate import Scorer
+from training.problem import CandidateLists, Floats, Problem
+from training.progress import Progress
+
+_ROWS = 256
+
+
+def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> Scorer:  # noqa: ARG001
+    """score = x_u B; nothing is drawn, so the seed changes nothing. `settings.l2` is lambda."""
+    x_UT = csr_array(
+        (np.ones(len(problem.user_P)), (problem.user_P, problem.tweet_P)), shape=(problem.users, problem.tweets)
+    )
+    active = np.unique(problem.user_P)
+    rows_AT = csr_array(x_UT[active])
+    kernel_AA = (rows_AT @ rows_AT.T).toarray() + settings.l2 * np.eye(len(active))
+    factor = cho_factor(kernel_AA, overwrite_a=True)
+    inverse_AA = cho_solve(factor, np.eye(len(active)))
+    diagonal_T = _diagonal(rows_AT, inverse_AA, settings.l2)
+    place_U = np.full(problem.users, -1)
+    place_U[active] = np.arange(len(active))
+
+    def score(lists: CandidateLists) -> Floats:
+        parts = []
+        for user, start, end in zip(lists.user_L, lists.starts[:-1], lists.starts[1:], strict=True):
+            tweet_C = lists.tweet_C[start:end]
+            if place_U[user] < 0:
+                parts.append(np.zeros(len(tweet_C)))
+                continue
+            x_C = x_UT[[user]].toarray()[0, tweet_C]
+            gram_A = rows_AT @ x_UT[[user]].toarray()[0]
+            p_C = (x_C - rows_AT[:, tweet_C].T @ (inverse_AA @ gram_A)) / settings.l2
+            parts.append(x_C - p_C / diagonal_T[tweet_C])
+        return np.concatenate(parts)
+
+    return score
+
+
+def _diagonal(rows_AT: csr_array, inverse_AA: Floats, ridge: float) -> Floats:
+    """diag(P), float64 [T]: (1 - x_t' K^-1 x_t) / lambda for each tweet's column x_t."""
+    columns = rows_AT.tocsc()
+    diagonal_T = np.empty(rows_AT.shape[1])
+    for tweet in range(len(diagonal_T)):
+        who = columns.indices[columns.indptr[tweet] : columns.indptr[tweet + 1]]
+        diagonal_T[tweet] = (1 - inverse_AA[np.ix_(who, who)].sum()) / ridge
+    return diagonal_T

@@ -1,0 +1,66 @@
+"""VBPR: matrix factorisation beside visual factors (He and McAuley, AAAI 2016).
+
+Shape suffixes: M tweets, D dimensions, F features.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from training.baselines.settings import BaselineSettings
+from training.errors import InputRejected
+from training.evaluate import Scorer
+from training.factors import Factors, IdItems, Items
+from training.problem import Problem
+from training.progress import Progress
+from training.sampling import triple_sampler
+from training.trainer import train
+
+
+class VisualItems(nn.Module):
+    """v = (gamma_i, E x_i), b = b_i + beta' . x_i."""
+
+    def __init__(self, x_TF: Tensor, dim: int, init_std: float) -> None:
+        super().__init__()
+        self.x_TF = x_TF
+        self.free = IdItems(len(x_TF), dim - dim // 2, init_std)
+        self.projection = nn.Linear(x_TF.shape[1], dim // 2, bias=False)
+        self.visual_bias = nn.Linear(x_TF.shape[1], 1, bias=False)
+        nn.init.normal_(self.projection.weight, std=init_std)
+        nn.init.zeros_(self.visual_bias.weight)
+
+    def forward(self, tweet_M: Tensor) -> Items:
+        """Of the tweets int64 [M]."""
+        free: Items = self.free(tweet_M)
+        x_MF = self.x_TF[tweet_M]
+        b_M = free.b_M + self.visual_bias(x_MF).squeeze(1)
+        dense = self.projection.weight.square().sum() + self.visual_bias.weight.square().sum()
+        return Items(torch.cat([free.v_MD, self.projection(x_MF)], dim=1), b_M, free.squares + dense)
+
+
+def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> Scorer:
+    """score = b_i + gamma_u . gamma_i + theta_u . (E x_i) + beta' . x_i; half the dimensions are visual.
+
+    Raises InputRejected for a network without dense features.
+    """
+    torch.manual_seed(seed)
+    items = VisualItems(standard_features(problem, "vbpr"), settings.dim, settings.init_std)
+    model = Factors(problem.users, settings.dim, settings.init_std, items, settings.l2)
+    train(
+        model,
+        triple_sampler(problem, settings.negatives),
+        problem.validation,
+        settings.schedule(seed),
+        progress,
+        "vbpr",
+    )
+    return model.scorer()
+
+
+def standard_features(problem: Problem, system: str) -> Tensor:
+    """Dense features with mean 0 and mean square norm 1, float32 [T, F]."""
+    x_TF = problem.content.x_TF
+    if x_TF is None:
+        raise InputRejected(f"{system} needs dense features, which this network has none of: leave the system out")
+    std_F, mean_F = torch.std_mean(x_TF, dim=0)
+    standard_TF: Tensor = (x_TF - mean_F) / std_F.clamp(min=1e-6) / x_TF.shape[1] ** 0.5
+    return standard_TF

@@ -1,0 +1,152 @@
+"""What every system learns from and is judged by: training retweets, follows, content, and the lists to rank.
+
+Shape suffixes: U users, T image tweets, P training retweets (positives), X exposures, L lists, C candidates of all
+lists one after another, F features, S sentences, W words.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from training.errors import NotEnoughData
+from training.network import Exposures, Grouped, Ints, Network, Split, group
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is in the tweets: dense features float32 [T, F], token ids int64 [T, S, W], and the vocabulary's size.
+
+    None where a network has none of the kind. Dense features are a picture's or, where there is no picture, a text's.
+    """
+
+    x_TF: Tensor | None
+    token_ids_TSW: Tensor | None
+    vocabulary: int
+
+    @classmethod
+    def of(cls, x_TF: Tensor, token_ids_TSW: Ints, vocabulary: int) -> Self:
+        """From token ids as the contract makes them."""
+        return cls(x_TF, torch.from_numpy(token_ids_TSW), vocabulary)
+
+
+@dataclass(frozen=True)
+class CandidateLists:
+    """What each of some users could have retweeted in a period: list l is tweet_C[starts[l]:starts[l + 1]]."""
+
+    user_L: Ints
+    starts: Ints
+    tweet_C: Ints
+    positive_C: Bools
+
+    @property
+    def user_C(self) -> Ints:
+        """The user whose list it is, for every candidate."""
+        return np.repeat(self.user_L, np.diff(self.starts))
+
+    @property
+    def list_C(self) -> Ints:
+        """The number of its list, for every candidate."""
+        return np.repeat(np.arange(len(self.user_L)), np.diff(self.starts))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One network, one split. `unretweeted` is, by user, what followees showed in training and the user passed by."""
+
+    users: int
+    tweets: int
+    followees: Grouped
+    user_P: Ints
+    tweet_P: Ints
+    shown_P: Bools
+    """Whether a followee had shown it: posted it, or retweeted it before."""
+    unretweeted: Grouped
+    content: Content
+    posted_T: Ints | None
+    validation: CandidateLists
+    test: CandidateLists
+
+    @property
+    def seen_in_training(self) -> Ints:
+        """Tweets that were retweeted, or shown and passed by, in training."""
+        return np.unique(np.concatenate([self.tweet_P, self.unretweeted.values]))
+
+    @property
+    def trained_users(self) -> Ints:
+        """Users whose vector is trained: who retweeted, and whom those follow. The others' are noise."""
+        retweeters = np.unique(self.user_P)
+        return np.unique(np.concatenate([retweeters, rows_of(self.followees, retweeters)[1]]))
+
+
+def problem_of(network: Network, exposed: Exposures, split: Split, content: Content) -> Problem:
+    """The primary protocol: one global cut in time, in-network lists.
+
+    A tweet that the user retweets only later is unretweeted in training like any other: leaving it out would leak the
+    test. Raises NotEnoughData where a period is too thin.
+    """
+    before = network.retweet_at_R < split.validation_from
+    seen = exposed.at_X < split.validation_from
+    user_X, tweet_X = exposed.user_X[seen], exposed.tweet_X[seen]
+    passed_by = ~network.retweeted_before(user_X, tweet_X, split.validation_from)
+    if not passed_by.any() or not before.any():
+        raise NotEnoughData("there is no retweet, or no unretweeted tweet of a followee, before the validation period")
+    return Problem(
+        users=len(network.user_ids),
+        tweets=len(network.tweet_ids),
+        followees=network.followees,
+        user_P=network.retweet_user_R[before],
+        tweet_P=network.retweet_tweet_R[before],
+        shown_P=_shown(network, exposed)[before],
+        unretweeted=group(user_X[passed_by], tweet_X[passed_by], len(network.user_ids)),
+        content=content,
+        posted_T=network.posted_T,
+        validation=_lists_between(network, exposed, split.validation_from, split.test_from),
+        test=_lists_between(network, exposed, split.test_from, int(network.retweet_at_R[-1]) + 1),
+    )
+
+
+def candidate_lists(user_X: Ints, tweet_X: Ints, positive_X: Bools, users: int) -> CandidateLists:
+    """Lists by user, for those who have both a positive and a negative. Raises NotEnoughData where there is none."""
+    positives_U = np.bincount(user_X, weights=positive_X, minlength=users)
+    judged_U = (positives_U > 0) & (positives_U < np.bincount(user_X, minlength=users))
+    if not judged_U.any():
+        raise NotEnoughData("no user has both retweeted and unretweeted exposures in the period that is judged")
+    order = np.flatnonzero(judged_U[user_X])
+    order = order[np.argsort(user_X[order], kind="stable")]
+    user_L, counts = np.unique(user_X[order], return_counts=True)
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return CandidateLists(user_L, starts, tweet_X[order], positive_X[order])
+
+
+def rows_of(grouped: Grouped, rows: Ints) -> tuple[Ints, Ints]:
+    """Values of some rows one after another: for each its place in `rows`, and the value."""
+    counts = grouped.counts[rows]
+    place = np.repeat(np.arange(len(rows)), counts)
+    within = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return place, grouped.values[grouped.starts[rows][place] + within]
+
+
+def _shown(network: Network, exposed: Exposures) -> Bools:
+    """Whether each retweet, bool [R], is of something that a followee had shown the user by then."""
+    tweets = len(network.tweet_ids)
+    key_X = exposed.user_X * tweets + exposed.tweet_X
+    key_R = network.retweet_user_R * tweets + network.retweet_tweet_R
+    place_R = np.searchsorted(key_X, key_R).clip(max=max(len(key_X) - 1, 0))
+    shown_R: Bools = (key_X[place_R] == key_R) & (exposed.at_X[place_R] <= network.retweet_at_R)
+    return shown_R
+
+
+def _lists_between(network: Network, exposed: Exposures, start: int, end: int) -> CandidateLists:
+    """Exposures from `start` up to `end` (Unix ms), less what the user had retweeted before, as in service."""
+    had_X = network.retweeted_before(exposed.user_X, exposed.tweet_X, start)
+    inside = (exposed.at_X >= start) & (exposed.at_X < end) & ~had_X
+    user_X, tweet_X = exposed.user_X[inside], exposed.tweet_X[inside]
+    positive_X = network.retweeted_before(user_X, tweet_X, end)
+    return candidate_lists(user_X, tweet_X, positive_X, len(network.user_ids))

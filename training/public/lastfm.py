@@ -1,0 +1,105 @@
+"""HetRec 2011 Last.fm: who tagged which artist when, friends, and tags as text (Cantador et al.; non-commercial, cite).
+
+A tag is written by the interaction itself, so an artist's text is made of its training-period tags alone.
+"""
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from contract.preprocessing import Preprocessing, token_ids
+from training.errors import InputRejected
+from training.network import Ints, group
+from training.problem import Content, Problem
+from training.public.likes import Likes, problem_of_likes
+from training.tokenizer import train_tokenizer
+
+_TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1
+_TEXT_FEATURES = 128
+_MAX_TAGS = 32
+
+
+def load_lastfm(folder: Path) -> Problem:
+    """A cut in time for each user, since dates are months: the last 20 % of the artists that one tagged are test.
+
+    Dense features are TF-IDF of the tags brought to 128 dimensions by SVD; token ids are the words of the most frequent
+    tags. Raises InputRejected where a file is missing or a line is damaged.
+    """
+    assigned = _table(folder / "user_taggedartists.dat", 6)
+    friends = _table(folder / "user_friends.dat", 2)
+    tags = _tags(folder / "tags.dat")
+    user_ids, user_A = np.unique(assigned[:, 0], return_inverse=True)
+    artist_ids, artist_A = np.unique(assigned[:, 1], return_inverse=True)
+    day_A = np.array([date(year, month, day).toordinal() for day, month, year in assigned[:, 3:]])
+    users, artists = len(user_ids), len(artist_ids)
+
+    key, first = _first_by_day(user_A * artists + artist_A, day_A)
+    user_I, artist_I, day_I = key // artists, key % artists, day_A[first]
+    test_I, validation_I = _last_shares(user_I, day_I)
+    train_I = ~test_I & ~validation_I
+    train, validation, test = (Likes(user_I[p], artist_I[p]) for p in (train_I, validation_I, test_I))
+
+    in_training_A = np.isin(user_A * artists + artist_A, key[train_I])
+    follow = friends[np.isin(friends, user_ids).all(axis=1)]
+    follow_E2 = np.searchsorted(user_ids, np.unique(follow, axis=0))
+    content = _content(artist_A[in_training_A], [tags[int(tag)] for tag in assigned[in_training_A, 2]], artists)
+    followees = group(follow_E2[:, 0], follow_E2[:, 1], users)
+    return problem_of_likes(users, artists, followees, train, validation, test, content, cap=None)
+
+
+def _first_by_day(key_A: Ints, day_A: Ints) -> tuple[Ints, Ints]:
+    """Every distinct key and where its earliest assignment stands."""
+    order = np.lexsort((day_A, key_A))
+    key, first = np.unique(key_A[order], return_index=True)
+    return key, order[first]
+
+
+def _last_shares(user_I: Ints, day_I: Ints) -> tuple[Ints, Ints]:
+    """Which interactions are test, and which validation, by each user's own order; ties in time by a fixed draw."""
+    draw_I = np.random.default_rng(0).random(len(user_I))
+    order = np.lexsort((draw_I, day_I, user_I))
+    counts_U = np.bincount(user_I)
+    rank_I = np.empty(len(user_I), dtype=np.int64)
+    rank_I[order] = np.arange(len(user_I)) - np.repeat(np.cumsum(counts_U) - counts_U, counts_U)
+    kept_U = np.ceil(counts_U * (1 - _TEST_SHARE))
+    learned_U = np.ceil(kept_U * (1 - _VALIDATION_SHARE))
+    return rank_I >= kept_U[user_I], (rank_I >= learned_U[user_I]) & (rank_I < kept_U[user_I])
+
+
+def _content(artist_A: Ints, tag_A: list[str], artists: int) -> Content:
+    """Of the training period's tags alone."""
+    tags_of: list[list[str]] = [[] for _ in range(artists)]
+    for artist, tag in zip(artist_A.tolist(), tag_A, strict=True):
+        tags_of[artist].append(tag)
+    weights = TfidfVectorizer(analyzer=lambda tags: tags, min_df=2, sublinear_tf=True).fit_transform(tags_of)
+    x_TF = TruncatedSVD(_TEXT_FEATURES, random_state=0).fit_transform(weights).astype(np.float32)
+    texts = [" ".join(sorted(set(tags), key=lambda tag: (-tags.count(tag), tag))) for tags in tags_of]
+    tokenizer = train_tokenizer(texts)
+    ids_TSW = token_ids(tokenizer, texts, Preprocessing(image_size=1, max_sentences=1, max_words=_MAX_TAGS))
+    return Content.of(torch.from_numpy(x_TF), ids_TSW, tokenizer.get_vocab_size())
+
+
+def _table(path: Path, columns: int) -> Ints:
+    try:
+        table = np.loadtxt(path, dtype=np.int64, delimiter="\t", skiprows=1, ndmin=2)
+    except OSError as error:
+        raise InputRejected(f"{path} is missing: give the folder of HetRec 2011's lastfm-2k") from error
+    except ValueError as error:
+        raise InputRejected(f"{path}: {str(error).splitlines()[0]}: whole numbers, split by tabs") from error
+    if table.shape[1] != columns:
+        raise InputRejected(f"{path} has {table.shape[1]} columns, not {columns}: is it HetRec 2011's file?")
+    return table
+
+
+def _tags(path: Path) -> dict[int, str]:
+    """Tags by id; a line ends in a line feed alone, since tags hold other separators, in mixed encodings."""
+    try:
+        lines = path.read_bytes().decode("utf-8", errors="replace").split("\n")[1:]
+    except OSError as error:
+        raise InputRejected(f"{path} is missing: give the folder of HetRec 2011's lastfm-2k") from error
+    rows = (line.rstrip("\r").split("\t", 1) for line in lines if line.strip())
+    return {int(number): tag.strip().lower() for number, tag in rows}

@@ -1,0 +1,170 @@
+"""The trainer that all pairwise systems share: batches, loss, Adagrad, the best epoch by validation AUC, a checkpoint.
+
+Shape suffixes: B triples of a batch, K negatives a positive.
+"""
+
+import copy
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from training import losses
+from training.errors import TrainingDiverged
+from training.evaluate import Scorer, judge
+from training.network import Ints
+from training.problem import CandidateLists
+from training.progress import Progress
+from training.settings import Loss
+
+Curve = list[dict[str, float]]
+
+
+class Pairs(NamedTuple):
+    """Scores of positives, float32 [B], and of their negatives, [B, K]; `penalty` is the regularisation to add."""
+
+    positive_B: Tensor
+    negative_BK: Tensor
+    penalty: Tensor
+
+
+class PairwiseModel(Protocol):
+    """What the trainer asks of a system, beside being an nn.Module."""
+
+    def pairs(self, user_B: Ints, positive_B: Ints, negative_BK: Ints) -> Pairs:
+        """Scores to learn from."""
+
+    def scorer(self) -> Scorer:
+        """Scores to judge by, of the model as it is now."""
+
+
+class Sampler(Protocol):
+    """Where triples come from."""
+
+    def batches(self, batch: int, negatives: int, seed: int, epoch: int) -> Iterator[tuple[Ints, Ints, Ints]]:
+        """An epoch: users [B], positives [B], negatives [B, K] a batch."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train."""
+
+    epochs: int
+    batch: int
+    learning_rate: float
+    loss: Loss = "bpr"
+    margin: float = 0.5
+    negatives: int = 1
+    patience: int = 1_000
+    seed: int = 0
+
+
+@dataclass
+class TrainingState:
+    """Everything that a later run needs to go on as if nothing had happened."""
+
+    epoch: int
+    best_auc: float
+    best_weights: dict[str, Tensor]
+    curve: Curve
+
+
+def train(
+    model: Any,
+    sampler: Sampler,
+    validation: CandidateLists,
+    schedule: Schedule,
+    progress: Progress,
+    label: str,
+    checkpoint: Path | None = None,
+) -> Curve:
+    """Train an nn.Module that is a PairwiseModel; it is left with the weights of the best epoch by validation AUC.
+
+    Gradients may be sparse: a row that no sample touched costs nothing. A checkpoint that is there is gone on from.
+    Returns loss, validation metrics and seconds by epoch. Raises TrainingDiverged where the loss is not finite.
+    """
+    network: nn.Module = model
+    torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]  # said, so that torch does not warn
+    optimizer = torch.optim.Adagrad(groups(network, schedule.learning_rate), lr=schedule.learning_rate)
+    state = TrainingState(0, -1.0, copy.deepcopy(network.state_dict()), [])
+    if checkpoint is not None and checkpoint.exists():
+        _restore(state, network, optimizer, checkpoint)
+
+    def epochs() -> Iterator[int]:
+        while state.epoch < schedule.epochs and not _out_of_patience(state, schedule.patience):
+            started = time.perf_counter()
+            loss = _train_epoch(model, optimizer, sampler, schedule, state.epoch)
+            seconds = time.perf_counter() - started
+            scores = judge(validation, model.scorer(), schedule.seed).means
+            state.epoch += 1
+            state.curve.append({"epoch": state.epoch, "loss": loss, "seconds": seconds, **scores})
+            if scores["auc"] > state.best_auc:
+                state.best_auc, state.best_weights = scores["auc"], copy.deepcopy(network.state_dict())
+            if checkpoint is not None:
+                _save(state, network, optimizer, checkpoint)
+            yield state.epoch
+
+    for _ in progress(epochs(), schedule.epochs - state.epoch, label):
+        pass
+    network.load_state_dict(state.best_weights)
+    network.eval()
+    return state.curve
+
+
+def groups(network: nn.Module, learning_rate: float) -> list[dict[str, Any]]:
+    """Parameters with their learning rates; a module's `slowness` says by how much its own are slower than the rest."""
+    slow = [module for module in network.modules() if getattr(module, "slowness", 1.0) != 1.0]
+    apart = {id(parameter) for module in slow for parameter in module.parameters()}
+    groups: list[dict[str, Any]] = [{"params": [p for p in network.parameters() if id(p) not in apart]}]
+    for module in slow:
+        groups.append({"params": list(module.parameters()), "lr": learning_rate / float(str(module.slowness))})
+    return groups
+
+
+def _train_epoch(
+    model: Any, optimizer: torch.optim.Optimizer, sampler: Sampler, schedule: Schedule, epoch: int
+) -> float:
+    model.train()
+    total, count = 0.0, 0
+    for user_B, positive_B, negative_BK in sampler.batches(schedule.batch, schedule.negatives, schedule.seed, epoch):
+        pairs: Pairs = model.pairs(user_B, positive_B, negative_BK)
+        match schedule.loss:
+            case "hinge":
+                loss = losses.hinge(pairs.positive_B[:, None], pairs.negative_BK, schedule.margin)
+            case "bpr":
+                loss = losses.bpr(pairs.positive_B[:, None], pairs.negative_BK)
+            case "softmax":
+                loss = losses.sampled_softmax(pairs.positive_B[:, None], pairs.negative_BK)
+        optimizer.zero_grad()
+        (loss + pairs.penalty).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        total, count = total + loss.item() * len(user_B), count + len(user_B)
+    if not total < float("inf"):
+        raise TrainingDiverged(
+            f"the loss became {total / count} in epoch {epoch + 1}: lower the learning rate or the initial deviation"
+        )
+    return total / count
+
+
+def _out_of_patience(state: TrainingState, patience: int) -> bool:
+    best = max(range(len(state.curve)), key=lambda row: state.curve[row]["auc"], default=0)
+    return len(state.curve) - 1 - best >= patience
+
+
+def _save(state: TrainingState, network: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
+    partial = checkpoint.with_suffix(".partial")
+    saved = {"model": network.state_dict(), "optimizer": optimizer.state_dict(), **vars(state)}
+    torch.save(saved, partial)
+    partial.rename(checkpoint)
+
+
+def _restore(state: TrainingState, network: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
+    saved: dict[str, Any] = torch.load(checkpoint, weights_only=True)
+    network.load_state_dict(saved["model"])
+    optimizer.load_state_dict(saved["optimizer"])
+    for name in vars(state):
+        setattr(state, name, saved[name])
