@@ -107,11 +107,11 @@ def _refuse_encoding(path: Path) -> NoReturn:
 def _jsonl(path: Path, _columns: tuple[str, ...]) -> Iterator[tuple[int, str | _Broken]]:
     blank: list[int] = []
     for number, line in enumerate(_lines(path), start=1):
-        if not (text := line.strip(_BLANK)):
+        if not line.strip(_BLANK):
             blank.append(number)
             continue
         yield from _between(blank)
-        yield number, text
+        yield number, line.rstrip("\r\n")
 
 
 def _between(blank: list[int]) -> Iterator[tuple[int, _Broken]]:
@@ -162,13 +162,15 @@ def _csv_records(path: Path) -> Iterator[tuple[int, list[str] | str]]:
 
 
 def _require_columns(path: Path, columns: tuple[str, ...], found: list[str], where: str) -> None:
-    for name in columns:
-        if found.count(name) != 1:
-            wrong = "is missing" if name not in found else "is there more than once"
-            raise InputRejected(f"{path}, column {name} {wrong} ({where}: {', '.join(found) or 'empty'}): {_ONE_EACH}")
-
-
-_ONE_EACH = "give each column once, by its name"
+    for wrong, names in (
+        ("missing", [name for name in columns if name not in found]),
+        ("there more than once", [name for name in columns if found.count(name) > 1]),
+    ):
+        if names:
+            raise InputRejected(
+                f"{path}, column {' and '.join(names)}: {wrong} ({where}: {', '.join(found) or 'empty'}): "
+                "give each column once, by its name"
+            )
 
 
 def _parquet(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
