@@ -125,7 +125,7 @@ async def load_network(engine: AsyncEngine) -> Network:
         )
         follows = await connection.execute(select(Follow.follower_id, Follow.followee_id))
         retweets = await connection.execute(select(Retweet.user_id, Retweet.tweet_id, Retweet.created_at))
-        return build_network(user_ids, tweets.tuples(), follows.tuples(), retweets.tuples())
+        return build_network(user_ids, tweets, follows, retweets)
 
 
 def build_network(
