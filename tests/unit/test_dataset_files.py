@@ -51,6 +51,7 @@ def test_a_csv_line_of_another_shape_is_rejected(tmp_path: Path, line: str, reas
     path.write_text(path.read_text().replace("bob", f"{line}\nbob", 1))
     reject = one_reject(folder)
     assert reject["line"] == 3
+    assert reject["row"] in (line, line.split(","))
     assert reason in reject["reason"]
 
 

@@ -124,33 +124,40 @@ def _between(blank: list[int]) -> Iterator[tuple[int, _Broken]]:
 def _csv(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str] | _Broken]]:
     records = _csv_records(path)
     _, header = next(records, (1, []))
-    if isinstance(header, str):
-        raise InputRejected(f"{path} line 1: {header}")
+    if isinstance(header, _Broken):
+        raise InputRejected(f"{path} line 1: {header.reason}")
     _require_columns(path, columns, header, "line 1 is the header")
     blank: list[int] = []
     for number, record in records:
-        if isinstance(record, str):
-            yield from _between(blank)
-            yield number, _Broken(record, None)
-        elif not record:
+        if not record:
             blank.append(number)
+            continue
+        yield from _between(blank)
+        if isinstance(record, _Broken):
+            yield number, record
         elif len(record) != len(header):
-            yield from _between(blank)
             reason = f"has {len(record)} fields, the header {len(header)}: quote a field with a comma or a quote in it"
             yield number, _Broken(reason, record)
         else:
-            yield from _between(blank)
             yield number, dict(zip(header, record, strict=True))
 
 
-def _csv_records(path: Path) -> Iterator[tuple[int, list[str] | str]]:
-    """The first line and the fields of each record; a reason instead of the fields where its quoting is broken.
+def _csv_records(path: Path) -> Iterator[tuple[int, list[str] | _Broken]]:
+    """The first line and the fields of each record.
 
     Raises InputRejected where a quote is never closed, since all that follows is inside it.
     """
-    reader = csv.reader(_lines(path), strict=True)
+    record_lines: list[str] = []
+
+    def remembered() -> Iterator[str]:
+        for line in _lines(path):
+            record_lines.append(line)
+            yield line
+
+    reader = csv.reader(remembered(), strict=True)
     while True:
         number = reader.line_num + 1
+        record_lines.clear()
         try:
             yield number, next(reader)
         except StopIteration:
@@ -158,7 +165,8 @@ def _csv_records(path: Path) -> Iterator[tuple[int, list[str] | str]]:
         except csv.Error as error:
             if str(error) == "unexpected end of data":
                 raise InputRejected(f"{path} line {number}: a quote is opened and never closed: close it") from error
-            yield number, f"is no CSV ({error}): put the field in quotes and double the quotes inside"
+            reason = f"is no CSV ({error}): put the field in quotes and double the quotes inside"
+            yield number, _Broken(reason, "".join(record_lines).rstrip("\r\n"))
 
 
 def _require_columns(path: Path, columns: tuple[str, ...], found: list[str], where: str) -> None:
