@@ -136,9 +136,9 @@ def migrate(settings: StoreSettings) -> None:
         command.upgrade(Config(ROOT / "alembic.ini"), "head")
 
 
-def import_into(settings: StoreSettings, folder: Path) -> ImportReport:
-    """Import a dataset folder as `python -m training import` does."""
-    return with_stores(settings, lambda stores: import_dataset(folder, stores, silent))
+def import_into(settings: StoreSettings, folder: Path, rejects_file: Path | None = None) -> ImportReport:
+    """Import a dataset folder as `python -m training import` does; strictly, unless bad rows have a file to go to."""
+    return with_stores(settings, lambda stores: import_dataset(folder, stores, silent, rejects_file))
 
 
 def valkey_servers(var_dir: Path) -> list[psutil.Process]:

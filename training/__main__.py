@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -55,6 +56,14 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("import", help="a dataset folder into the database, the blob store and Redis")
     command.add_argument("folder", type=Path)
+    bad_rows = command.add_mutually_exclusive_group()
+    bad_rows.add_argument("--strict", action="store_true", help="stop at the first bad row and store nothing")
+    bad_rows.add_argument(
+        "--rejects",
+        type=Path,
+        metavar="FILE",
+        help="list bad rows here (default: VAR_DIR/rejects/FOLDER-TIME.jsonl)",
+    )
     command.set_defaults(run=run_import)
 
     command = commands.add_parser("retrain", help="train on the database and put the new version into service")
@@ -102,11 +111,25 @@ def run_synthesize(options: argparse.Namespace) -> None:
 
 def run_import(options: argparse.Namespace) -> None:
     """Import a dataset folder."""
-    report = with_stores(StoreSettings(), lambda stores: import_dataset(options.folder, stores, progress.terminal))
+    settings = StoreSettings()
+    rejects_file = None if options.strict else options.rejects or default_rejects_file(options.folder, settings)
+    report = with_stores(
+        settings, lambda stores: import_dataset(options.folder, stores, progress.terminal, rejects_file)
+    )
     print(
         f"imported {report.users:,} new users, {report.follows:,} follows, {report.tweets:,} image tweets and "
-        f"{report.retweets:,} retweets"
+        f"{report.retweets:,} retweets; {report.known:,} rows were stored already"
     )
+    if report.exposures is not None:
+        print(f"checked {report.exposures:,} exposures; they stay in the folder, the database has no place for them")
+    if report.rejected:
+        tables = ", ".join(f"{count:,} of {table}" for table, count in report.rejected.items())
+        print(f"REJECTED {sum(report.rejected.values()):,} rows ({tables}): see {rejects_file}")
+
+
+def default_rejects_file(folder: Path, settings: StoreSettings) -> Path:
+    """A place under VAR_DIR that no other import has."""
+    return settings.var_dir / "rejects" / f"{folder.resolve().name}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.jsonl"
 
 
 def run_retrain(options: argparse.Namespace) -> None:

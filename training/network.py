@@ -5,6 +5,7 @@ Users and tweets are numbered in the order of their ids. Times are Unix millisec
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -113,40 +114,51 @@ class Split:
 
 
 async def load_network(engine: AsyncEngine) -> Network:
-    """Read the network from SQL; sorted here, since databases sort text by different rules.
+    """Read the network from SQL.
 
     Raises NotEnoughData where there are fewer than MIN_RETWEETS retweets.
     """
     async with engine.connect() as connection:
-        user_ids = sorted(await connection.scalars(select(User.user_id)))
-        tweets = sorted(
-            (
-                await connection.execute(
-                    select(Tweet.tweet_id, Tweet.author_id, Tweet.text, Tweet.image_key, Tweet.created_at)
-                )
-            ).all(),
-            key=lambda row: row.tweet_id,
+        user_ids = (await connection.scalars(select(User.user_id))).all()
+        tweets = await connection.execute(
+            select(Tweet.tweet_id, Tweet.author_id, Tweet.text, Tweet.image_key, Tweet.created_at)
         )
-        follows = (await connection.execute(select(Follow.follower_id, Follow.followee_id))).all()
-        retweets = (await connection.execute(select(Retweet.user_id, Retweet.tweet_id, Retweet.created_at))).all()
-    if len(retweets) < MIN_RETWEETS:
+        follows = await connection.execute(select(Follow.follower_id, Follow.followee_id))
+        retweets = await connection.execute(select(Retweet.user_id, Retweet.tweet_id, Retweet.created_at))
+        return build_network(user_ids, tweets, follows, retweets)
+
+
+def build_network(
+    users: Iterable[str],
+    tweets: Iterable[tuple[str, str, str, str, datetime]],
+    follows: Iterable[tuple[str, str]],
+    retweets: Iterable[tuple[str, str, datetime]],
+) -> Network:
+    """The arrays of ids, (id, author, text, image key, time), (follower, followee) and (user, tweet, time).
+
+    Everything is sorted here, since databases sort text by different rules and files stand in any order.
+    Raises NotEnoughData where there are fewer than MIN_RETWEETS retweets.
+    """
+    user_ids = sorted(users)
+    tweet_rows = sorted(tweets)
+    user_of = {user_id: number for number, user_id in enumerate(user_ids)}
+    tweet_of = {row[0]: number for number, row in enumerate(tweet_rows)}
+    edges = sorted((user_of[follower], user_of[followee]) for follower, followee in follows)
+    events = sorted((to_ms(at), user_of[user], tweet_of[tweet]) for user, tweet, at in retweets)
+    if len(events) < MIN_RETWEETS:
         raise NotEnoughData(
-            f"the database has {len(retweets)} retweets; at least {MIN_RETWEETS} are needed: "
+            f"the network has {len(events)} retweets; at least {MIN_RETWEETS} are needed: "
             "run `python -m training import FOLDER` first"
         )
-    user_of = {user_id: number for number, user_id in enumerate(user_ids)}
-    tweet_of = {row.tweet_id: number for number, row in enumerate(tweets)}
-    edges = sorted((user_of[row.follower_id], user_of[row.followee_id]) for row in follows)
-    events = sorted((to_ms(row.created_at), user_of[row.user_id], tweet_of[row.tweet_id]) for row in retweets)
     edge_E2 = np.array(edges, dtype=np.int64).reshape(-1, 2)
     event_R3 = np.array(events, dtype=np.int64).reshape(-1, 3)
     return Network(
         user_ids=user_ids,
-        tweet_ids=[row.tweet_id for row in tweets],
-        texts=[row.text for row in tweets],
-        image_keys=[row.image_key for row in tweets],
-        author_T=np.array([user_of[row.author_id] for row in tweets], dtype=np.int64),
-        posted_T=np.array([to_ms(row.created_at) for row in tweets], dtype=np.int64),
+        tweet_ids=[row[0] for row in tweet_rows],
+        texts=[row[2] for row in tweet_rows],
+        image_keys=[row[3] for row in tweet_rows],
+        author_T=np.array([user_of[row[1]] for row in tweet_rows], dtype=np.int64),
+        posted_T=np.array([to_ms(row[4]) for row in tweet_rows], dtype=np.int64),
         followees=group(edge_E2[:, 0], edge_E2[:, 1], len(user_ids)),
         retweet_user_R=event_R3[:, 1],
         retweet_tweet_R=event_R3[:, 2],
@@ -171,7 +183,11 @@ def exposures(network: Network) -> Exposures:
     user_X = np.concatenate([followers[int(q)] for q in owner]) if len(owner) else np.empty(0, np.int64)
     tweet_X, at_X = np.repeat(tweet, count), np.repeat(at, count)
     others = network.author_T[tweet_X] != user_X
-    user_X, tweet_X, at_X = user_X[others], tweet_X[others], at_X[others]
+    return first_exposures(user_X[others], tweet_X[others], at_X[others])
+
+
+def first_exposures(user_X: Ints, tweet_X: Ints, at_X: Ints) -> Exposures:
+    """Keep the first time of every (user, tweet), in order of user and tweet."""
     order = np.lexsort((at_X, tweet_X, user_X))
     user_X, tweet_X, at_X = user_X[order], tweet_X[order], at_X[order]
     first = np.ones(len(user_X), dtype=bool)

@@ -110,7 +110,8 @@ def refused(folder: Path, stores: StoreSettings, place: str, *parts: str) -> str
 def test_everything_of_a_folder_is_stored(folder: Path, stores: StoreSettings) -> None:
     report = import_into(stores, folder)
     expected = {name: len(read(folder, name)) for name in ("users", "follows", "tweets", "retweets")}
-    assert vars(report) == expected
+    exposures = len(read(folder, "exposures"))
+    assert report == ImportReport(**expected, known=0, exposures=exposures, rejected={})
     assert counts(stores) == NOTHING | expected
     assert texts(stores) == {row["tweet_id"]: row["text"] for row in read(folder, "tweets")}
     assert len(blobs(stores)) == len({(folder / row["image"]).read_bytes() for row in read(folder, "tweets")})
@@ -121,7 +122,9 @@ def test_everything_of_a_folder_is_stored(folder: Path, stores: StoreSettings) -
 def test_a_second_time_adds_nothing(folder: Path, stores: StoreSettings) -> None:
     import_into(stores, folder)
     before, blobs_before = counts(stores), blobs(stores)
-    assert import_into(stores, folder) == ImportReport(users=0, follows=0, tweets=0, retweets=0)
+    report = import_into(stores, folder)
+    assert (report.users, report.follows, report.tweets, report.retweets) == (0, 0, 0, 0)
+    assert report.known == sum(before.values())
     assert (counts(stores), blobs(stores)) == (before, blobs_before)
 
 
@@ -161,7 +164,7 @@ def test_a_missing_image_is_named(folder: Path, stores: StoreSettings) -> None:
 @pytest.mark.parametrize("name", ["users", "follows", "tweets", "retweets"])
 def test_a_second_line_of_the_same_key_is_named(folder: Path, stores: StoreSettings, name: str) -> None:
     line = repeat(folder, name, 3)
-    refused(folder, stores, f"{name}.jsonl line {line}:", "earlier line")
+    refused(folder, stores, f"{name}.jsonl line {line}:", "duplicate", "line 3 ")
 
 
 @pytest.mark.parametrize(
