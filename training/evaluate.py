@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from training.problem import CandidateLists, Floats, Problem
 
@@ -68,6 +69,29 @@ def judge(lists: CandidateLists, scorer: Scorer, seed: int) -> Judgement:
 def random_scorer(seed: int) -> Scorer:
     """Coin flips: the floor."""
     return lambda lists: np.random.default_rng(seed).random(len(lists.tweet_C))
+
+
+def recency_scorer(problem: Problem) -> Scorer | None:
+    """The newest first; None for a network without times."""
+    posted_T = problem.posted_T
+    return None if posted_T is None else lambda lists: posted_T[lists.tweet_C].astype(np.float64)
+
+
+def followee_count_scorer(problem: Problem) -> Scorer:
+    """How many of the user's followees retweeted the tweet in training."""
+    retweets = csr_array((np.ones(len(problem.user_P)), (problem.user_P, problem.tweet_P)), shape=_shape(problem))
+    edges = (np.ones(len(problem.followees.values)), problem.followees.values, problem.followees.starts)
+    follows = csr_array(edges, shape=(problem.users, problem.users))
+
+    def score(lists: CandidateLists) -> Floats:
+        count_LT = csr_array(follows[lists.user_L] @ retweets)
+        return np.asarray(count_LT[lists.list_C, lists.tweet_C], dtype=np.float64).ravel()
+
+    return score
+
+
+def _shape(problem: Problem) -> tuple[int, int]:
+    return problem.users, problem.tweets
 
 
 def popularity_scorer(problem: Problem) -> Scorer:

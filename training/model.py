@@ -4,6 +4,7 @@ Shape suffixes: B tweets or users in a batch, S sentences, W words, F image feat
 and z, N followees, E follow edges of all users of a batch, U users, M distinct users or tweets, C candidates.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -96,19 +97,23 @@ def scaled_tanh(a: Tensor) -> Tensor:
 
 
 class SocialAttention(nn.Module):
-    """How much each followee counts for a user: softmax over q of p . tanh(W_s u_p + W_n u_q + b) (section 3.2).
+    """How much each followee counts for a user (section 3.2): a softmax over the followees q of a user p.
 
-    paper  as written
-    slow   the same with p = 0 at the start, so that every followee counts the same, and a slower learning rate: as fast
-           as the rest, it learns by heart which followee's vector remembers which retweet (docs/experiments.md)
-    mean   every followee counts the same
+    paper    p . tanh(W_s u_p + W_n u_q + b), as written
+    slow     the same with p = 0 at the start, where every followee counts the same, and a slower learning rate
+    similar  tau cos(u_p, u_q) with no gradient through it: who is alike counts more
+    mean     every followee counts the same
+
+    As written, attention learns by heart which followee's vector remembers which retweet; what a gradient teaches it on
+    the retweets that made the vectors is of no use on others (docs/experiments.md).
     """
 
-    def __init__(self, dim: int, form: Attention) -> None:
+    def __init__(self, dim: int, form: Attention, temperature: float) -> None:
         super().__init__()
         self.form: Attention = form
+        self.temperature = temperature
         self.slowness = SLOWNESS if form == "slow" else 1.0
-        if form != "mean":
+        if form in ("paper", "slow"):
             self.user_projection = nn.Linear(dim, dim)
             self.followee_projection = nn.Linear(dim, dim, bias=False)
             self.score = nn.Linear(dim, 1, bias=False)
@@ -134,19 +139,28 @@ class SocialAttention(nn.Module):
             self.score.weight.zero_()
 
     def queries(self, u_BD: Tensor) -> Tensor:
-        """W_s u + b."""
-        return u_BD if self.form == "mean" else self.user_projection(u_BD)
+        """What the form needs of a user: W_s u + b, or sqrt(tau) u / |u|."""
+        return self._unit(u_BD) if self.form in ("similar", "mean") else self.user_projection(u_BD)
 
     def keys(self, u_BD: Tensor) -> Tensor:
-        """W_n u."""
-        return u_BD if self.form == "mean" else self.followee_projection(u_BD)
+        """What the form needs of a followee: W_n u, or sqrt(tau) u / |u|."""
+        return self._unit(u_BD) if self.form in ("similar", "mean") else self.followee_projection(u_BD)
 
     def scores(self, query_D: Tensor, key_D: Tensor) -> Tensor:
-        """p . tanh(query + key) over the last dimension; the others broadcast."""
-        if self.form == "mean":
-            return (query_D + key_D)[..., 0] * 0
-        score: Tensor = self.score(torch.tanh(query_D + key_D)).squeeze(-1)
+        """Scores over the last dimension; the others broadcast."""
+        score: Tensor
+        match self.form:
+            case "mean":
+                score = (query_D[..., 0] + key_D[..., 0]) * 0
+            case "similar":
+                score = (query_D * key_D).sum(dim=-1)
+            case _:
+                score = self.score(torch.tanh(query_D + key_D)).squeeze(-1)
         return score
+
+    def _unit(self, u_BD: Tensor) -> Tensor:
+        unit_BD: Tensor = functional.normalize(u_BD.detach(), dim=-1)
+        return unit_BD * math.sqrt(self.temperature)
 
 
 class Scores(NamedTuple):
@@ -161,9 +175,9 @@ class Scores(NamedTuple):
 class Ranker(nn.Module):
     """F(z) from the personal facet f(z) = u . z and the social facet h(z) = ubar . z (section 3.2)."""
 
-    def __init__(self, dim: int, link: Link, attention: Attention) -> None:
+    def __init__(self, dim: int, link: Link, attention: Attention, temperature: float) -> None:
         super().__init__()
-        self.attention = SocialAttention(dim, attention)
+        self.attention = SocialAttention(dim, attention, temperature)
         self.link: Link = link
 
     def forward(self, u_BD: Tensor, known_B: Tensor, followees_BND: Tensor, mask_BN: Tensor, z_BCD: Tensor) -> Scores:
@@ -199,18 +213,22 @@ def combine(
     product    f h, the paper's equation 4
     softplus   softplus(f) softplus(h): positive factors, so that two dislikes do not multiply to a like
     sum        f + h
+    personal   f alone, social   h alone
     """
+    multiplied = link in ("product", "softplus")
+    neutral = torch.ones_like(f_BC) if multiplied else torch.zeros_like(f_BC)
     match link:
-        case "product":
-            personal_BC, social_BC = f_BC, h_BC
         case "softplus":
             personal_BC, social_BC = functional.softplus(f_BC), functional.softplus(h_BC)
-        case "sum":
+        case "personal":
+            personal_BC, social_BC = f_BC, neutral
+        case "social":
+            personal_BC, social_BC = neutral, h_BC
+        case _:
             personal_BC, social_BC = f_BC, h_BC
-    neutral = torch.zeros_like(f_BC) if link == "sum" else torch.ones_like(f_BC)
     personal_BC = torch.where(has_personal_B1, personal_BC, neutral)
     social_BC = torch.where(has_social_B1, social_BC, neutral)
-    score_BC = personal_BC + social_BC if link == "sum" else personal_BC * social_BC
+    score_BC = personal_BC * social_BC if multiplied else personal_BC + social_BC
     return score_BC, personal_BC, social_BC
 
 
@@ -229,7 +247,7 @@ class Amnl(nn.Module):
         vocabulary = None if content.token_ids_TSW is None else content.vocabulary
         self.user_vectors = nn.Embedding(problem.users, dim, sparse=True)
         self.encoder = TweetEncoder(features, vocabulary, settings.word_dim, settings.text_dim, dim)
-        self.ranker = Ranker(dim, settings.link, settings.attention)
+        self.ranker = Ranker(dim, settings.link, settings.attention, settings.temperature)
         self.residual = nn.Embedding(problem.tweets, dim, sparse=True) if settings.residual else None
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=std)

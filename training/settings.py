@@ -5,10 +5,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-Link = Literal["product", "softplus", "sum"]
+Link = Literal["product", "softplus", "sum", "personal", "social"]
 BackboneName = Literal["vgg16", "efficientnet_lite0", "tiny"]
 Loss = Literal["hinge", "bpr", "softmax"]
-Attention = Literal["paper", "slow", "mean"]
+Attention = Literal["paper", "slow", "similar", "mean"]
 Negatives = Literal["followees", "matched", "uniform"]
 
 
@@ -19,7 +19,8 @@ class TrainingSettings(BaseModel):
 
     link: Link = Field("sum", description="how the personal and the social facet make the score")
     loss: Loss = Field("bpr", description="pairwise ranking loss")
-    attention: Attention = Field("slow", description="how the followees' shares are learned")
+    attention: Attention = Field("similar", description="what makes a followee count")
+    temperature: PositiveFloat = Field(2.0, description="tau of attention by similarity")
     residual: bool = Field(False, description="a free vector for every tweet beside its content")
     item_bias: bool = Field(False, description="a free bias for every tweet")
     dim: PositiveInt = Field(64, description="d, of users and tweets")

@@ -16,7 +16,7 @@ from training.network import Ints
 from training.problem import Floats, Problem
 from training.progress import Progress
 from training.sampling import TripleSampler, triple_sampler
-from training.trainer import train
+from training.trainer import Curve, train
 
 RANK_SHARE = 0.05
 """lambda of p(rank) ~ exp(-rank / lambda), as a share of the tweets."""
@@ -78,12 +78,12 @@ def truncated_exponential(scale: float, count: int, shape: tuple[int, ...], gene
     return np.asarray(np.minimum(rank, count - 1))
 
 
-def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> Scorer:
+def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:
     """score = u . v_i + b_i, as FAMF; only the negatives differ."""
     torch.manual_seed(seed)
     items = IdItems(problem.tweets, settings.dim, settings.init_std)
     model = Factors(problem.users, settings.dim, settings.init_std, items, settings.l2)
     plain = triple_sampler(problem, "uniform")
     sampler = AdaptiveSampler(plain, model, items, RANK_SHARE * problem.tweets)
-    train(model, sampler, problem.validation, settings.schedule(seed), progress, "adabpr")
-    return model.scorer()
+    curve = train(model, sampler, problem.validation, settings.schedule(seed), progress, "adabpr")
+    return model.scorer(), curve

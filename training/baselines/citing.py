@@ -15,7 +15,7 @@ from training.factors import Factors, Items, table
 from training.problem import Content, Problem
 from training.progress import Progress
 from training.sampling import triple_sampler
-from training.trainer import train
+from training.trainer import Curve, train
 
 
 class WordItems(nn.Module):
@@ -38,14 +38,14 @@ class WordItems(nn.Module):
         return Items(v_MD, v_MD.new_zeros(len(v_MD)), q_ND.square().sum())
 
 
-def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> Scorer:
+def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:
     """score = u . v_i with words, segmented hashtags included, as the factors. Raises InputRejected without text."""
     torch.manual_seed(seed)
     items = WordItems(words(problem.content), problem.content.vocabulary, settings.dim, settings.init_std)
     model = Factors(problem.users, settings.dim, settings.init_std, items, settings.l2)
     sampler = triple_sampler(problem, settings.negatives)
-    train(model, sampler, problem.validation, settings.schedule(seed), progress, "citing")
-    return model.scorer()
+    curve = train(model, sampler, problem.validation, settings.schedule(seed), progress, "citing")
+    return model.scorer(), curve
 
 
 def words(content: Content) -> Tensor:

@@ -12,11 +12,12 @@ from training.baselines.settings import BaselineSettings
 from training.evaluate import Scorer
 from training.problem import CandidateLists, Floats, Problem
 from training.progress import Progress
+from training.trainer import Curve
 
 _ROWS = 256
 
 
-def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> Scorer:  # noqa: ARG001
+def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:  # noqa: ARG001
     """score = x_u B; nothing is drawn, so the seed changes nothing. `settings.l2` is lambda."""
     x_UT = csr_array(
         (np.ones(len(problem.user_P)), (problem.user_P, problem.tweet_P)), shape=(problem.users, problem.tweets)
@@ -43,7 +44,7 @@ def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progr
             parts.append(x_C - p_C / diagonal_T[tweet_C])
         return np.concatenate(parts)
 
-    return score
+    return score, []
 
 
 def _diagonal(rows_AT: csr_array, inverse_AA: Floats, ridge: float) -> Floats:

@@ -8,15 +8,15 @@ from training.factors import Factors, IdItems
 from training.problem import Problem
 from training.progress import Progress
 from training.sampling import triple_sampler
-from training.trainer import train
+from training.trainer import Curve, train
 
 
-def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> Scorer:
+def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:
     """score = u . v_i + b_i."""
     torch.manual_seed(seed)
     items = IdItems(problem.tweets, settings.dim, settings.init_std)
     model = Factors(problem.users, settings.dim, settings.init_std, items, settings.l2)
-    train(
+    curve = train(
         model,
         triple_sampler(problem, settings.negatives),
         problem.validation,
@@ -24,4 +24,4 @@ def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progr
         progress,
         "famf",
     )
-    return model.scorer()
+    return model.scorer(), curve

@@ -13,7 +13,7 @@ from training.factors import Factors, Items
 from training.problem import Problem
 from training.progress import Progress
 from training.sampling import triple_sampler
-from training.trainer import train
+from training.trainer import Curve, train
 
 
 class ProjectedItems(nn.Module):
@@ -31,11 +31,11 @@ class ProjectedItems(nn.Module):
         return Items(v_MD, v_MD.new_zeros(len(v_MD)), self.projection.weight.square().sum())
 
 
-def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> Scorer:
+def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:
     """score = u . (E x_i). Raises InputRejected for a network without dense features."""
     torch.manual_seed(seed)
     items = ProjectedItems(standard_features(problem, "famf_visual"), settings.dim, settings.init_std)
     model = Factors(problem.users, settings.dim, settings.init_std, items, settings.l2)
     sampler = triple_sampler(problem, settings.negatives)
-    train(model, sampler, problem.validation, settings.schedule(seed), progress, "famf_visual")
-    return model.scorer()
+    curve = train(model, sampler, problem.validation, settings.schedule(seed), progress, "famf_visual")
+    return model.scorer(), curve

@@ -15,7 +15,7 @@ from training.network import Ints
 from training.problem import CandidateLists, Floats, Problem
 from training.progress import Progress
 from training.sampling import triple_sampler
-from training.trainer import Pairs, train
+from training.trainer import Curve, Pairs, train
 
 LAYERS = 2
 
@@ -76,10 +76,10 @@ def normalised_graph(problem: Problem) -> Tensor:
     )
 
 
-def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> Scorer:
+def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:
     """score = the dot product of propagated vectors, with the BPR loss."""
     torch.manual_seed(seed)
     model = LightGcn(problem, settings)
     sampler = triple_sampler(problem, settings.negatives)
-    train(model, sampler, problem.validation, settings.schedule(seed), progress, "lightgcn")
-    return model.scorer()
+    curve = train(model, sampler, problem.validation, settings.schedule(seed), progress, "lightgcn")
+    return model.scorer(), curve

@@ -17,7 +17,7 @@ from training.network import Ints
 from training.problem import Problem
 from training.progress import Progress
 from training.sampling import triple_sampler
-from training.trainer import Pairs, train
+from training.trainer import Curve, Pairs, train
 
 ETA, ALPHA = 5.0, 1.0
 
@@ -48,11 +48,11 @@ class Boundaries(Factors):
         return pairs._replace(penalty=pairs.penalty + loss(pairs.positive_B, pairs.negative_BK, theta_B))
 
 
-def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> Scorer:
+def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:
     """score = p_u . q_i + b_i; the boundary does not change a user's order."""
     torch.manual_seed(seed)
     items = IdItems(problem.tweets, settings.dim, settings.init_std)
     model = Boundaries(problem.users, settings.dim, settings.init_std, items, settings.l2)
     sampler = triple_sampler(problem, settings.negatives)
-    train(model, sampler, problem.validation, settings.schedule(seed), progress, "rrfm")
-    return model.scorer()
+    curve = train(model, sampler, problem.validation, settings.schedule(seed), progress, "rrfm")
+    return model.scorer(), curve

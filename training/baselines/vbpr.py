@@ -13,7 +13,7 @@ from training.factors import Factors, IdItems, Items
 from training.problem import Problem
 from training.progress import Progress
 from training.sampling import triple_sampler
-from training.trainer import train
+from training.trainer import Curve, train
 
 
 class VisualItems(nn.Module):
@@ -37,7 +37,7 @@ class VisualItems(nn.Module):
         return Items(torch.cat([free.v_MD, self.projection(x_MF)], dim=1), b_M, free.squares + dense)
 
 
-def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> Scorer:
+def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:
     """score = b_i + gamma_u . gamma_i + theta_u . (E x_i) + beta' . x_i; half the dimensions are visual.
 
     Raises InputRejected for a network without dense features.
@@ -45,7 +45,7 @@ def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progr
     torch.manual_seed(seed)
     items = VisualItems(standard_features(problem, "vbpr"), settings.dim, settings.init_std)
     model = Factors(problem.users, settings.dim, settings.init_std, items, settings.l2)
-    train(
+    curve = train(
         model,
         triple_sampler(problem, settings.negatives),
         problem.validation,
@@ -53,7 +53,7 @@ def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progr
         progress,
         "vbpr",
     )
-    return model.scorer()
+    return model.scorer(), curve
 
 
 def standard_features(problem: Problem, system: str) -> Tensor:

@@ -1,0 +1,110 @@
+"""Every system that the tables compare, by name: what it is and how it is trained on a network."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from training.baselines import adabpr, citing, ease, famf, famf_visual, lightgcn, rrfm, vbpr
+from training.baselines.settings import BaselineSettings
+from training.evaluate import Scorer, followee_count_scorer, popularity_scorer, random_scorer, recency_scorer
+from training.problem import Content, Problem
+from training.progress import Progress
+from training.settings import TrainingSettings
+from training.train import fit
+from training.trainer import Curve
+
+TUNED = Path(__file__).parent / "tuned.json"
+"""Settings by network and system, picked on validation lists alone (python -m training tune)."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A system that has seen the training period, and how it got there (no epochs where there is nothing to train)."""
+
+    scorer: Scorer
+    curve: Curve
+
+
+Fit = Callable[[Problem, dict[str, Any], int, Progress], Trained]
+
+
+def _amnl(fixed: dict[str, Any], keep: Callable[[Content], Content] = lambda content: content) -> Fit:
+    def run(problem: Problem, settings: dict[str, Any], seed: int, progress: Progress) -> Trained:
+        seen = replace(problem, content=keep(problem.content))
+        fitted = fit(seen, TrainingSettings(**{**settings, **fixed, "seed": seed}), None, progress)
+        return Trained(fitted.scorer, fitted.curve)
+
+    return run
+
+
+def _baseline(module: Any) -> Fit:
+    def run(problem: Problem, settings: dict[str, Any], seed: int, progress: Progress) -> Trained:
+        return Trained(*module.fit(problem, BaselineSettings(**settings), seed, progress))
+
+    return run
+
+
+def _row(scorer_of: Callable[[Problem, int], Scorer | None]) -> Fit:
+    def run(problem: Problem, settings: dict[str, Any], seed: int, progress: Progress) -> Trained:  # noqa: ARG001
+        scorer = scorer_of(problem, seed)
+        if scorer is None:
+            raise NotForThisNetwork
+        return Trained(scorer, [])
+
+    return run
+
+
+class NotForThisNetwork(Exception):
+    """The system needs something that the network has none of (pictures, text, times)."""
+
+
+def _pictures(content: Content) -> Content:
+    return replace(content, token_ids_TSW=None)
+
+
+def _words(content: Content) -> Content:
+    return replace(content, x_TF=None)
+
+
+PAPER: dict[str, Any] = {"link": "product", "loss": "hinge", "attention": "paper"}
+
+SYSTEMS: dict[str, Fit] = {
+    "amnl": _amnl({}),
+    "amnl_i": _amnl({}, _pictures),
+    "amnl_d": _amnl({}, _words),
+    "amnl (product)": _amnl(PAPER),
+    "amnl_i (product)": _amnl(PAPER, _pictures),
+    "amnl_d (product)": _amnl(PAPER, _words),
+    "mean attention": _amnl({"attention": "mean"}),
+    "paper attention": _amnl({"attention": "paper"}),
+    "slow attention": _amnl({"attention": "slow"}),
+    "softplus": _amnl({"link": "softplus"}),
+    "personal only": _amnl({"link": "personal"}),
+    "social only": _amnl({"link": "social"}),
+    "citing": _baseline(citing),
+    "vbpr": _baseline(vbpr),
+    "famf": _baseline(famf),
+    "famf_visual": _baseline(famf_visual),
+    "adabpr": _baseline(adabpr),
+    "rrfm": _baseline(rrfm),
+    "ease": _baseline(ease),
+    "lightgcn": _baseline(lightgcn),
+    "random": _row(lambda _, seed: random_scorer(seed)),
+    "popularity": _row(lambda problem, _: popularity_scorer(problem)),
+    "recency": _row(lambda problem, _: recency_scorer(problem)),
+    "followee count": _row(lambda problem, _: followee_count_scorer(problem)),
+}
+FIXED = ("ease", "popularity", "recency", "followee count")
+"""Systems in which nothing is drawn: one seed says all."""
+
+
+def tuned(network: str, system: str) -> dict[str, Any]:
+    """Settings of a system on a network; those of the AMNL family without settings of their own are AMNL's."""
+    of_network: dict[str, dict[str, Any]] = json.loads(TUNED.read_text("utf-8"))[network]
+    family = "amnl" if system not in of_network and system in AMNL_FAMILY else system
+    return of_network.get(family, {})
+
+
+AMNL_FAMILY = tuple(SYSTEMS)[: tuple(SYSTEMS).index("citing")]
