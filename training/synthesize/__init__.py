@@ -6,6 +6,7 @@ demo may look at: every exposure with its true probability, the planted truth, a
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from training.synthesize.sizes import PAPER, SIZES, SMALL, Size
 
 __all__ = ["DatasetExists", "SynthesisReport", "SynthesisSettings", "Truth", "synthesize"]
 
+_PASSES, _NEAR_ENOUGH = 4, 0.015
 _TRUTH, _CASCADE, _TWEET, _NEW_TWEETS, _DISCOVER = range(5)
 """First key of each random stream after the seed, so that no stage's draws move another's."""
 
@@ -86,11 +88,9 @@ def synthesize(out: Path, settings: SynthesisSettings, progress: Progress, worke
     draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         size = settings.shape()
-        truth = draw_truth(size, np.random.default_rng([settings.seed, _TRUTH]))
-        exposures = _exposures(truth, size, settings.seed, progress)
-        new_tweets = draw_new_tweets(
-            truth, exposures, size.popularity, np.random.default_rng([settings.seed, _NEW_TWEETS])
-        )
+        drawn = draw_truth(size, np.random.default_rng([settings.seed, _TRUTH]))
+        truth, level, exposures = _levelled(drawn, size, settings.seed, progress)
+        new_tweets = draw_new_tweets(truth, exposures, level, np.random.default_rng([settings.seed, _NEW_TWEETS]))
         write_network(draft, truth, exposures)
         posts = _posts(truth, new_tweets, settings.seed)
         with made_posts(posts, workers) as made:
@@ -109,6 +109,23 @@ def synthesize(out: Path, settings: SynthesisSettings, progress: Progress, worke
         new_tweets=len(new_tweets),
         bayes_auc=_bayes_auc(exposures),
     )
+
+
+def _levelled(truth: Truth, size: Size, seed: int, progress: Progress) -> tuple[Truth, float, list[Exposure]]:
+    """Popularity raised to the level that gives as many retweets as wanted, that level, and every exposure then.
+
+    A few well-placed likings decide a lot, so no level is right for every seed.
+    """
+    level = size.popularity
+    for _ in range(_PASSES):
+        levelled = replace(truth, popularity_T=truth.popularity_T + level)
+        exposures = _exposures(levelled, size, seed, progress)
+        retweets = sum(exposure.retweeted for exposure in exposures)
+        surplus = 0.0 if size.retweets is None else math.log(max(retweets, 1) / (size.retweets * size.users))
+        if abs(surplus) < _NEAR_ENOUGH:
+            break
+        level -= surplus
+    return levelled, level, exposures
 
 
 def _exposures(truth: Truth, size: Size, seed: int, progress: Progress) -> list[Exposure]:

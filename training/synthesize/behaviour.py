@@ -88,7 +88,7 @@ def draw_truth(size: Size, rng: np.random.Generator) -> Truth:
     communities = max(2, int(users**0.35))
     community_U = rng.integers(communities, size=users)
     tastes_UD = _tastes(community_U, communities, rng)
-    authority_U = np.exp(0.9 * rng.standard_normal(users))
+    authority_U = np.exp(size.authority_spread * size.normals(rng, users))
     follower_E, followee_E = draw_follows(
         community_U, authority_U, size.followee_counts(users, size.followees, rng), rng
     )
@@ -99,7 +99,7 @@ def draw_truth(size: Size, rng: np.random.Generator) -> Truth:
     truth = Truth(
         visual_TV=visual_TV,
         text_TV=text_TV,
-        popularity_T=size.popularity + 0.5 * rng.standard_normal(tweets),
+        popularity_T=0.5 * rng.standard_normal(tweets),
         author_T=author_T,
         posted_s_T=np.sort(rng.integers(60, PERIOD_S, size=tweets)),
         tastes_UD=tastes_UD,

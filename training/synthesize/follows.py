@@ -5,6 +5,8 @@ Shape suffixes: U user, E follow (an edge), P pool (community, everybody).
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,7 +35,7 @@ def heavy_tailed_counts(users: int, followees: float, rng: np.random.Generator) 
     """
     followers = users - round(MANY_WITHOUT * users)
     total = max(round(followees * users), followers)
-    beyond_one_U = np.exp(HEAVY_SPREAD * rng.standard_normal(followers))
+    beyond_one_U = np.exp(HEAVY_SPREAD * even_normals(rng, followers))
     for _ in range(50):
         beyond_one_U = np.minimum(beyond_one_U * (total - followers) / beyond_one_U.sum(), MOST_FOLLOWEES - 1)
     upto_U = np.rint(np.cumsum(beyond_one_U)).astype(np.int64)
@@ -41,6 +43,12 @@ def heavy_tailed_counts(users: int, followees: float, rng: np.random.Generator) 
     count_U[rng.permutation(users)[:followers]] = 1 + np.diff(upto_U, prepend=0)
     within_U = (count_U + rng.integers(2, size=users)) // 2
     return np.stack([within_U, count_U - within_U], axis=1)
+
+
+def even_normals(rng: np.random.Generator, count: int) -> Floats:
+    """Quantiles of the standard normal distribution in random order: every seed has the same few extremes."""
+    normal = NormalDist()
+    return rng.permutation([normal.inv_cdf((rank + 0.5) / count) for rank in range(count)])
 
 
 def draw_follows(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.synthesize.follows import Indices, even_counts, heavy_tailed_counts
+from training.synthesize.follows import Floats, Indices, even_counts, even_normals, heavy_tailed_counts
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,18 @@ class Size:
     """Mean over all users."""
     followee_counts: Callable[[int, float, np.random.Generator], Indices]
     """Users, mean followees, random numbers -> how many each follows, (U, 2): within the community, anywhere."""
+    normals: Callable[[np.random.Generator, int], Floats]
+    """Random numbers, count -> standard normal numbers, for authority."""
+    authority_spread: float
+    """Standard deviation of the logarithm of authority, by which users are followed and heeded."""
     activity: float
     """Power of a user's authority by which they write tweets."""
     lifetime_s: float
     """Mean age at which a tweet leaves the timelines."""
     popularity: float
-    """Mean popularity of a tweet, in log-odds: the fewer see a tweet, the more of them must like it."""
+    """Mean popularity of a tweet, in log-odds; where `retweets` is given, the one to start the search from."""
+    retweets: float | None
+    """Mean over all users, to the nearest percent or so; None takes what comes."""
     discover_alone: float
     """Probability that `discover` shows a given tweet to a user without followees."""
     discover_following: float
@@ -37,9 +43,12 @@ SMALL = Size(
     tweets=700,
     followees=22.0,
     followee_counts=even_counts,
+    normals=np.random.Generator.standard_normal,
+    authority_spread=0.9,
     activity=0.7,
     lifetime_s=3 * 3_600.0,
     popularity=0.0,
+    retweets=None,
     discover_alone=0.0,
     discover_following=0.0,
 )
@@ -48,10 +57,13 @@ PAPER = Size(
     tweets=7_193,
     followees=29_501 / 9_900,
     followee_counts=heavy_tailed_counts,
-    activity=1.5,
-    lifetime_s=8 * 3_600.0,
-    popularity=0.9,
-    discover_alone=0.0064,
-    discover_following=0.0008,
+    normals=even_normals,
+    authority_spread=1.3,
+    activity=1.8,
+    lifetime_s=24 * 3_600.0,
+    popularity=0.05,
+    retweets=90_000 / 9_900,
+    discover_alone=0.012,
+    discover_following=0.0012,
 )
 SIZES = {"small": SMALL, "paper": PAPER}
