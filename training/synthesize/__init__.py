@@ -24,9 +24,10 @@ from training.synthesize.newcomers import NewTweet, draw_new_tweets
 from training.synthesize.posts import Post, made_posts
 from training.synthesize.sizes import PAPER, SIZES, SMALL, Size
 
-__all__ = ["DatasetExists", "SynthesisReport", "SynthesisSettings", "Truth", "synthesize"]
+__all__ = ["DatasetExists", "SynthesisReport", "SynthesisSettings", "Truth", "draw_network", "synthesize"]
 
 _PASSES, _NEAR_ENOUGH = 4, 0.015
+"""Of the search for the level of popularity: most passes, and the surplus of retweets (log) at which it ends."""
 _TRUTH, _CASCADE, _TWEET, _NEW_TWEETS, _DISCOVER = range(5)
 """First key of each random stream after the seed, so that no stage's draws move another's."""
 
@@ -87,9 +88,7 @@ def synthesize(out: Path, settings: SynthesisSettings, progress: Progress, worke
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        size = settings.shape()
-        drawn = draw_truth(size, np.random.default_rng([settings.seed, _TRUTH]))
-        truth, level, exposures = _levelled(drawn, size, settings.seed, progress)
+        truth, level, exposures = draw_network(settings, progress)
         new_tweets = draw_new_tweets(truth, exposures, level, np.random.default_rng([settings.seed, _NEW_TWEETS]))
         write_network(draft, truth, exposures)
         posts = _posts(truth, new_tweets, settings.seed)
@@ -101,8 +100,8 @@ def synthesize(out: Path, settings: SynthesisSettings, progress: Progress, worke
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return SynthesisReport(
-        users=size.users,
-        tweets=size.tweets,
+        users=settings.users,
+        tweets=settings.tweets,
         follows=len(truth.follower_E),
         exposures=len(exposures),
         retweets=sum(exposure.retweeted for exposure in exposures),
@@ -111,11 +110,14 @@ def synthesize(out: Path, settings: SynthesisSettings, progress: Progress, worke
     )
 
 
-def _levelled(truth: Truth, size: Size, seed: int, progress: Progress) -> tuple[Truth, float, list[Exposure]]:
-    """Popularity raised to the level that gives as many retweets as wanted, that level, and every exposure then.
+def draw_network(settings: SynthesisSettings, progress: Progress) -> tuple[Truth, float, list[Exposure]]:
+    """The truth, the mean popularity of its tweets, and every exposure in order of time; no pictures, no words.
 
-    A few well-placed likings decide a lot, so no level is right for every seed.
+    Where a number of retweets is wanted, popularity is raised to the level that gives it: what a few hubs happen to
+    like decides a lot, so that no level is right for every seed.
     """
+    size, seed = settings.shape(), settings.seed
+    truth = draw_truth(size, np.random.default_rng([seed, _TRUTH]))
     level = size.popularity
     for _ in range(_PASSES):
         levelled = replace(truth, popularity_T=truth.popularity_T + level)
@@ -133,7 +135,7 @@ def _exposures(truth: Truth, size: Size, seed: int, progress: Progress) -> list[
     everyone = np.arange(size.users)
     followers = followers_of(truth)
     alone_U = np.bincount(truth.follower_E, minlength=size.users) == 0
-    chance_U = np.where(alone_U, size.discover_alone, size.discover_following)
+    chance_U = np.where(alone_U, size.discover_alone, size.discover_following) / size.tweets
     exposures: list[Exposure] = []
     for tweet in progress(range(size.tweets), size.tweets, "cascades"):
         logit_U = truth.logits(truth.topics[tweet : tweet + 1], everyone, truth.popularity_T[tweet : tweet + 1])[0]

@@ -16,8 +16,8 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 def write_network(folder: Path, truth: Truth, exposures: list[Exposure]) -> None:
     """Users, follows, exposures and retweets."""
-    user_id = _ids("u", len(truth.tastes_UD))
-    tweet_id = _ids("t", len(truth.author_T))
+    user_id = ids("u", len(truth.tastes_UD))
+    tweet_id = ids("t", len(truth.author_T))
     source_id = {AUTHOR: "author", DISCOVER: "discover", **dict(enumerate(user_id))}
     _write_lines(folder / "users.jsonl", ({"user_id": name, "created_at": _time(0)} for name in user_id))
     _write_lines(
@@ -57,8 +57,8 @@ def write_tweets(
     """The network's tweets, then the new ones; `posts` are their pictures and texts in this order."""
     (folder / "images").mkdir()
     (folder / "new").mkdir()
-    user_id = _ids("u", len(truth.tastes_UD))
-    tweet_id = _ids("t", len(truth.author_T))
+    user_id = ids("u", len(truth.tastes_UD))
+    tweet_id = ids("t", len(truth.author_T))
     new_id = [f"n{number:03}" for number in range(1, len(new_tweets) + 1)]
     files = [*(f"images/{name}.jpg" for name in tweet_id), *(f"new/{name}.jpg" for name in new_id)]
     texts = []
@@ -97,7 +97,7 @@ def write_tweets(
     )
 
 
-def _ids(letter: str, count: int) -> list[str]:
+def ids(letter: str, count: int) -> list[str]:
     """Names of the same length, so that their order as text is that of their numbers."""
     width = max(4, len(str(count)))
     return [f"{letter}{number:0{width}}" for number in range(1, count + 1)]

@@ -36,7 +36,7 @@ def heavy_tailed_counts(users: int, followees: float, rng: np.random.Generator) 
     followers = users - round(MANY_WITHOUT * users)
     total = max(round(followees * users), followers)
     beyond_one_U = np.exp(HEAVY_SPREAD * even_normals(rng, followers))
-    for _ in range(50):
+    for _ in range(50):  # what the cap takes from the few goes to the many
         beyond_one_U = np.minimum(beyond_one_U * (total - followers) / beyond_one_U.sum(), MOST_FOLLOWEES - 1)
     upto_U = np.rint(np.cumsum(beyond_one_U)).astype(np.int64)
     count_U = np.zeros(users, dtype=np.int64)

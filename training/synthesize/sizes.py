@@ -33,9 +33,9 @@ class Size:
     retweets: float | None
     """Mean over all users, to the nearest percent or so; None takes what comes."""
     discover_alone: float
-    """Probability that `discover` shows a given tweet to a user without followees."""
+    """Tweets that `discover` shows to a user without followees, on average."""
     discover_following: float
-    """The same of a user with followees, unless they follow the author."""
+    """The same for a user with followees, of tweets whose author they do not follow."""
 
 
 SMALL = Size(
@@ -63,7 +63,7 @@ PAPER = Size(
     lifetime_s=24 * 3_600.0,
     popularity=0.05,
     retweets=90_000 / 9_900,
-    discover_alone=0.012,
-    discover_following=0.0012,
+    discover_alone=86.0,
+    discover_following=8.6,
 )
 SIZES = {"small": SMALL, "paper": PAPER}
