@@ -22,6 +22,8 @@ from training.stores import with_stores
 from training.synthesize import DatasetExists, SynthesisSettings, synthesize
 
 INTERRUPTED = 130
+MOST_WORKERS = 8
+"""Processes that make pictures; each takes some 100 MB."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,7 +52,9 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("synthesize", help="make a network with rendered pictures and written tweets")
-    command.add_argument("folder", type=Path)
+    target = command.add_mutually_exclusive_group(required=True)
+    target.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help="the new folder to write")
+    target.add_argument("--out", type=Path, metavar="FOLDER", help="the same, as an option")
     add_settings(command, SynthesisSettings)
     command.set_defaults(run=run_synthesize)
 
@@ -102,10 +106,12 @@ def given(options: argparse.Namespace, settings: type[BaseModel]) -> dict[str, A
 
 def run_synthesize(options: argparse.Namespace) -> None:
     """Make a dataset folder."""
-    report = synthesize(options.folder, SynthesisSettings(**given(options, SynthesisSettings)), progress.terminal)
+    folder: Path = options.folder or options.out
+    settings = SynthesisSettings(**given(options, SynthesisSettings))
+    report = synthesize(folder, settings, progress.terminal, min(os.cpu_count() or 1, MOST_WORKERS))
     print(
         f"made {report.users:,} users, {report.follows:,} follows, {report.tweets:,} image tweets and "
-        f"{report.retweets:,} retweets in {options.folder}"
+        f"{report.retweets:,} retweets in {folder}"
     )
 
 

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import multiprocessing
 import re
 from collections.abc import Iterable
 from datetime import datetime
@@ -11,11 +12,18 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.synthesize import DatasetExists, SynthesisSettings, Truth, synthesize
+from training.__main__ import main
+from training.progress import silent
+from training.synthesize import DatasetExists, SynthesisSettings, Truth, draw_network, synthesize
+from training.synthesize.behaviour import draw_truth
+from training.synthesize.cascades import DISCOVER
+from training.synthesize.files import ids
 from training.synthesize.words import TEXT_TOPICS
 
 T = TypeVar("T")
 SMALL = SynthesisSettings(users=60, tweets=80)
+PAPER = SynthesisSettings(size="paper")
+PAPER_SHAPED = SynthesisSettings(size="paper", users=200, tweets=40)
 
 
 def quiet(items: Iterable[T], total: int, label: str) -> Iterable[T]:  # noqa: ARG001
@@ -26,6 +34,13 @@ def quiet(items: Iterable[T], total: int, label: str) -> Iterable[T]:  # noqa: A
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthesize") / "made"
     synthesize(folder, SMALL, quiet)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def paper_shaped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("synthesize") / "made"
+    synthesize(folder, PAPER_SHAPED, quiet)
     return folder
 
 
@@ -54,15 +69,13 @@ def pixels(dataset: Path) -> list[NDArray[np.float64]]:
     return pictures
 
 
-def test_the_seed_decides_every_byte(dataset: Path, tmp_path: Path) -> None:
-    synthesize(tmp_path / "again", SMALL, quiet)
+def test_another_seed_gives_other_bytes(dataset: Path, tmp_path: Path) -> None:
     synthesize(tmp_path / "other", SMALL.model_copy(update={"seed": 1}), quiet)
-    assert digests(tmp_path / "again") == digests(dataset)
     same = digests(dataset).items() & digests(tmp_path / "other").items()
     assert {name for name, _ in same} == {"users.jsonl"}
 
 
-def test_the_report_counts_what_was_written(tmp_path: Path) -> None:
+def test_the_same_bytes_again_and_a_report_that_counts_them(dataset: Path, tmp_path: Path) -> None:
     seen: list[tuple[str, int]] = []
 
     def noting(items: Iterable[T], total: int, label: str) -> Iterable[T]:
@@ -77,6 +90,7 @@ def test_the_report_counts_what_was_written(tmp_path: Path) -> None:
     assert len(rows(tmp_path / "made", "new_tweets")) == report.new_tweets
     assert seen == [("cascades", 80), ("pictures", 80 + report.new_tweets)]
     assert 0.75 < report.bayes_auc < 1.0
+    assert digests(tmp_path / "made") == digests(dataset)
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
@@ -191,3 +205,110 @@ def test_a_cut_off_run_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         synthesize(tmp_path / "made", SMALL, cut_off)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_papers_counts() -> None:
+    assert (PAPER.users, PAPER.tweets) == (9_900, 7_193)
+    truth = draw_truth(PAPER.shape(), np.random.default_rng(0))
+    followees_U = np.bincount(truth.follower_E, minlength=PAPER.users)
+    following = followees_U[followees_U > 0]
+    assert len(truth.follower_E) == 29_501
+    assert len(following) == round(0.48 * PAPER.users)
+    assert following.mean() == pytest.approx(6.2, abs=0.05)
+    assert (following.min(), following.max()) == (1, 162)
+    assert np.median(following) <= 4
+    assert len(np.unique(truth.community_U)) == 25
+    edges = set(zip(truth.follower_E.tolist(), truth.followee_E.tolist(), strict=True))
+    assert len(edges) == len(truth.follower_E)
+    assert all(follower != followee for follower, followee in edges)
+
+
+def test_the_papers_shape_scaled_down() -> None:
+    settings = SynthesisSettings(size="paper", users=1_100, tweets=800)
+    truth, _, exposures = draw_network(settings, silent)
+    alone_U = np.bincount(truth.follower_E, minlength=1_100) == 0
+    assert len(truth.follower_E) == round(settings.followees * 1_100)
+    assert alone_U.mean() == pytest.approx(0.52, abs=0.001)
+    retweets = [exposure for exposure in exposures if exposure.retweeted]
+    assert len(retweets) / 1_100 == pytest.approx(90_000 / 9_900, rel=0.02)
+    assert {exposure.source for exposure in exposures if alone_U[exposure.user]} == {DISCOVER}
+    with_followees = [exposure.source for exposure in retweets if not alone_U[exposure.user]]
+    assert 0.02 < np.mean([source == DISCOVER for source in with_followees]) < 0.35
+
+
+def test_discover_shows_tweets_of_authors_that_a_user_does_not_follow(paper_shaped: Path) -> None:
+    author = {row["tweet_id"]: row["author_id"] for row in rows(paper_shaped, "tweets")}
+    posted = {row["tweet_id"]: row["created_at"] for row in rows(paper_shaped, "tweets")}
+    follows = {(row["follower_id"], row["followee_id"]) for row in rows(paper_shaped, "follows")}
+    discovered = [row for row in rows(paper_shaped, "exposures") if row["source"] == "discover"]
+    assert {row["user_id"] for row in discovered} & {follower for follower, _ in follows}
+    assert {row["user_id"] for row in discovered} - {follower for follower, _ in follows}
+    for row in discovered:
+        assert row["user_id"] != author[row["tweet_id"]]
+        assert (row["user_id"], author[row["tweet_id"]]) not in follows
+        assert row["created_at"] > posted[row["tweet_id"]]
+
+
+def test_the_social_part_is_nil_without_followees(paper_shaped: Path) -> None:
+    truth = Truth.load(paper_shaped / "truth.npz")
+    alone = np.setdiff1d(np.arange(PAPER_SHAPED.users), truth.follower_E)
+    _, social = truth.affinities(truth.topics, alone)
+    assert not social.any()
+
+
+def test_the_number_of_processes_changes_no_byte(paper_shaped: Path, tmp_path: Path) -> None:
+    synthesize(tmp_path / "made", PAPER_SHAPED, quiet, workers=2)
+    assert digests(tmp_path / "made") == digests(paper_shaped)
+
+
+def test_a_cut_off_run_of_several_processes_leaves_nothing(tmp_path: Path) -> None:
+    def cut_off(items: Iterable[T], total: int, label: str) -> Iterable[T]:  # noqa: ARG001
+        for number, item in enumerate(items):
+            if label == "pictures" and number == 20:
+                raise KeyboardInterrupt
+            yield item
+
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(tmp_path / "made", PAPER_SHAPED, cut_off, workers=2)
+    assert list(tmp_path.iterdir()) == []
+    assert multiprocessing.active_children() == []
+
+
+def test_what_is_given_goes_before_the_size() -> None:
+    settings = SynthesisSettings(size="paper", users=300)
+    assert (settings.users, settings.tweets, settings.followees) == (300, 7_193, 29_501 / 9_900)
+    assert SynthesisSettings() == SynthesisSettings(size="small", users=500, tweets=700, followees=22.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "one of the arguments FOLDER --out is required"),
+        (["one", "--out", "other"], "not allowed with argument"),
+        (["one", "--size", "huge"], "invalid choice: 'huge'"),
+    ],
+)
+def test_a_command_line_that_cannot_be_meant(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["synthesize", *arguments])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", [[], ["--out"]])
+def test_the_command_line_names_the_folder_either_way(
+    target: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    options = ["--size", "paper", "--users", "60", "--tweets", "20", "--seed", "3"]
+    assert main(["synthesize", *target, str(tmp_path / "made"), *options]) == 0
+    assert "made 60 users" in capsys.readouterr().out
+    assert len(rows(tmp_path / "made", "tweets")) == 20
+
+
+def test_ids_sort_as_they_are_numbered(paper_shaped: Path) -> None:
+    for name, count in (("u", PAPER.users), ("t", PAPER.tweets), ("u", 123_456)):
+        assert ids(name, count) == sorted(ids(name, count))
+    assert [row["user_id"] for row in rows(paper_shaped, "users")] == ids("u", 200)

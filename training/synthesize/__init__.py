@@ -6,27 +6,29 @@ demo may look at: every exposure with its true probability, the planted truth, a
 
 from __future__ import annotations
 
-import json
+import math
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from training.progress import Progress
-from training.synthesize.behaviour import Exposure, Truth, draw_truth, followers_of, spread
+from training.synthesize.behaviour import Truth, draw_truth
+from training.synthesize.cascades import Exposure, discover, followers_of, spread
+from training.synthesize.files import write_network, write_tweets
 from training.synthesize.newcomers import NewTweet, draw_new_tweets
-from training.synthesize.pictures import render
-from training.synthesize.words import write
+from training.synthesize.posts import Post, made_posts
+from training.synthesize.sizes import PAPER, SIZES, SMALL, Size
 
-__all__ = ["DatasetExists", "SynthesisReport", "SynthesisSettings", "Truth", "synthesize"]
+__all__ = ["DatasetExists", "SynthesisReport", "SynthesisSettings", "Truth", "draw_network", "synthesize"]
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-_TRUTH, _CASCADE, _TWEET, _NEW_TWEETS = range(4)
+_PASSES, _NEAR_ENOUGH = 4, 0.015
+"""Of the search for the level of popularity: most passes, and the surplus of retweets (log) at which it ends."""
+_TRUTH, _CASCADE, _TWEET, _NEW_TWEETS, _DISCOVER = range(5)
 """First key of each random stream after the seed, so that no stage's draws move another's."""
 
 
@@ -39,10 +41,26 @@ class SynthesisSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    users: int = Field(default=500, ge=20)
-    tweets: int = Field(default=700, ge=20)
-    followees: float = Field(default=22.0, gt=0, description="mean followees of a user")
+    size: Literal["small", "paper"] = Field(
+        default="small",
+        description="for a quick start or as in the paper: decides the shape, and what else is not given",
+    )
+    users: int = Field(default=SMALL.users, ge=20, description=f"paper's size: {PAPER.users:,}")
+    tweets: int = Field(default=SMALL.tweets, ge=20, description=f"paper's size: {PAPER.tweets:,}")
+    followees: float = Field(
+        default=SMALL.followees, gt=0, description=f"mean followees of a user; paper's size: {PAPER.followees:.2f}"
+    )
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rest_by_size(cls, given: dict[str, Any]) -> dict[str, Any]:
+        size = SIZES.get(given.get("size", "small"), SMALL)
+        return {"users": size.users, "tweets": size.tweets, "followees": size.followees, **given}
+
+    def shape(self) -> Size:
+        """The size with what was given instead."""
+        return replace(SIZES[self.size], users=self.users, tweets=self.tweets, followees=self.followees)
 
 
 @dataclass(frozen=True)
@@ -59,10 +77,10 @@ class SynthesisReport:
     """Macro mean over users of the AUC of the logged probabilities over the user's exposures; no model beats it."""
 
 
-def synthesize(out: Path, settings: SynthesisSettings, progress: Progress) -> SynthesisReport:
+def synthesize(out: Path, settings: SynthesisSettings, progress: Progress, workers: int = 1) -> SynthesisReport:
     """Make a network and write it to the new folder `out`, whole or not at all.
 
-    `progress` wraps the two long loops, over cascades and over pictures.
+    `progress` wraps the two long loops, over cascades and over pictures; `workers` processes make the pictures.
     Raises DatasetExists where `out` is already there.
     """
     if out.exists():
@@ -70,11 +88,12 @@ def synthesize(out: Path, settings: SynthesisSettings, progress: Progress) -> Sy
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        truth = draw_truth(settings.users, settings.tweets, settings.followees, _rng(settings, _TRUTH))
-        exposures = _cascades(truth, settings, progress)
-        new_tweets = draw_new_tweets(truth, exposures, _rng(settings, _NEW_TWEETS))
-        _write_network(draft, truth, exposures)
-        _write_tweets(draft, truth, new_tweets, settings, progress)
+        truth, level, exposures = draw_network(settings, progress)
+        new_tweets = draw_new_tweets(truth, exposures, level, np.random.default_rng([settings.seed, _NEW_TWEETS]))
+        write_network(draft, truth, exposures)
+        posts = _posts(truth, new_tweets, settings.seed)
+        with made_posts(posts, workers) as made:
+            write_tweets(draft, truth, new_tweets, progress(made, len(posts), "pictures"))
         truth.save(draft / "truth.npz")
         draft.chmod(0o755)
         draft.rename(out)
@@ -91,98 +110,54 @@ def synthesize(out: Path, settings: SynthesisSettings, progress: Progress) -> Sy
     )
 
 
-def _cascades(truth: Truth, settings: SynthesisSettings, progress: Progress) -> list[Exposure]:
+def draw_network(settings: SynthesisSettings, progress: Progress) -> tuple[Truth, float, list[Exposure]]:
+    """The truth, the mean popularity of its tweets, and every exposure in order of time; no pictures, no words.
+
+    Where a number of retweets is wanted, popularity is raised to the level that gives it: what a few hubs happen to
+    like decides a lot, so that no level is right for every seed.
+    """
+    size, seed = settings.shape(), settings.seed
+    truth = draw_truth(size, np.random.default_rng([seed, _TRUTH]))
+    level = size.popularity
+    for _ in range(_PASSES):
+        levelled = replace(truth, popularity_T=truth.popularity_T + level)
+        exposures = _exposures(levelled, size, seed, progress)
+        retweets = sum(exposure.retweeted for exposure in exposures)
+        surplus = 0.0 if size.retweets is None else math.log(max(retweets, 1) / (size.retweets * size.users))
+        if abs(surplus) < _NEAR_ENOUGH:
+            break
+        level -= surplus
+    return levelled, level, exposures
+
+
+def _exposures(truth: Truth, size: Size, seed: int, progress: Progress) -> list[Exposure]:
     """Every tweet's exposures, in order of time."""
-    everyone = np.arange(settings.users)
+    everyone = np.arange(size.users)
     followers = followers_of(truth)
+    alone_U = np.bincount(truth.follower_E, minlength=size.users) == 0
+    chance_U = np.where(alone_U, size.discover_alone, size.discover_following) / size.tweets
     exposures: list[Exposure] = []
-    for tweet in progress(range(settings.tweets), settings.tweets, "cascades"):
+    for tweet in progress(range(size.tweets), size.tweets, "cascades"):
         logit_U = truth.logits(truth.topics[tweet : tweet + 1], everyone, truth.popularity_T[tweet : tweet + 1])[0]
-        exposures += spread(truth, tweet, followers, logit_U, _rng(settings, _CASCADE, tweet))
+        discovered = discover(
+            truth, tweet, followers, chance_U, size.lifetime_s, np.random.default_rng([seed, _DISCOVER, tweet])
+        )
+        exposures += spread(
+            truth,
+            tweet,
+            followers,
+            logit_U,
+            discovered,
+            size.lifetime_s,
+            np.random.default_rng([seed, _CASCADE, tweet]),
+        )
     return sorted(exposures, key=lambda exposure: (exposure.time_s, exposure.tweet, exposure.user))
 
 
-def _write_network(folder: Path, truth: Truth, exposures: list[Exposure]) -> None:
-    user_id = _ids("u", len(truth.tastes_UD))
-    tweet_id = _ids("t", len(truth.author_T))
-    _write_lines(folder / "users.jsonl", ({"user_id": name, "created_at": _time(0)} for name in user_id))
-    _write_lines(
-        folder / "follows.jsonl",
-        (
-            {"follower_id": user_id[follower], "followee_id": user_id[followee], "created_at": _time(0)}
-            for follower, followee in zip(truth.follower_E.tolist(), truth.followee_E.tolist(), strict=True)
-        ),
-    )
-    _write_lines(
-        folder / "exposures.jsonl",
-        (
-            {
-                "user_id": user_id[exposure.user],
-                "tweet_id": tweet_id[exposure.tweet],
-                "created_at": _time(exposure.time_s),
-                "source": "author" if exposure.source < 0 else user_id[exposure.source],
-                "probability": _six_digits(exposure.probability),
-                "retweeted": exposure.retweeted,
-            }
-            for exposure in exposures
-        ),
-    )
-    retweets = sorted((x.retweeted_s, x.tweet, x.user) for x in exposures if x.retweeted)
-    _write_lines(
-        folder / "retweets.jsonl",
-        (
-            {"user_id": user_id[user], "tweet_id": tweet_id[tweet], "created_at": _time(time_s)}
-            for time_s, tweet, user in retweets
-        ),
-    )
-
-
-def _write_tweets(
-    folder: Path, truth: Truth, new_tweets: list[NewTweet], settings: SynthesisSettings, progress: Progress
-) -> None:
-    """Render and write the network's tweets, then the new ones."""
-    (folder / "images").mkdir()
-    (folder / "new").mkdir()
-    user_id = _ids("u", len(truth.tastes_UD))
-    tweet_id = _ids("t", len(truth.author_T))
-    new_id = [f"n{number:03}" for number in range(1, len(new_tweets) + 1)]
-    texts = []
+def _posts(truth: Truth, new_tweets: list[NewTweet], seed: int) -> list[Post]:
+    """What the pictures and texts of the network's tweets, then of the new ones, are made from."""
     topics = [*zip(truth.visual_TV, truth.text_TV, strict=True), *((new.visual_V, new.text_V) for new in new_tweets)]
-    files = [*(f"images/{name}.jpg" for name in tweet_id), *(f"new/{name}.jpg" for name in new_id)]
-    for number, (visual_V, text_V) in enumerate(progress(topics, len(topics), "pictures")):
-        rng = _rng(settings, _TWEET, number)
-        (folder / files[number]).write_bytes(render(visual_V, rng))
-        texts.append(write(text_V, rng))
-    _write_lines(
-        folder / "tweets.jsonl",
-        (
-            {
-                "tweet_id": tweet_id[tweet],
-                "author_id": user_id[author],
-                "text": texts[tweet],
-                "created_at": _time(posted_s),
-                "image": files[tweet],
-            }
-            for tweet, (author, posted_s) in enumerate(
-                zip(truth.author_T.tolist(), truth.posted_s_T.tolist(), strict=True)
-            )
-        ),
-    )
-    _write_lines(
-        folder / "new_tweets.jsonl",
-        (
-            {
-                "tweet_id": new_id[number],
-                "author_id": user_id[new.author],
-                "text": texts[len(tweet_id) + number],
-                "image": files[len(tweet_id) + number],
-                "user_id": user_id[new.user],
-                "kind": new.kind,
-                "probability": _six_digits(new.probability),
-            }
-            for number, new in enumerate(new_tweets)
-        ),
-    )
+    return [(visual_V, text_V, (seed, _TWEET, number)) for number, (visual_V, text_V) in enumerate(topics)]
 
 
 def _bayes_auc(exposures: list[Exposure]) -> float:
@@ -196,25 +171,3 @@ def _bayes_auc(exposures: list[Exposure]) -> float:
         if retweeted and passed_by
     ]
     return float(np.mean(aucs)) if aucs else float("nan")
-
-
-def _rng(settings: SynthesisSettings, *stream: int) -> np.random.Generator:
-    return np.random.default_rng([settings.seed, *stream])
-
-
-def _ids(letter: str, count: int) -> list[str]:
-    width = max(4, len(str(count)))
-    return [f"{letter}{number:0{width}}" for number in range(1, count + 1)]
-
-
-def _time(seconds: int) -> str:
-    return (START + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _six_digits(probability: float) -> float:
-    return float(f"{probability:.6g}")
-
-
-def _write_lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

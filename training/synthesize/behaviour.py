@@ -1,56 +1,28 @@
-"""Who likes what, who follows whom, and who retweets what they are shown, with every probability logged.
+"""Who likes what and who follows whom: all that decides what a user retweets of what they are shown.
 
     f_ji = w_j . (v_i, t_i)                           a user's own affinity to a tweet
     h_ji = sum_q a_jq f_qi  over j's followees q      the followees' affinity, weighted by their influence on j
     logit = bias + 1.3 f + 1.5 h + popularity_i       f and h standardised
-
-A tweet is exposed to the author's followers and, on a retweet, to the retweeter's followers, unless it has aged out of
-their timelines by then (exp(-age / lifetime)). A user's first exposure to a tweet is the one that counts.
 
 Shape suffixes: U user, T tweet, E follow (an edge), V topic dimension (8), D both topics side by side (16).
 """
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
+from training.synthesize.follows import Floats, Indices, draw_follows
+from training.synthesize.sizes import Size
 
 TOPICS = 8
 PERIOD_S = 30 * 86_400
 PERSONAL_WEIGHT, SOCIAL_WEIGHT = 1.3, 1.5
 BIAS = -4.0
-LIFETIME_S = 3 * 3_600.0
-DELAY_MEDIAN_S, DELAY_SPREAD = 45 * 60.0, 0.9
-WITHOUT_FOLLOWEES = 0.03
-
-
-@dataclass(frozen=True)
-class Exposure:
-    """A tweet shown to a user for the first time, and what came of it."""
-
-    time_s: int
-    tweet: int
-    user: int
-    source: int
-    """The followee whose retweet brought it, or -1 if the author's own post did."""
-    probability: float
-    retweeted_s: int
-    """When the user retweeted it, or -1."""
-
-    @property
-    def retweeted(self) -> bool:
-        """Whether the exposure led to a retweet."""
-        return self.retweeted_s >= 0
 
 
 @dataclass(frozen=True)
@@ -110,15 +82,18 @@ class Truth:
             return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 
 
-def draw_truth(users: int, tweets: int, followees: float, rng: np.random.Generator) -> Truth:
-    """Tastes, follows, influence and tweets of a network; `followees` is how many a user has on average."""
+def draw_truth(size: Size, rng: np.random.Generator) -> Truth:
+    """Tastes, follows, influence and tweets of a network."""
+    users, tweets = size.users, size.tweets
     communities = max(2, int(users**0.35))
     community_U = rng.integers(communities, size=users)
     tastes_UD = _tastes(community_U, communities, rng)
-    authority_U = np.exp(0.9 * rng.standard_normal(users))
-    follower_E, followee_E = _follows(community_U, authority_U, followees, rng)
+    authority_U = np.exp(size.authority_spread * size.normals(rng, users))
+    follower_E, followee_E = draw_follows(
+        community_U, authority_U, size.followee_counts(users, size.followees, rng), rng
+    )
     influence_E = _influence(tastes_UD, authority_U, follower_E, followee_E)
-    activity_U = authority_U**0.7
+    activity_U = authority_U**size.activity
     author_T = rng.choice(users, size=tweets, p=activity_U / activity_U.sum())
     visual_TV, text_TV = draw_topics(tweets, rng)
     truth = Truth(
@@ -136,7 +111,7 @@ def draw_truth(users: int, tweets: int, followees: float, rng: np.random.Generat
         own_scale=np.array([0.0, 1.0]),
         social_scale=np.array([0.0, 1.0]),
     )
-    return _standardised(truth)
+    return standardised(truth)
 
 
 def draw_topics(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -159,42 +134,6 @@ def draw_topics(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     return visual_NV, np.where(spoken_NV, dense_NV, 0.2 * dense_NV) / 0.93
 
 
-def spread(
-    truth: Truth, tweet: int, followers: list[Indices], logit_U: Floats, rng: np.random.Generator
-) -> list[Exposure]:
-    """One tweet's cascade: its exposures in order of time.
-
-    `followers` are each user's followers, `logit_U` each user's log-odds of retweeting the tweet once exposed.
-    """
-    posted, author = int(truth.posted_s_T[tweet]), int(truth.author_T[tweet])
-    probability_U = 1.0 / (1.0 + np.exp(-logit_U))
-    seen = {author}
-    exposures = []
-    posts = [(posted, author, -1)]
-    while posts:
-        time_s, poster, source = heapq.heappop(posts)
-        fresh = np.exp(-(time_s - posted) / LIFETIME_S)
-        for user in followers[poster].tolist():
-            if user in seen or rng.random() >= fresh:
-                continue
-            seen.add(user)
-            probability, retweeted_s = float(probability_U[user]), -1
-            if rng.random() < probability:
-                delay = DELAY_MEDIAN_S * np.exp(DELAY_SPREAD * rng.standard_normal())
-                retweeted_s = time_s + max(60, int(delay))
-                heapq.heappush(posts, (retweeted_s, user, user))
-            exposures.append(Exposure(time_s, tweet, user, source, probability, retweeted_s))
-    return exposures
-
-
-def followers_of(truth: Truth) -> list[Indices]:
-    """Each user's followers in ascending order, by user index."""
-    order_E = np.lexsort((truth.follower_E, truth.followee_E))
-    bounds = np.searchsorted(truth.followee_E[order_E], np.arange(len(truth.tastes_UD) + 1))
-    by_followee_E = truth.follower_E[order_E]
-    return [by_followee_E[start:stop] for start, stop in pairwise(bounds.tolist())]
-
-
 def _tastes(community_U: Indices, communities: int, rng: np.random.Generator) -> Floats:
     """Unit taste in pictures beside unit taste in words: the community's, bent by what is the user's own."""
     halves = []
@@ -206,28 +145,6 @@ def _tastes(community_U: Indices, communities: int, rng: np.random.Generator) ->
     return np.concatenate(halves, axis=1)
 
 
-def _follows(
-    community_U: Indices, authority_U: Floats, followees: float, rng: np.random.Generator
-) -> tuple[Indices, Indices]:
-    """Follower and followee of each follow, (E,) each: half within the community, half by authority alone."""
-    users = len(community_U)
-    wanted_U = np.exp(0.5 * rng.standard_normal(users))
-    wanted_U *= followees / (wanted_U.mean() * (1.0 - WITHOUT_FOLLOWEES))
-    wanted_U[rng.random(users) < WITHOUT_FOLLOWEES] = 0.0
-    follower, followee = [], []
-    for user in range(users):
-        chosen = np.zeros(users, dtype=bool)
-        for pool_U in (community_U == community_U[user], np.ones(users, dtype=bool)):
-            weight_U = np.where(pool_U & ~chosen, authority_U, 0.0)
-            weight_U[user] = 0.0
-            count = min(round(wanted_U[user] / 2), int(np.count_nonzero(weight_U)))
-            if count:
-                chosen[rng.choice(users, size=count, replace=False, p=weight_U / weight_U.sum())] = True
-        followee.append(np.flatnonzero(chosen))
-        follower.append(np.full(len(followee[-1]), user))
-    return np.concatenate(follower).astype(np.int64), np.concatenate(followee).astype(np.int64)
-
-
 def _influence(tastes_UD: Floats, authority_U: Floats, follower_E: Indices, followee_E: Indices) -> Floats:
     """Each followee's share in its follower's social affinity, (E,), 1 a follower in sum: alike and authoritative."""
     alike_E = np.einsum("ed,ed->e", tastes_UD[follower_E], tastes_UD[followee_E]) / 2.0
@@ -236,7 +153,8 @@ def _influence(tastes_UD: Floats, authority_U: Floats, follower_E: Indices, foll
     return shares
 
 
-def _standardised(truth: Truth) -> Truth:
+def standardised(truth: Truth) -> Truth:
+    """The same network with the scales that make f and h standard over all pairs of a tweet and a user."""
     follows_anyone_U = np.bincount(truth.follower_E, minlength=len(truth.tastes_UD)) > 0
     own = _scale(truth.topics, truth.tastes_UD)
     social = _scale(truth.topics, truth.social_tastes[follows_anyone_U])

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.synthesize.behaviour import Exposure, Truth, draw_topics
+from training.synthesize.behaviour import Truth, draw_topics
+from training.synthesize.cascades import Exposure
 
 USERS = 20
 MIN_RETWEETS = 12
@@ -37,8 +38,12 @@ class _Pair:
     unlike: NewTweet
 
 
-def draw_new_tweets(truth: Truth, exposures: list[Exposure], rng: np.random.Generator) -> list[NewTweet]:
+def draw_new_tweets(
+    truth: Truth, exposures: list[Exposure], popularity: float, rng: np.random.Generator
+) -> list[NewTweet]:
     """A matching and an unlike tweet for each of up to 20 well-connected users, the clearest user first.
+
+    All have the given popularity.
 
     Own and social affinity agree on each: both high on the matching tweet, both low on the unlike one. The margin that
     sorts the users is the smaller of how far, in log-odds, the matching tweet lies above the 95th percentile of the
@@ -53,15 +58,17 @@ def draw_new_tweets(truth: Truth, exposures: list[Exposure], rng: np.random.Gene
     followees_U = np.bincount(truth.follower_E, minlength=len(truth.tastes_UD))
     enough = min(MIN_RETWEETS, float(np.quantile(retweets_U, 0.75)))
     fit = np.flatnonzero((retweets_U >= max(enough, 1)) & (followees_U >= MIN_FOLLOWEES))
-    pairs = [_pair(truth, int(user), logits_of[int(user)], topics_ND) for user in fit]
+    pairs = [_pair(truth, int(user), logits_of[int(user)], topics_ND, popularity) for user in fit]
     pairs = sorted(pairs, key=lambda pair: -pair.margin)[:USERS]
     return [new for pair in pairs for new in (pair.matching, pair.unlike)]
 
 
-def _pair(truth: Truth, user: int, exposed_logits: list[float], topics_ND: NDArray[np.float64]) -> _Pair:
+def _pair(
+    truth: Truth, user: int, exposed_logits: list[float], topics_ND: NDArray[np.float64], popularity: float
+) -> _Pair:
     users = np.array([user])
     own, social = truth.affinities(topics_ND, users)
-    logit_N = truth.logits(topics_ND, users, np.zeros(len(topics_ND)))[:, 0]
+    logit_N = truth.logits(topics_ND, users, np.full(len(topics_ND), popularity))[:, 0]
     best = int(np.argmax(np.minimum(own, social)))
     worst = int(np.argmin(np.maximum(own, social)))
     low, high = np.percentile(exposed_logits, [5, 95])
