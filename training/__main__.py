@@ -78,6 +78,32 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("version")
     command.set_defaults(run=run_publish)
 
+    command = commands.add_parser("evaluate", help="systems on a network's held-out retweets, without a database")
+    add_network(command)
+    command.add_argument(
+        "--systems",
+        default="",
+        metavar="NAMES",
+        help="trained ones, split by commas",
+    )
+    command.add_argument("--seeds", type=int, default=1, help="training seeds (default: 1)")
+    command.set_defaults(run=run_evaluate)
+
+    command = commands.add_parser("tune", help="pick systems' settings on validation lists, equal trials for all")
+    add_network(command)
+    command.add_argument("--systems", required=True, metavar="NAMES", help="split by commas")
+    command.add_argument("--out", type=Path, required=True, help="JSON file to keep the best settings in")
+    command.set_defaults(run=run_tune)
+
+    command = commands.add_parser("reproduce", help="tables and figures of the paper, as one page")
+    command.add_argument("--data", type=Path, required=True, help="made network: synthesize --size paper --out FOLDER")
+    command.add_argument("--lastfm", type=Path, help="folder of HetRec 2011's lastfm-2k")
+    command.add_argument("--flickr", type=Path, help="folder of the Flickr likes of DiffNet")
+    command.add_argument("--out", type=Path, default=Path("var/reproduction"), help="runs, page and results.json")
+    command.add_argument("--seeds", type=int, default=3)
+    command.add_argument("--quick", action="store_true", help="one split, one seed, two epochs")
+    command.set_defaults(run=run_reproduce)
+
     command = commands.add_parser("demo", help="print curl lines that show a made dataset at work")
     command.add_argument("folder", type=Path)
     command.add_argument("--url", default="http://127.0.0.1:8000")
@@ -136,6 +162,50 @@ def run_import(options: argparse.Namespace) -> None:
 def default_rejects_file(folder: Path, settings: StoreSettings) -> Path:
     """A place under VAR_DIR that no other import has."""
     return settings.var_dir / "rejects" / f"{folder.resolve().name}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.jsonl"
+
+
+def add_network(command: argparse.ArgumentParser) -> None:
+    """Where a network is and which part of it is held out."""
+    command.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    command.add_argument(
+        "--kind", choices=["made", "lastfm", "flickr"], default="made", help="made: this project's format"
+    )
+    command.add_argument("--split", type=int, default=80, help="percent of retweets before the test period (made only)")
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    """Print a line a system."""
+    from training.compare import compare
+
+    names = [name.strip() for name in options.systems.split(",") if name.strip()]
+    cache = StoreSettings().var_dir / "features"
+    lines = compare(options.kind, options.data, options.split, names, options.seeds, cache, progress.terminal)
+    print(f"held-out retweets   {'p@1':>6} {'p@3':>6} {'auc':>6} {'ndcg':>6} {'mrr':>6}")
+    for name, means in lines:
+        values = " ".join(f"{means[metric]:6.3f}" for metric in ("p@1", "p@3", "auc", "ndcg@10", "mrr"))
+        print(f"  {name:<17} {values}", flush=True)
+
+
+def run_tune(options: argparse.Namespace) -> None:
+    """Print every trial and keep the best."""
+    from training.compare import network_problem
+    from training.tune import tune
+
+    names = [name.strip() for name in options.systems.split(",") if name.strip()]
+    cache = StoreSettings().var_dir / "features"
+    problem = network_problem(options.kind, options.data, options.split, cache, progress.terminal)
+    for trial in tune(problem, options.kind, names, options.out, progress.terminal):
+        print(f"{trial.system}: validation AUC {trial.auc:.4f} with {trial.settings}")
+    print(f"the best of each is in {options.out}")
+
+
+def run_reproduce(options: argparse.Namespace) -> None:
+    """Make the runs that are missing and the page."""
+    from training.reproduce import Sources, reproduce
+
+    sources = Sources(options.data, StoreSettings().var_dir / "features", options.lastfm, options.flickr)
+    page = reproduce(sources, options.out, options.seeds, options.quick, progress.terminal)
+    print(f"page {page}, figures {page.with_name('results.json')}, runs {page.parent / 'runs'}")
 
 
 def run_retrain(options: argparse.Namespace) -> None:

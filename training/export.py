@@ -117,7 +117,7 @@ def export(
         settings=settings.model_dump(mode="json"),
         metrics=metrics,
         libraries=_libraries(),
-        git_revision=_git_revision(),
+        git_revision=git_revision(),
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2), "utf-8")
     return encoder, ranker
@@ -224,6 +224,7 @@ def _libraries() -> dict[str, str]:
     return found
 
 
-def _git_revision() -> str | None:
+def git_revision() -> str | None:
+    """Of the working tree, None outside a repository."""
     result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return result.stdout.strip() or None

@@ -5,11 +5,11 @@ Shape suffixes: T image tweets, B a batch of pictures, H height, W width, C colo
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from contract.blobs import BlobStore
 from contract.errors import ImageRejected
 from contract.preprocessing import decode_image
 from training.backbones import Backbone
@@ -19,8 +19,15 @@ from training.progress import Progress
 _BATCH = 16
 
 
+class Pictures(Protocol):
+    """Where a picture's bytes are found by the key of their content."""
+
+    def get(self, key: str, /) -> bytes:
+        """Raises FileNotFoundError where there is none."""
+
+
 def image_features(
-    image_keys: list[str], blobs: BlobStore, backbone: Backbone, cache: Path, progress: Progress
+    image_keys: list[str], blobs: Pictures, backbone: Backbone, cache: Path, progress: Progress
 ) -> torch.Tensor:
     """Features x of the pictures, float32 [T, F]; what is cached already is read, the rest computed and kept.
 
@@ -34,7 +41,7 @@ def image_features(
     return torch.from_numpy(np.stack([np.load(folder / f"{key}.npy", allow_pickle=False) for key in image_keys]))
 
 
-def _compute(keys: list[str], blobs: BlobStore, backbone: Backbone, folder: Path) -> Iterator[str]:
+def _compute(keys: list[str], blobs: Pictures, backbone: Backbone, folder: Path) -> Iterator[str]:
     for start in range(0, len(keys), _BATCH):
         batch = keys[start : start + _BATCH]
         image_BHWC = np.stack([read_image(blobs, key, backbone.image_size) for key in batch])
@@ -48,7 +55,7 @@ def _compute(keys: list[str], blobs: BlobStore, backbone: Backbone, folder: Path
             yield key
 
 
-def read_image(blobs: BlobStore, key: str, image_size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def read_image(blobs: Pictures, key: str, image_size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """A stored picture at the encoder's size, uint8 [H, W, C]. Raises InputRejected where it is missing or damaged."""
     try:
         return decode_image(blobs.get(key), image_size)

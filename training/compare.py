@@ -1,0 +1,59 @@
+"""Systems side by side on one network, for the command line."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from training.errors import InputRejected
+from training.evaluate import judge
+from training.made import ceiling_scorers, load_made, read_made
+from training.problem import Problem
+from training.progress import Progress, silent
+from training.public.flickr import load_flickr
+from training.public.lastfm import load_lastfm
+from training.settings import TrainingSettings
+from training.systems import SYSTEMS, NotForThisNetwork, tuned
+
+ROWS = ("random", "popularity", "recency", "followee count")
+Line = tuple[str, dict[str, float]]
+
+
+def compare(
+    kind: str, folder: Path, split: int, names: list[str], seeds: int, cache: Path, progress: Progress
+) -> Iterator[Line]:
+    """Metrics by system, the mean over seeds: rows without training, ceilings of a planted truth, then `names`.
+
+    Raises InputRejected for a name that is no system, or a folder that cannot be read.
+    """
+    unknown = [name for name in names if name not in SYSTEMS]
+    if unknown:
+        raise InputRejected(f"--systems: {unknown[0]} is none of {', '.join(SYSTEMS)}")
+    problem = network_problem(kind, folder, split, cache, progress, with_features=bool(names))
+    for name in (*ROWS, *names):
+        try:
+            runs = [
+                judge(problem.test, SYSTEMS[name](problem, tuned(kind, name), seed, silent).scorer, seed).means
+                for seed in range(seeds)
+            ]
+        except NotForThisNetwork:
+            continue
+        yield name, {metric: float(np.mean([run[metric] for run in runs])) for metric in runs[0]}
+        if name == ROWS[-1] and kind == "made":
+            for ceiling, scorer in ceiling_scorers(folder).items():
+                yield ceiling, judge(problem.test, scorer, 0).means
+
+
+def network_problem(
+    kind: str, folder: Path, split: int, cache: Path, progress: Progress, with_features: bool = True
+) -> Problem:
+    """A network's problem; pictures' features only where they are asked for."""
+    match kind:
+        case "lastfm":
+            return load_lastfm(folder)
+        case "flickr":
+            return load_flickr(folder)
+        case _:
+            settings = TrainingSettings()
+            made = load_made(folder, settings, cache, progress) if with_features else read_made(folder)
+            return made.problem(split, settings)

@@ -1,0 +1,101 @@
+"""A dataset folder with pictures as problems, without a database: features cached, one problem a split.
+
+Shape suffixes: T image tweets, X exposures, C candidates.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from contract.blobs import blob_key
+from contract.preprocessing import Preprocessing, token_ids
+from training.backbones import load_backbone
+from training.ceilings import PairScores, ceilings
+from training.dataset.arrays import network_of_folder
+from training.evaluate import Scorer
+from training.features import image_features
+from training.network import Exposures, Network, exposures, first_exposures, split_by_time
+from training.problem import CandidateLists, Content, Floats, Problem, problem_of
+from training.progress import Progress
+from training.settings import TrainingSettings
+from training.synthesize import Truth
+from training.tokenizer import train_tokenizer
+
+
+@dataclass(frozen=True)
+class Made:
+    """A folder's network, what followees showed, and its pictures' features."""
+
+    network: Network
+    exposed: Exposures
+    x_TF: torch.Tensor | None
+
+    def problem(self, split_percent: int, settings: TrainingSettings) -> Problem:
+        """The primary protocol with this share of the retweets before the test period; words from before it alone."""
+        network = self.network
+        split = split_by_time(network, 1 - split_percent / 100, settings.validation_share)
+        tokenizer = train_tokenizer([network.texts[t] for t in np.flatnonzero(network.posted_T < split.test_from)])
+        preprocessing = Preprocessing(image_size=1)
+        ids_TSW = torch.from_numpy(token_ids(tokenizer, network.texts, preprocessing))
+        content = Content(self.x_TF, ids_TSW, tokenizer.get_vocab_size())
+        return problem_of(network, self.exposed, split, content)
+
+
+class FolderPictures:
+    """A dataset folder's pictures by the key of their content, as a blob store would have them."""
+
+    def __init__(self, folder: Path) -> None:
+        paths = (path for path in (folder / "images").rglob("*") if path.is_file())
+        self._path_of = {blob_key(path.read_bytes()): path for path in paths}
+
+    def get(self, key: str) -> bytes:
+        """Raises FileNotFoundError where no picture of the folder has the key."""
+        if key not in self._path_of:
+            raise FileNotFoundError(key)
+        return self._path_of[key].read_bytes()
+
+
+def read_made(folder: Path) -> Made:
+    """Read a folder, without its pictures' features; what it says was shown is kept as far as a followee showed it.
+
+    Raises InputRejected and NotEnoughData as the folder's reader does.
+    """
+    network, logged = network_of_folder(folder)
+    return Made(network, in_network(network, logged), None)
+
+
+def load_made(folder: Path, settings: TrainingSettings, cache: Path, progress: Progress) -> Made:
+    """As `read_made`, with the pictures' features, cached by content, preprocessing and weights."""
+    made = read_made(folder)
+    backbone = load_backbone(settings.backbone, settings.weights)
+    x_TF = image_features(made.network.image_keys, FolderPictures(folder), backbone, cache, progress)
+    return replace(made, x_TF=x_TF)
+
+
+def in_network(network: Network, logged: Exposures | None) -> Exposures:
+    """Exposures by followees: those that were logged or, without a log, all that follows and retweets imply."""
+    implied = exposures(network)
+    if logged is None:
+        return implied
+    tweets = len(network.tweet_ids)
+    key_X, implied_X = logged.user_X * tweets + logged.tweet_X, implied.user_X * tweets + implied.tweet_X
+    kept_X = np.isin(key_X, implied_X)
+    return first_exposures(logged.user_X[kept_X], logged.tweet_X[kept_X], logged.at_X[kept_X])
+
+
+def ceiling_scorers(folder: Path) -> dict[str, Scorer]:
+    """Scores by the planted truth, by the name of what they know; none for a folder without truth.npz."""
+    path = folder / "truth.npz"
+    if not path.exists():
+        return {}
+    return {name: _over_lists(scores) for name, scores in ceilings(Truth.load(path)).items()}
+
+
+def _over_lists(scores: PairScores) -> Scorer:
+    def score(lists: CandidateLists) -> Floats:
+        bounds = zip(lists.user_L.tolist(), lists.starts[:-1], lists.starts[1:], strict=True)
+        return np.concatenate([scores(user, lists.tweet_C[start:end]) for user, start, end in bounds])
+
+    return score

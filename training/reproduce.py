@@ -1,0 +1,180 @@
+"""Every system on every split, a folder a run, so that an interrupted reproduction goes on where it was.
+
+plan -> the runs that are not there yet, in two processes -> the page
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training import systems
+from training.compare import network_problem
+from training.errors import InputRejected
+from training.evaluate import judge
+from training.export import git_revision
+from training.made import ceiling_scorers, load_made
+from training.problem import Problem
+from training.progress import Progress, silent
+from training.report import write_report
+from training.settings import TrainingSettings
+from training.systems import FIXED, SYSTEMS, NotForThisNetwork, tuned
+
+SPLITS = (60, 70, 80)
+DIMS = (100, 200, 400)
+SWEPT = ("amnl", "amnl_i", "amnl_d")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the networks are: folders of the made network and, where they are at hand, of the public ones."""
+
+    made: Path
+    cache: Path
+    lastfm: Path | None = None
+    flickr: Path | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One system on one split of one network with one seed; `dim` 0 is the tuned one."""
+
+    network: str
+    split: int
+    system: str
+    seed: int
+    dim: int = 0
+    epochs: int = 0
+    """At most so many; 0 is the tuned number."""
+
+    @property
+    def name(self) -> str:
+        """Its folder's name."""
+        size = f"-d{self.dim}" if self.dim else ""
+        return f"{self.network}-primary-{self.split}-{self.system.replace(' ', '_')}{size}-s{self.seed}"
+
+
+def reproduce(sources: Sources, out: Path, seeds: int, quick: bool, progress: Progress) -> Path:
+    """Make the runs that are missing in `out`/runs, then the page. Returns the page's path.
+
+    Raises InputRejected where a network cannot be read.
+    """
+    runs = out / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    load_made(sources.made, TrainingSettings(), sources.cache, progress)  # features once, before the workers need them
+    missing = [run for run in plan(sources, seeds, quick) if not (runs / run.name).exists()]
+    for _ in progress(_done(missing, sources, runs), len(missing), "runs"):
+        pass
+    write_report(runs, out)
+    return out / "index.html"
+
+
+def plan(sources: Sources, seeds: int, quick: bool) -> list[Run]:
+    """Tables first, seed by seed, then the dimension sweep."""
+    epochs = 2 if quick else 0
+    splits = (80,) if quick else SPLITS
+    public = [name for name in ("lastfm", "flickr") if getattr(sources, name) is not None]
+    cells = [("made", split) for split in reversed(splits)] + [(name, 80) for name in public]
+    named = [*systems.SYSTEMS, *ceiling_scorers(sources.made)]
+    runs = [
+        Run(network, split, system, seed, epochs=epochs)
+        for seed in range(1 if quick else seeds)
+        for network, split in cells
+        for system in named
+        if (seed == 0 or (system in SYSTEMS and system not in FIXED)) and (network == "made" or system in SYSTEMS)
+    ]
+    sweep = [] if quick else [Run("made", 80, system, 0, dim) for dim in DIMS for system in SWEPT]
+    return runs + sweep
+
+
+def _done(runs: list[Run], sources: Sources, folder: Path) -> Iterator[Run]:
+    workers = max(1, min(os.cpu_count() or 1, len(runs)))
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread) as pool:
+        futures = {pool.submit(make, run, sources, folder): run for run in runs}
+        try:
+            for future in as_completed(futures):
+                future.result()
+                yield futures[future]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def make(run: Run, sources: Sources, folder: Path) -> None:
+    """Train and judge, then leave run.json and users.npz under the run's name, whole or not at all."""
+    problem = problem_for(run.network, run.split, sources)
+    settings = tuned(run.network, run.system)
+    settings |= {"dim": run.dim} if run.dim else {}
+    if run.epochs and run.system in SYSTEMS:
+        settings |= {"epochs": run.epochs}
+    started = time.perf_counter()
+    try:
+        trained = train_system(problem, run, settings, sources)
+    except (NotForThisNetwork, InputRejected):
+        return
+    judgement = judge(problem.test, trained.scorer, run.seed)
+    described = {
+        "network": run.network,
+        "protocol": "primary",
+        "split": run.split,
+        "system": run.system,
+        "dim": run.dim or settings.get("dim", 64),
+        "seed": run.seed,
+        "metrics": judgement.means,
+        "curve": trained.curve,
+        "seconds": time.perf_counter() - started,
+        "settings": settings,
+        "git_revision": git_revision(),
+        "backbone": TrainingSettings().backbone if run.network == "made" else None,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "run": asdict(run),
+    }
+    draft = folder / f".{run.name}.{os.getpid()}"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    (draft / "run.json").write_text(json.dumps(described, indent=2), "utf-8")
+    np.savez(draft / "users.npz", allow_pickle=False, **_by_user(problem), **judgement.of_L)
+    draft.rename(folder / run.name)
+
+
+def train_system(problem: Problem, run: Run, settings: dict[str, Any], sources: Sources) -> systems.Trained:
+    """A system of the registry, or a ceiling of the planted truth."""
+    if run.system in SYSTEMS:
+        return SYSTEMS[run.system](problem, settings, run.seed, silent)
+    return systems.Trained(ceiling_scorers(sources.made)[run.system], [])
+
+
+@lru_cache(maxsize=2)
+def problem_for(network: str, split: int, sources: Sources) -> Problem:
+    """The network's problem; a worker keeps the last two."""
+    folder: Path = getattr(sources, network)
+    return network_problem(network, folder, split, sources.cache, silent)
+
+
+def _by_user(problem: Problem) -> dict[str, np.ndarray[Any, Any]]:
+    lists = problem.test
+    warm_T = np.zeros(problem.tweets, dtype=np.float64)
+    warm_T[problem.tweet_P] = 1
+    counts_L = np.diff(lists.starts)
+    return {
+        "user_L": lists.user_L,
+        "warm_L": np.add.reduceat(warm_T[lists.tweet_C], lists.starts[:-1]) / counts_L,
+        "history_L": np.bincount(problem.user_P, minlength=problem.users)[lists.user_L],
+        "followees_L": problem.followees.counts[lists.user_L],
+    }
