@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.errors import InputRejected
+from training.errors import InputRejected, NotForThisNetwork
 from training.evaluate import judge
 from training.made import ceiling_scorers, load_made, read_made
 from training.problem import Problem
@@ -13,7 +13,7 @@ from training.progress import Progress, silent
 from training.public.flickr import load_flickr
 from training.public.lastfm import load_lastfm
 from training.settings import TrainingSettings
-from training.systems import SYSTEMS, NotForThisNetwork, tuned
+from training.systems import SYSTEMS, tuned
 
 ROWS = ("random", "popularity", "recency", "followee count")
 Line = tuple[str, dict[str, float]]

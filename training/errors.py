@@ -13,6 +13,10 @@ class NotEnoughData(TrainingError):
     """The network has too little in it to train or to judge."""
 
 
+class NotForThisNetwork(TrainingError):
+    """The system needs something that the network has none of: pictures, text, times."""
+
+
 class ParityFailed(TrainingError):
     """The exported graph does not compute what the trained model computes."""
 

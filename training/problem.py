@@ -23,12 +23,14 @@ Floats = npt.NDArray[np.floating]
 class Content:
     """What is in the tweets: dense features float32 [T, F], token ids int64 [T, S, W], and the vocabulary's size.
 
-    None where a network has none of the kind. Dense features are a picture's or, where there is no picture, a text's.
+    None where a network has none of the kind. Dense features are a picture's or, where there is no picture, the text's:
+    then `x_is_text`, and a model that reads x has no need of the tokens.
     """
 
     x_TF: Tensor | None
     token_ids_TSW: Tensor | None
     vocabulary: int
+    x_is_text: bool = False
 
     @classmethod
     def of(cls, x_TF: Tensor, token_ids_TSW: Ints, vocabulary: int) -> Self:

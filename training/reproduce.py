@@ -20,7 +20,7 @@ import numpy as np
 
 from training import systems
 from training.compare import network_problem
-from training.errors import InputRejected
+from training.errors import NotForThisNetwork
 from training.evaluate import judge
 from training.export import git_revision
 from training.made import ceiling_scorers, load_made
@@ -28,7 +28,7 @@ from training.problem import Problem
 from training.progress import Progress, silent
 from training.report import write_report
 from training.settings import TrainingSettings
-from training.systems import FIXED, SYSTEMS, NotForThisNetwork, tuned
+from training.systems import FIXED, SYSTEMS, tuned
 
 SPLITS = (60, 70, 80)
 DIMS = (100, 200, 400)
@@ -126,7 +126,7 @@ def make(run: Run, sources: Sources, folder: Path) -> None:
     started = time.perf_counter()
     try:
         trained = train_system(problem, run, settings, sources)
-    except (NotForThisNetwork, InputRejected):
+    except NotForThisNetwork:
         return
     judgement = judge(problem.test, trained.scorer, run.seed)
     described = {

@@ -17,7 +17,7 @@ from contract.environment import StoreSettings
 from contract.preprocessing import Preprocessing, token_ids
 from contract.tables import open_database
 from training.backbones import load_backbone
-from training.errors import TrainingError
+from training.errors import InputRejected, TrainingError
 from training.evaluate import judge, popularity_scorer, random_scorer
 from training.export import export
 from training.features import image_features
@@ -62,6 +62,10 @@ def retrain(settings: TrainingSettings, stores: StoreSettings, progress: Progres
     A run that was interrupted is gone on from by the next one with the same settings and data: cached features, the
     last epoch's checkpoint, a complete export and encoded tweets are not made again.
     """
+    if settings.residual or settings.item_bias:
+        raise InputRejected(
+            "--residual and --item-bias: the service knows a tweet by its content alone: leave them out"
+        )
     network = asyncio.run(read_network(stores))
     with one_at_a_time(stores.var_dir / "runs"):
         run = open_run(stores.var_dir / "runs", settings, network)

@@ -8,6 +8,7 @@ from typing import Any
 
 from training.baselines import adabpr, citing, ease, famf, famf_visual, lightgcn, rrfm, vbpr
 from training.baselines.settings import BaselineSettings
+from training.errors import NotForThisNetwork
 from training.evaluate import Scorer, followee_count_scorer, popularity_scorer, random_scorer, recency_scorer
 from training.problem import Content, Problem
 from training.progress import Progress
@@ -30,9 +31,9 @@ class Trained:
 Fit = Callable[[Problem, dict[str, Any], int, Progress], Trained]
 
 
-def _amnl(fixed: dict[str, Any], keep: Callable[[Content], Content] = lambda content: content) -> Fit:
+def _amnl(fixed: dict[str, Any], keep: Callable[[Content], Content] | None = None) -> Fit:
     def run(problem: Problem, settings: dict[str, Any], seed: int, progress: Progress) -> Trained:
-        seen = replace(problem, content=keep(problem.content))
+        seen = replace(problem, content=(keep or _all)(problem.content))
         fitted = fit(seen, TrainingSettings(**{**settings, **fixed, "seed": seed}), None, progress)
         return Trained(fitted.scorer, fitted.curve)
 
@@ -50,21 +51,25 @@ def _row(scorer_of: Callable[[Problem, int], Scorer | None]) -> Fit:
     def run(problem: Problem, settings: dict[str, Any], seed: int, progress: Progress) -> Trained:  # noqa: ARG001
         scorer = scorer_of(problem, seed)
         if scorer is None:
-            raise NotForThisNetwork
+            raise NotForThisNetwork("it needs times, which this network has none of")
         return Trained(scorer, [])
 
     return run
 
 
-class NotForThisNetwork(Exception):
-    """The system needs something that the network has none of (pictures, text, times)."""
+def _all(content: Content) -> Content:
+    return replace(content, token_ids_TSW=None) if content.x_is_text else content
 
 
 def _pictures(content: Content) -> Content:
+    if content.x_TF is None or content.x_is_text:
+        raise NotForThisNetwork("it needs pictures, which this network has none of")
     return replace(content, token_ids_TSW=None)
 
 
 def _words(content: Content) -> Content:
+    if content.token_ids_TSW is None:
+        raise NotForThisNetwork("it needs text, which this network has none of")
     return replace(content, x_TF=None)
 
 

@@ -7,10 +7,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from training.errors import NotForThisNetwork
 from training.evaluate import judge
 from training.problem import Problem
 from training.progress import Progress, silent
-from training.systems import AMNL_FAMILY, SYSTEMS, NotForThisNetwork
+from training.systems import AMNL_FAMILY, SYSTEMS
 
 SEED = 1_000
 """Not one of the seeds that the tables are made with."""

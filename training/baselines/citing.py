@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from contract.preprocessing import PAD_ID
 from training.baselines.settings import BaselineSettings
-from training.errors import InputRejected
+from training.errors import NotForThisNetwork
 from training.evaluate import Scorer
 from training.factors import Factors, Items, table
 from training.problem import Content, Problem
@@ -39,7 +39,7 @@ class WordItems(nn.Module):
 
 
 def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:
-    """score = u . v_i with words, segmented hashtags included, as the factors. Raises InputRejected without text."""
+    """score = u . v_i with words, segmented hashtags included, as the factors; NotForThisNetwork without text."""
     torch.manual_seed(seed)
     items = WordItems(words(problem.content), problem.content.vocabulary, settings.dim, settings.init_std)
     model = Factors(problem.users, settings.dim, settings.init_std, items, settings.l2)
@@ -51,5 +51,5 @@ def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progr
 def words(content: Content) -> Tensor:
     """Token ids of whole tweets, int64 [T, S x W]."""
     if content.token_ids_TSW is None:
-        raise InputRejected("citing needs text, which this network has none of: leave the system out")
+        raise NotForThisNetwork("citing needs text, which this network has none of: leave the system out")
     return content.token_ids_TSW.flatten(start_dim=1)

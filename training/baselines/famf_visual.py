@@ -32,7 +32,7 @@ class ProjectedItems(nn.Module):
 
 
 def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:
-    """score = u . (E x_i). Raises InputRejected for a network without dense features."""
+    """score = u . (E x_i). Raises NotForThisNetwork for a network without dense features."""
     torch.manual_seed(seed)
     items = ProjectedItems(standard_features(problem, "famf_visual"), settings.dim, settings.init_std)
     model = Factors(problem.users, settings.dim, settings.init_std, items, settings.l2)

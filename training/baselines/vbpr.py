@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from training.baselines.settings import BaselineSettings
-from training.errors import InputRejected
+from training.errors import NotForThisNetwork
 from training.evaluate import Scorer
 from training.factors import Factors, IdItems, Items
 from training.problem import Problem
@@ -40,7 +40,7 @@ class VisualItems(nn.Module):
 def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:
     """score = b_i + gamma_u . gamma_i + theta_u . (E x_i) + beta' . x_i; half the dimensions are visual.
 
-    Raises InputRejected for a network without dense features.
+    Raises NotForThisNetwork for a network without dense features.
     """
     torch.manual_seed(seed)
     items = VisualItems(standard_features(problem, "vbpr"), settings.dim, settings.init_std)
@@ -60,7 +60,7 @@ def standard_features(problem: Problem, system: str) -> Tensor:
     """Dense features with mean 0 and mean square norm 1, float32 [T, F]."""
     x_TF = problem.content.x_TF
     if x_TF is None:
-        raise InputRejected(f"{system} needs dense features, which this network has none of: leave the system out")
+        raise NotForThisNetwork(f"{system} needs dense features, which this network has none of: leave the system out")
     std_F, mean_F = torch.std_mean(x_TF, dim=0)
     standard_TF: Tensor = (x_TF - mean_F) / std_F.clamp(min=1e-6) / x_TF.shape[1] ** 0.5
     return standard_TF

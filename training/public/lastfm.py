@@ -80,7 +80,7 @@ def _content(artist_A: Ints, tag_A: list[str], artists: int) -> Content:
     texts = [" ".join(sorted(set(tags), key=lambda tag: (-tags.count(tag), tag))) for tags in tags_of]
     tokenizer = train_tokenizer(texts)
     ids_TSW = token_ids(tokenizer, texts, Preprocessing(image_size=1, max_sentences=1, max_words=_MAX_TAGS))
-    return Content.of(torch.from_numpy(x_TF), ids_TSW, tokenizer.get_vocab_size())
+    return Content(torch.from_numpy(x_TF), torch.from_numpy(ids_TSW), tokenizer.get_vocab_size(), x_is_text=True)
 
 
 def _table(path: Path, columns: int) -> Ints:
