@@ -17,6 +17,7 @@ from training.settings import Attention, Link, TrainingSettings
 
 FEATURE_STD = 0.03
 SLOWNESS = 100.0
+_PARTS = 4
 
 
 class TweetEncoder(nn.Module):
@@ -83,8 +84,15 @@ class TweetEncoder(nn.Module):
     def sentences(self, ids_MW: Tensor) -> Tensor:
         """The LSTM's state after each sentence's last word, float32 [M, H], from int64 [M, W]."""
         length_M = (ids_MW != PAD_ID).sum(dim=1)
-        if not torch.compiler.is_exporting():
-            ids_MW = ids_MW[:, : int(length_M.max()) if len(length_M) else 0]
+        if torch.compiler.is_exporting():
+            return self._last_states(ids_MW, length_M)
+        by_length_M = torch.argsort(length_M)  # in a few parts of like length, so that little padding is computed
+        parts = [(part, ids_MW[part, : int(length_M[part].max())]) for part in by_length_M.chunk(_PARTS) if len(part)]
+        states = [self._last_states(ids, length_M[part]) for part, ids in parts]
+        state_MH = torch.cat(states) if states else self.word_vectors.weight.new_zeros(0, self.lstm.hidden_size)
+        return state_MH[torch.argsort(by_length_M)]
+
+    def _last_states(self, ids_MW: Tensor, length_M: Tensor) -> Tensor:
         states_MWH, _ = self.lstm(self.word_vectors(ids_MW))
         last_M11 = (length_M - 1).clamp(min=0)[:, None, None]
         state_MH: Tensor = states_MWH.gather(1, last_M11.expand(-1, 1, states_MWH.shape[2])).squeeze(1)
