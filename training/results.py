@@ -152,7 +152,7 @@ def number_or_none(value: float) -> float | None:
 
 def _people(group: list[Run]) -> _People:
     """Users of all seeds; a user that some seed did not judge has the mean of those that did."""
-    files = [dict(np.load(run.users)) for run in group]
+    files = [_read(run.users) for run in group]
     user_L, first, place = np.unique(
         np.concatenate([file["user_L"] for file in files]), return_index=True, return_inverse=True
     )
@@ -169,6 +169,11 @@ def _people(group: list[Run]) -> _People:
 
     value_ML = np.stack([mean(metric) for metric in METRICS])
     return _People(user_L, value_ML, same("warm_L"), same("history_L"), same("followees_L"))
+
+
+def _read(users: Path) -> dict[str, Any]:
+    with np.load(users) as file:
+        return dict(file)
 
 
 def _divisions(people: _People) -> dict[str, dict[str, Bools]]:

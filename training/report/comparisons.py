@@ -23,8 +23,11 @@ def glance(evidence: Evidence) -> Table:
     for network in evidence.networks():
         rows = evidence.main(network, split=80)
         ours = [row for row in (find(rows, "amnl product"), find(rows, "amnl")) if row]
-        lines = [_against_the_strongest(evidence, row, rows, metric) for row in ours for metric in COMPARED]
-        groups.append((name_of(network), lines or [Line("AMNL", "", [Cell(NOT_RUN, muted=True) for _ in range(3)])]))
+        for row in ours:
+            lines = [_against_the_strongest(evidence, row, rows, metric) for metric in COMPARED]
+            groups.append((f"{name_of(network)}: {placed(row.key.system).label}", lines))
+        if not ours:
+            groups.append((name_of(network), [Line("AMNL", "", [Cell(NOT_RUN, muted=True) for _ in range(3)])]))
     return Table(
         "AMNL against the strongest other system at 80 % training",
         ["Metric", "AMNL", "Strongest other", "Difference"],
@@ -85,7 +88,7 @@ def _against_the_strongest(evidence: Evidence, ours: Row, rows: list[Row], metri
         cells += [Cell(NOT_RUN, muted=True), Cell(NOT_RUN, muted=True)]
     else:
         cells += [_named(other, metric), estimated(evidence.difference(ours, other, metric))]
-    return Line(LABELS[metric], placed(ours.key.system).label, cells)
+    return Line(LABELS[metric], "", cells)
 
 
 def _named(row: Row | None, metric: str) -> Cell:

@@ -118,7 +118,11 @@ class Evidence:
                 for one in self.differences
             ],
             "curves": self.curves,
-            "paper": {"at 80 % of its own data": PAPER, "chance, secondary protocol, its counts": COIN_FLIP},
+            "paper": {
+                "at 80 % of its own data": PAPER,
+                "chance, secondary protocol, its counts": COIN_FLIP,
+                "time": {"updates_an_epoch": 22_881, "epochs": 9, "minutes_at_most": 50},
+            },
             "runs": self.summary(),
             "unfinished": self.unfinished,
         }

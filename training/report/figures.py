@@ -94,7 +94,10 @@ def epochs(curves: list[dict[str, Any]]) -> Figure:
         ],
         [("", [_epochs_line(told) for told in drawn.values()])],
     )
-    caption = "Figure 4. Objective and time by epoch, made network, 80 % training, means over seeds."
+    caption = (
+        "Figure 4. Objective and time by epoch, made network, 80 % training, means over seeds. The paper tells of "
+        "22,881 updates an epoch and of 9 epochs in under 50 minutes, on its data and machine."
+    )
     return Figure(caption, _legend(drawn), panels, table)
 
 

@@ -18,7 +18,13 @@ class Group:
 
 CEILINGS = Group(
     "Ceilings: these know the made network's truth",
-    {"bayes": "Bayes", "content only": "Content only", "uniform attention": "Uniform attention"},
+    {
+        "bayes": "Bayes",
+        "content only": "Content only",
+        "uniform attention": "Uniform attention",
+        "ceiling personal only": "Personal facet only",
+        "ceiling social only": "Social facet only",
+    },
     dim=False,
 )
 BASELINES = Group(
@@ -28,15 +34,16 @@ BASELINES = Group(
         "vbpr": "VBPR",
         "adabpr": "ADABPR",
         "famf": "FAMF",
-        "famf visual": "FAMF, visual",
+        "famf visual": "FAMF-visual",
         "citing": "CITING",
     },
 )
 PAPER_AMNL = Group(
     "AMNL as the paper has it: product link, hinge loss",
-    {"amnl d product": "AMNL_d, product", "amnl i product": "AMNL_i, product", "amnl product": "AMNL, product"},
+    {"amnl d product": "AMNL_d (product)", "amnl i product": "AMNL_i (product)", "amnl product": "AMNL (product)"},
 )
 AMNL = Group("AMNL with this project's defaults", {"amnl d": "AMNL_d", "amnl i": "AMNL_i", "amnl": "AMNL"})
+OTHERS = Group("Other systems", {})
 GROUPS = (
     Group(
         "Without training",
@@ -58,9 +65,10 @@ GROUPS = (
             "softplus": "Softplus link",
         },
     ),
-    Group("Other systems", {}),
+    OTHERS,
     CEILINGS,
 )
+_CEILING_WORDS = ("ceiling", "ceilings", "oracle", "truth")
 NETWORKS = {"made": "Made network", "lastfm": "HetRec LastFM", "flickr": "Flickr likes"}
 
 PAPER = {
@@ -87,16 +95,18 @@ def plain(system: str) -> str:
 
 
 def placed(system: str) -> Placed:
-    """Names that nobody foresaw are "other systems" under their own name; "ceiling" before a name makes it one."""
-    name = plain(system)
-    if match := re.fullmatch(r"(?:ceilings?|oracle) (.+)", name):
-        places = list(CEILINGS.systems)
-        place = places.index(match[1]) if match[1] in places else len(places)
-        return Placed(GROUPS.index(CEILINGS), place, match[1].capitalize())
+    """Names that nobody foresaw are "other systems" under their own name; the word "ceiling" makes a name one."""
+    words = plain(system).split()
+    name = " ".join(word for word in words if word not in _CEILING_WORDS)
+    known = list(CEILINGS.systems)
+    if len(words) > len(name.split()):
+        found = next((key for key in (name, f"ceiling {name}") if key in known), None)
+        place = known.index(found) if found else len(known)
+        return Placed(GROUPS.index(CEILINGS), place, CEILINGS.systems[found] if found else system)
     for number, group in enumerate(GROUPS):
         if name in group.systems:
             return Placed(number, list(group.systems).index(name), group.systems[name])
-    return Placed(len(GROUPS) - 2, 0, system)
+    return Placed(GROUPS.index(OTHERS), 0, system)
 
 
 def name_of(network: str) -> str:

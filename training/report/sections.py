@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from training.report.comparisons import ablations, beside_the_paper, glance
 from training.report.evidence import COIN_FLIP, Evidence
 from training.report.figures import Figure, dimensions, epochs
-from training.report.lineup import GROUPS, name_of, plain
+from training.report.lineup import CEILINGS, GROUPS, name_of, plain
 from training.report.tables import COMPARED, LABELS, Cell, Column, Line, Table, all_metrics, number, system_table
 from training.results import Estimate, Part, Row
 
@@ -18,6 +19,20 @@ _DIVISIONS = {
     "followees": "by the user's followees",
 }
 _BACKBONES = {"vgg16": "VGG16", "efficientnet_lite0": "EfficientNet-Lite0", "tiny": "the tests' tiny backbone"}
+
+
+_RUN_FACTS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "Systems": lambda one: str(one["systems"]),
+    "Runs": lambda one: str(one["runs"]),
+    "Seeds a system": lambda one: " to ".join(str(count) for count in sorted({one["seeds"][0], one["seeds"][-1]})),
+    "Judged users, by share of training": lambda one: ", ".join(
+        f"{users:,} ({split} %)" for split, users in one["users"].items()
+    ),
+    "Image backbone": lambda one: ", ".join(_BACKBONES.get(name, name) for name in one["backbones"]) or "none",
+    "Time of all runs": lambda one: str(timedelta(seconds=round(one["seconds"]))),
+    "Made": lambda one: " to ".join(sorted({one["first_made_at"][:10], one["last_made_at"][:10]})),
+    "Code": lambda one: ", ".join(revision[:10] for revision in one["git_revisions"]),
+}
 
 
 @dataclass(frozen=True)
@@ -59,32 +74,23 @@ def sections(evidence: Evidence) -> list[Section]:
 
 def backbone_note(backbones: set[str]) -> str:
     """Says where the figures are not VGG16's, as the paper's are."""
-    names = [_BACKBONES.get(name, name) for name in sorted(backbones - {"vgg16"})]
-    if not names:
+    others = [_BACKBONES.get(name, name) for name in sorted(backbones - {"vgg16"})]
+    if not others:
         return ""
     if "vgg16" in backbones:
-        return f"Some runs have VGG16's features, others those of {' or '.join(names)}: they do not compare."
-    made = f"{'; '.join(f'{name}’s features' for name in names)} made these figures."
-    return f"VGG16’s ImageNet weights could not be had, {made}"
+        return f"Some runs have VGG16's features, others those of {' or '.join(others)}: they do not compare."
+    features = " or ".join(f"{name}'s features" for name in others)
+    return f"VGG16's ImageNet weights could not be had, {features} made these figures."
 
 
 def _runs(evidence: Evidence) -> list[Block]:
-    told = evidence.summary()
-    lines = []
-    for one in told:
-        seeds = " to ".join(str(count) for count in sorted({one["seeds"][0], one["seeds"][-1]}))
-        users = ", ".join(f"{users:,} ({split} %)" for split, users in one["users"].items())
-        dates = " to ".join(sorted({one["first_made_at"][:10], one["last_made_at"][:10]}))
-        hours = str(timedelta(seconds=round(one["seconds"])))
-        backbones = ", ".join(_BACKBONES.get(name, name) for name in one["backbones"]) or "none"
-        revisions = ", ".join(revision[:10] for revision in one["git_revisions"])
-        texts = [str(one["systems"]), str(one["runs"]), seeds, users, backbones, hours, dates, revisions]
-        lines.append(Line(name_of(one["network"]), str(one["protocol"]), [Cell(text) for text in texts]))
-    columns = ["Network", "Systems", "Runs", "Seeds", "Judged users", "Backbone", "Time", "Made", "Code"]
+    told = sorted(evidence.summary(), key=lambda one: evidence.networks().index(one["network"]))
+    columns = ["About", *(f"{name_of(one['network'])}, {one['protocol']}" for one in told)]
+    lines = [Line(label, "", [Cell(say(one)) for one in told]) for label, say in _RUN_FACTS.items()]
     blocks: list[Block] = []
     if note := backbone_note({name for one in told for name in one["backbones"]}):
         blocks.append(note)
-    blocks.append(Table("Runs", columns, [("", lines)]) if lines else "Nothing was run.")
+    blocks.append(Table("Runs", columns, [("", lines)], wraps=True) if told else "Nothing was run.")
     blocks.append(
         "Primary protocol: one global cut in time, and for each user the tweets that followees showed after it; the "
         "retweeted ones belong on top. Values are means over users, after those over seeds; beneath them stands the "
@@ -164,7 +170,7 @@ def _breakdown(parts: list[Part], rows: list[Row], caption: str, by: str, metric
 
 def _all_of(caption: str, rows: list[Row]) -> Table:
     there = {plain(row.key.system) for row in rows}
-    wanted = {name: label for group in GROUPS[:-1] for name, label in group.systems.items()}
+    wanted = {name: label for group in GROUPS if group is not CEILINGS for name, label in group.systems.items()}
     missing = [label for name, label in wanted.items() if name not in there]
     return system_table(caption, all_metrics(), rows, (), f"Not run here: {', '.join(missing)}." if missing else "")
 

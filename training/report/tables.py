@@ -1,7 +1,7 @@
 """Tables that know how to be HTML and Markdown."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import groupby
 
@@ -43,7 +43,9 @@ class Table:
     caption: str
     columns: list[str]
     groups: list[tuple[str, list[Line]]]
-    note: str = field(default="")
+    note: str = ""
+    wraps: bool = False
+    """Whether its cells may be of more than one line."""
 
     def html(self) -> str:
         """A table that scrolls sideways in its own frame where the window is narrow."""
@@ -51,10 +53,12 @@ class Table:
         bodies = "".join(
             f"<tbody>{self._title(title)}{''.join(map(_html_line, lines))}</tbody>" for title, lines in self.groups
         )
+        opening = '<table class="wraps">' if self.wraps else "<table>"
         note = f'<p class="note">{escape(self.note)}</p>' if self.note else ""
         return (
-            f'<div class="frame" role="region" tabindex="0" aria-label="{escape(self.caption)}"><table>'
-            f"<caption>{escape(self.caption)}</caption><thead><tr>{head}</tr></thead>{bodies}</table></div>{note}"
+            f'<div class="frame" role="region" tabindex="0" aria-label="{escape(self.caption)}">'
+            f"{opening}<caption><span>{escape(self.caption)}</span></caption>"
+            f"<thead><tr>{head}</tr></thead>{bodies}</table></div>{note}"
         )
 
     def markdown(self) -> str:
@@ -70,7 +74,8 @@ class Table:
     def _title(self, title: str) -> str:
         if not title:
             return ""
-        return f'<tr class="group"><th scope="rowgroup" colspan="{len(self.columns)}">{escape(title)}</th></tr>'
+        heading = f'<th scope="rowgroup" colspan="{len(self.columns)}"><span>{escape(title)}</span></th>'
+        return f'<tr class="group">{heading}</tr>'
 
 
 def number(value: float) -> str:
@@ -82,8 +87,10 @@ def number(value: float) -> str:
 
 
 def interval(estimate: Estimate) -> str:
-    """The ends of a 95 % interval."""
-    return "" if np.isnan(estimate.low) else f"{number(estimate.low)} to {number(estimate.high)}"
+    """The ends of a 95 % interval; a dash would be read as a sign beside a negative end."""
+    if np.isnan(estimate.low):
+        return ""
+    return f"{number(estimate.low)}{' to ' if estimate.low < 0 else '–'}{number(estimate.high)}"
 
 
 def estimated(estimate: Estimate | None, with_interval: bool = True) -> Cell:
