@@ -33,27 +33,26 @@ class Run:
 
 
 def read_runs(runs: Path) -> dict[Key, list[Run]]:
-    """Finished runs by key, in order. A folder that lacks one of the two files is a run that is not finished."""
-    grouped: dict[Key, list[Run]] = defaultdict(list)
-    for file in sorted(runs.glob("*/run.json")):
-        users = file.with_name("users.npz")
-        if users.exists():
-            told = json.loads(file.read_text("utf-8"))
+    """Finished runs by key, in order; a seed that was run twice counts once."""
+    grouped: dict[Key, dict[int, Run]] = defaultdict(dict)
+    for folder in _folders(runs):
+        if _finished(folder):
+            told = json.loads((folder / "run.json").read_text("utf-8"))
             key = Key(*(told[name] for name in Key._fields))
             kept = ("seed", "curve", "seconds", "settings", "git_revision", "backbone", "made_at")
-            grouped[key].append(Run(key, users=users, **{name: told[name] for name in kept}))
-    return dict(sorted(grouped.items()))
+            run = Run(key, users=folder / "users.npz", **{name: told[name] for name in kept})
+            grouped[key].setdefault(run.seed, run)
+    return {key: [of_seed[seed] for seed in sorted(of_seed)] for key, of_seed in sorted(grouped.items())}
 
 
 def unfinished(runs: Path) -> list[str]:
     """Names of the folders that are left out."""
-    folders = (path for path in sorted(runs.glob("*")) if path.is_dir())
-    return [path.name for path in folders if not ((path / "run.json").exists() and (path / "users.npz").exists())]
+    return [folder.name for folder in _folders(runs) if not _finished(folder)]
 
 
 def seeds_of(group: list[Run]) -> int:
     """How many seeds were run."""
-    return len({run.seed for run in group})
+    return len(group)
 
 
 def common_settings(group: list[Run]) -> dict[str, Any]:
@@ -63,3 +62,12 @@ def common_settings(group: list[Run]) -> dict[str, Any]:
         values = [run.settings.get(name) for run in group]
         common[name] = values[0] if all(value == values[0] for value in values) else values
     return common
+
+
+def _folders(runs: Path) -> list[Path]:
+    """Hidden ones are drafts of a run that was ended, or goes on."""
+    return [path for path in sorted(runs.glob("*")) if path.is_dir() and not path.name.startswith(".")]
+
+
+def _finished(folder: Path) -> bool:
+    return (folder / "run.json").exists() and (folder / "users.npz").exists()

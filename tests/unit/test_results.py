@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,15 @@ def test_an_unfinished_run_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a run")
     assert [row.key for row in collect(tmp_path)] == [FAMF]
     assert unfinished(tmp_path) == ["made-primary-80-amnl-d64-s0"]
+
+
+def test_a_draft_is_no_run_and_a_seed_counts_once(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "amnl", level=0.4)
+    shutil.copytree(folder, tmp_path / ".draft")
+    shutil.copytree(folder, tmp_path / "the-same-again")
+    (row,) = collect(tmp_path)
+    assert row.seeds == 1
+    assert unfinished(tmp_path) == []
 
 
 def test_no_runs_at_all(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from training.results import Row
 
 
 def glance(evidence: Evidence) -> Table:
-    """AMNL, both as the paper has it and by default, against whoever is strongest beside it, on every network."""
+    """Both kinds of AMNL against whoever is strongest beside them, on every network."""
     groups = []
     for network in evidence.networks():
         rows = evidence.main(network, split=80)
@@ -61,16 +61,16 @@ def beside_the_paper(evidence: Evidence) -> Table:
     baselines = [row for row in rows if GROUPS[placed(row.key.system).group] is BASELINES]
     groups = []
     for name, figures in PAPER.items():
-        lines = [Line("The paper, on its data", "", [Cell(number(figures[metric]), muted=True) for metric in COMPARED])]
+        lines = [Line("Paper, its own data", "", [Cell(number(figures[metric]), muted=True) for metric in COMPARED])]
         if name == "Best baseline":
             best = [strongest(baselines, metric) for metric in COMPARED]
             cells = [_named(row, metric) for row, metric in zip(best, COMPARED, strict=True)]
-            lines.append(Line("Here, on the made network", "", cells))
+            lines.append(Line("Made network", "", cells))
         else:
-            for system, how in ((f"{plain(name)} product", "product link"), (plain(name), "this project's defaults")):
+            for system, how in ((f"{plain(name)} product", "product link"), (plain(name), "as trained here")):
                 row = find(rows, system)
                 cells = [estimated(row.of[metric] if row else None) for metric in COMPARED]
-                lines.append(Line("Here, on the made network", how, cells))
+                lines.append(Line("Made network", how, cells))
         groups.append((name, lines))
     return Table(
         "The paper's own figures beside ours at 80 % training: another data set",

@@ -12,7 +12,7 @@ from training.results import Row, number_or_none
 from training.runs import Key, Run
 
 SERIES = [*reversed(AMNL.systems), *reversed(PAPER_AMNL.systems)]
-"""Who is drawn: AMNL and its ablations, first with this project's defaults and then as the paper has them."""
+"""Who is drawn: AMNL and its ablations, first as this project trains them, then as the paper does."""
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,10 @@ BASELINES = Group(
     },
 )
 PAPER_AMNL = Group(
-    "AMNL as the paper has it: product link, hinge loss",
+    "AMNL as the paper has it: its link, loss and attention",
     {"amnl d product": "AMNL_d (product)", "amnl i product": "AMNL_i (product)", "amnl product": "AMNL (product)"},
 )
-AMNL = Group("AMNL with this project's defaults", {"amnl d": "AMNL_d", "amnl i": "AMNL_i", "amnl": "AMNL"})
+AMNL = Group("AMNL as this project trains it", {"amnl d": "AMNL_d", "amnl i": "AMNL_i", "amnl": "AMNL"})
 OTHERS = Group("Other systems", {})
 GROUPS = (
     Group(
