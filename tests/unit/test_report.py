@@ -1,0 +1,221 @@
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from tests.made_runs import write_run
+from training.report import write_report
+from training.report.lineup import placed
+from training.report.sections import backbone_note
+from training.report.tables import number
+
+VOID = {"meta", "br"}
+
+
+class Page(HTMLParser):
+    """Fails where a tag is not closed in its turn; keeps tags, texts of table cells, and ids."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.cells: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "td":
+            self.cells.append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "td" in self.open:
+            self.cells[-1] += f" {data}"
+
+
+class Report(NamedTuple):
+    html: str
+    markdown: str
+    json: dict[str, Any]
+
+
+def report(runs: Path, out: Path) -> Report:
+    write_report(runs, out)
+    assert sorted(path.name for path in out.iterdir()) == ["index.html", "results.json", "summary.md"]
+    html, told, markdown = (path.read_text("utf-8") for path in sorted(out.iterdir()))
+    return Report(html, markdown, json.loads(told))
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """A comparison with something of everything, and gaps."""
+    runs = tmp_path_factory.mktemp("runs")
+    levels = {"random": 0.3, "famf": 0.45, "amnl_i": 0.5, "amnl": 0.6, "bayes": 0.8, "odd <b>": 0.4}
+    for system, level in levels.items():
+        for split in (60, 80):
+            for seed in range(2):
+                write_run(runs, system, split=split, seed=seed, level=level)
+    write_run(runs, "amnl", dim=128, level=0.55)
+    write_run(runs, "amnl (product)", level=0.5)
+    write_run(runs, "amnl", network="lastfm", backbone=None, level=0.52)
+    write_run(runs, "famf", network="lastfm", backbone=None, level=0.51)
+    write_run(runs, "famf", protocol="secondary", level=0.62)
+    (write_run(runs, "vbpr") / "users.npz").unlink()
+    return report(runs, tmp_path_factory.mktemp("out") / "report")
+
+
+def numbers_in(told: Any) -> Iterator[float]:
+    if isinstance(told, dict):
+        for value in told.values():
+            yield from numbers_in(value)
+    elif isinstance(told, list):
+        for value in told:
+            yield from numbers_in(value)
+    elif isinstance(told, int | float):
+        yield float(told)
+
+
+def test_every_number_of_the_tables_is_in_the_json(full: Report) -> None:
+    values = list(numbers_in(full.json))
+    known = {number(value) for value in values} | {f"{value:.1f}" for value in values}
+    shown = [found for cell in Page(full.html).cells for found in re.findall(r"−?\d*\.\d+", cell)]
+    assert len(shown) > 200
+    assert set(shown) <= known
+
+
+def test_the_page_is_well_formed_and_refers_to_nothing_outside(full: Report) -> None:
+    page = Page(full.html)
+    assert "http" not in full.html
+    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in page.tags}
+    references = [value for _, attrs in page.tags for name, value in attrs.items() if name in ("href", "src")]
+    references += re.findall(r"url\(([^)]*)\)", full.html)
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    assert {str(reference)[:1] for reference in references} == {"#"}
+    assert {str(reference)[1:] for reference in references} <= {str(name) for name in ids}
+
+
+def test_tables_and_plots_speak_to_screen_readers(full: Report) -> None:
+    page = Page(full.html)
+    tables = full.html.count("<table")
+    assert full.html.count("<caption>") == tables > 10
+    assert all("scope" in attrs for tag, attrs in page.tags if tag == "th")
+    plots = [attrs for tag, attrs in page.tags if tag == "svg"]
+    assert len(plots) == 6
+    titles = dict(re.findall(r'<title id="([^"]+)">([^<]+)</title>', full.html))
+    assert all(plot["role"] == "img" and len(titles[str(plot["aria-labelledby"])]) > 40 for plot in plots)
+
+
+def test_names_are_escaped(full: Report) -> None:
+    assert "odd &lt;b&gt;" in full.html
+    assert "odd <b>" not in full.html
+    assert "odd \\<b>" in full.markdown
+
+
+def test_the_best_of_a_column_is_bold_and_ceilings_do_not_compete(full: Report) -> None:
+    best = {
+        row["split"]: number(row["p_at_1"])
+        for row in full.json["results"]
+        if (row["system"], row["dim"]) == ("amnl", 64)
+    }
+    table = full.markdown[full.markdown.index("**Table 1.") :]
+    (amnl,) = [line for line in table.splitlines()[:60] if line.startswith("| AMNL (d 64)")]
+    (bayes,) = [line for line in table.splitlines()[:60] if line.startswith("| Bayes")]
+    assert f"**{best[60]}**" in amnl
+    assert f"**{best[80]}**" in amnl
+    assert "**" not in bayes
+
+
+def test_what_is_missing_is_said(full: Report) -> None:
+    table = full.markdown[full.markdown.index("**Table 1.") : full.markdown.index("**Table 2.")]
+    assert "| LightGCN | not run | not run | not run |" in table
+    assert re.search(r"\| AMNL \(d 64\) \| [^|]+ \| not run \| [^|]+ \|", table)
+    assert "Flickr likes: not run." in full.html
+    assert "Not finished and left out: made-primary-80-vbpr-d64-s0." in full.html
+
+
+def test_the_paper_and_the_reconstruction_are_labelled(full: Report) -> None:
+    assert "another data set" in full.html
+    assert ".860" in full.html
+    assert "secondary protocol (reconstruction)" in full.html
+
+
+def test_differences_are_paired(full: Report) -> None:
+    found = [one for one in full.json["differences"] if (one["b"]["system"], one["metric"]) == ("amnl_i", "auc")]
+    level = {row["system"]: row["auc"] for row in full.json["results"] if row["split"] == 80 and row["dim"] == 64}
+    assert found[0]["difference"] == pytest.approx(level["amnl"] - level["amnl_i"])
+    assert found[0]["difference_low"] > 0.08
+
+
+def test_nothing_was_run(tmp_path: Path) -> None:
+    told = report(tmp_path / "missing", tmp_path / "report")
+    Page(told.html)
+    assert "Nothing was run." in told.html
+    assert told.html.count("not run") > 100
+    assert "<svg" not in told.html
+    assert told.json["results"] == []
+
+
+def test_systems_without_epochs_or_auc(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", "amnl", epochs=0, value_L=np.full(4, np.nan))
+    told = report(tmp_path / "runs", tmp_path / "report")
+    assert "not judged" in told.html
+    assert "Figure 4. Objective and time by epoch: not run." in told.html
+
+
+def test_the_same_runs_give_the_same_report(tmp_path: Path) -> None:
+    for dim in (64, 128):
+        write_run(tmp_path / "runs", dim=dim)
+    assert report(tmp_path / "runs", tmp_path / "a") == report(tmp_path / "runs", tmp_path / "b")
+
+
+def test_seeds_with_other_settings_are_told_of(tmp_path: Path) -> None:
+    for seed, rate in enumerate((0.1, 0.2)):
+        write_run(tmp_path / "runs", seed=seed, settings={"learning_rate": rate})
+    assert "AMNL, made, 80 %, d 64: learning_rate" in report(tmp_path / "runs", tmp_path / "report").html
+
+
+@pytest.mark.parametrize(
+    ("backbones", "note"),
+    [
+        (set(), ""),
+        ({"vgg16"}, ""),
+        (
+            {"efficientnet_lite0"},
+            "VGG16's ImageNet weights could not be had, EfficientNet-Lite0's features made these figures.",
+        ),
+        (
+            {"vgg16", "efficientnet_lite0"},
+            "Some runs have VGG16's features, others those of EfficientNet-Lite0: they do not compare.",
+        ),
+    ],
+)
+def test_the_backbone_is_told_where_it_is_not_the_papers(backbones: set[str], note: str) -> None:
+    assert backbone_note(backbones) == note
+
+
+def test_names_find_their_places() -> None:
+    assert placed("famf_visual").label == "FAMF-visual"
+    assert placed("personal only").label == "Personal facet alone"
+    assert placed("ceiling: personal only").label == "Personal facet only"
+    assert placed("Bayes").group == placed("ceiling: personal only").group > placed("personal only").group
+    assert placed("something new").label == "something new"
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.4312, ".431"), (-0.0126, "−.013"), (1.0, "1.000"), (-0.0001, ".000")])
+def test_numbers(value: float, text: str) -> None:
+    assert number(value) == text

@@ -1,0 +1,67 @@
+"""Sections as one HTML file and as Markdown."""
+
+from html import escape
+from pathlib import Path
+
+from training.report.figures import Figure
+from training.report.sections import Block, Folded, Section
+from training.report.tables import Table
+
+TITLE = "AMNL and its baselines: the reproduction"
+_LEDE = (
+    "Which image tweets will a user retweet? Attentional Image Retweet Modeling via Multi-Faceted Ranking Network "
+    "Learning (Zhao et al., IJCAI 2018), reimplemented and compared with its baselines under one protocol."
+)
+_STYLE = Path(__file__).with_name("page.css")
+
+
+def html(sections: list[Section]) -> str:
+    """A page without scripts that refers to nothing outside itself."""
+    links = "".join(f'<li><a href="#{section.name}">{escape(section.title)}</a></li>' for section in sections)
+    body = "".join(
+        f'<section id="{section.name}"><h2>{escape(section.title)}</h2>{"".join(map(_html, section.blocks))}</section>'
+        for section in sections
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(TITLE)}</title><style>{_STYLE.read_text('utf-8')}</style></head><body>"
+        f"<header><h1>{escape(TITLE)}</h1><p>{escape(_LEDE)}</p>"
+        f'<nav aria-label="Contents"><ul>{links}</ul></nav></header><main>{body}</main></body></html>\n'
+    )
+
+
+def markdown(sections: list[Section]) -> str:
+    """The tables for a document; a figure is its table of values."""
+    parts = [f"## {section.title}\n\n" + "\n".join(map(_markdown, section.blocks)) for section in sections]
+    return f"# {TITLE}\n\n" + "\n".join(parts)
+
+
+def _html(block: Block) -> str:
+    match block:
+        case Table():
+            return block.html()
+        case Figure(table=None):
+            return f"<p>{escape(block.caption)}</p>"
+        case Figure():
+            table = _html(Folded("The values", [block.table])) if block.table else ""
+            panels = "".join(f"<div>{panel}</div>" for panel in block.panels)
+            caption = f"<figcaption>{escape(block.caption)}</figcaption>"
+            return f'<figure>{caption}{block.legend}<div class="panels">{panels}</div>{table}</figure>'
+        case Folded():
+            inner = "".join(map(_html, block.blocks))
+            return f"<details><summary>{escape(block.title)}</summary>{inner}</details>"
+        case _:
+            return f"<p>{escape(block)}</p>"
+
+
+def _markdown(block: Block) -> str:
+    match block:
+        case Table():
+            return block.markdown()
+        case Figure():
+            return f"{block.caption}\n" + (f"\n{block.table.markdown()}" if block.table else "")
+        case Folded():
+            return f"### {block.title}\n\n" + "\n".join(map(_markdown, block.blocks))
+        case _:
+            return f"{block}\n"
