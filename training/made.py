@@ -90,7 +90,7 @@ def ceiling_scorers(folder: Path) -> dict[str, Scorer]:
     path = folder / "truth.npz"
     if not path.exists():
         return {}
-    return {name: _over_lists(scores) for name, scores in ceilings(Truth.load(path)).items()}
+    return {f"{name} (ceiling)": _over_lists(scores) for name, scores in ceilings(Truth.load(path)).items()}
 
 
 def _over_lists(scores: PairScores) -> Scorer:

@@ -55,9 +55,14 @@ class Report(NamedTuple):
 
 def report(runs: Path, out: Path) -> Report:
     write_report(runs, out)
-    assert sorted(path.name for path in out.iterdir()) == ["index.html", "results.json", "summary.md"]
-    html, told, markdown = (path.read_text("utf-8") for path in sorted(out.iterdir()))
-    return Report(html, markdown, json.loads(told))
+    assert sorted(path.name for path in out.iterdir()) == [
+        "details.json",
+        "index.html",
+        "results.json",
+        "summary.md",
+    ]
+    details, html, results, markdown = (path.read_text("utf-8") for path in sorted(out.iterdir()))
+    return Report(html, markdown, {**json.loads(details), "results": json.loads(results)})
 
 
 @pytest.fixture(scope="module")

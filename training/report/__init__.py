@@ -11,10 +11,20 @@ __all__ = ["write_report"]
 
 
 def write_report(runs: Path, out: Path) -> None:
-    """Write `out`/index.html (one file that needs no other), results.json and summary.md, of the runs there are."""
+    """Write the page of the runs there are into `out`.
+
+    index.html needs no other file; results.json is the list of means and intervals, details.json the rest of the page's
+    numbers; summary.md has the tables.
+    """
     evidence = Evidence.read(runs)
     told = sections(evidence)
     out.mkdir(parents=True, exist_ok=True)
     (out / "index.html").write_text(html(told), "utf-8")
     (out / "summary.md").write_text(markdown(told), "utf-8")
-    (out / "results.json").write_text(json.dumps(evidence.json(), indent=1, allow_nan=False) + "\n", "utf-8")
+    details = evidence.json()
+    _write(out / "results.json", details.pop("results"))
+    _write(out / "details.json", details)
+
+
+def _write(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", "utf-8")
