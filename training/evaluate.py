@@ -85,7 +85,11 @@ def followee_count_scorer(problem: Problem) -> Scorer:
 
     def score(lists: CandidateLists) -> Floats:
         count_LT = csr_array(follows[lists.user_L] @ retweets)
-        return np.asarray(count_LT[lists.list_C, lists.tweet_C], dtype=np.float64).ravel()
+        count_LT.sort_indices()
+        rows = np.repeat(np.arange(len(lists.user_L)), np.diff(count_LT.indptr))
+        key_N, key_C = rows * problem.tweets + count_LT.indices, lists.list_C * problem.tweets + lists.tweet_C
+        place_C = np.searchsorted(key_N, key_C).clip(max=max(len(key_N) - 1, 0))
+        return np.where(key_N[place_C] == key_C, count_LT.data[place_C], 0.0) if len(key_N) else np.zeros(len(key_C))
 
     return score
 
