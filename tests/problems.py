@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from training.network import group
-from training.problem import Bools, CandidateLists, Content, Problem
+from training.problem import Bools, CandidateLists, Content, Problem, candidate_lists
 
 NO_CONTENT = Content(None, None, 0)
 
@@ -18,6 +18,12 @@ def lists_of(judged_UT: Bools, positive_UT: Bools) -> CandidateLists:
     user_L, counts_L = np.unique(user_C, return_counts=True)
     starts = np.concatenate([[0], np.cumsum(counts_L)]).astype(np.int64)
     return CandidateLists(user_L, starts, tweet_C, positive_UT[user_C, tweet_C])
+
+
+def fair_lists(judged_UT: Bools, positive_UT: Bools) -> CandidateLists:
+    """A list for every user with judged pairs of both kinds."""
+    user_C, tweet_C = np.nonzero(judged_UT)
+    return candidate_lists(user_C, tweet_C, positive_UT[user_C, tweet_C], len(judged_UT))
 
 
 def one_list(scores_and_positives: Sequence[tuple[float, bool]]) -> tuple[CandidateLists, list[float]]:
@@ -82,8 +88,8 @@ def checkerboard(seed: int, users: int = 40, tweets: int = 80, followees: int = 
         follows_UU,
         retweeted_UT,
         shown_UT,
-        test=lists_of(shown_UT & held_UT & of_test_UT, taste_UT),
-        validation=lists_of(shown_UT & held_UT & ~of_test_UT, taste_UT),
+        test=fair_lists(shown_UT & held_UT & of_test_UT, taste_UT),
+        validation=fair_lists(shown_UT & held_UT & ~of_test_UT, taste_UT),
         content=_coloured(colour_T, generator),
     )
 
