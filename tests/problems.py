@@ -70,7 +70,7 @@ def shown_by_followees(follows_UU: Bools, retweeted_UT: Bools) -> Bools:
 def checkerboard(seed: int, users: int = 40, tweets: int = 80, followees: int = 8, new: bool = False) -> Problem:
     """Users and tweets of two colours; a user retweets most tweets of the own colour and none of the other.
 
-    A fifth of the pairs is held out, half of it for validation; where `new`, a fifth of the tweets with all their
+    A fifth of the pairs is held out, half of it for validation; where `new`, two fifths of the tweets with all their
     retweets. Otherwise held-out retweets are negatives in training like anything else that was shown. Features and
     words carry a tweet's colour.
     """
@@ -81,7 +81,7 @@ def checkerboard(seed: int, users: int = 40, tweets: int = 80, followees: int = 
     for user in range(users):
         others = np.delete(np.arange(users), user)
         follows_UU[user, generator.choice(others, followees, replace=False)] = True
-    held_UT = _share(generator, 0.2, users, tweets, new)
+    held_UT = _share(generator, 0.4 if new else 0.2, users, tweets, new)
     retweeted_UT = taste_UT & ~held_UT
     shown_UT = shown_by_followees(follows_UU, retweeted_UT)
     of_test_UT = _share(generator, 0.5, users, tweets, new)
