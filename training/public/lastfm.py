@@ -16,11 +16,13 @@ from training.errors import InputRejected
 from training.network import Ints, group
 from training.problem import Content, Problem
 from training.public.likes import Likes, problem_of_likes
+from training.public.tables import whole_numbers
 from training.tokenizer import train_tokenizer
 
 _TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1
 _TEXT_FEATURES = 128
 _MAX_TAGS = 32
+_SOURCE = "HetRec 2011's lastfm-2k"
 
 
 def load_lastfm(folder: Path) -> Problem:
@@ -29,12 +31,16 @@ def load_lastfm(folder: Path) -> Problem:
     Dense features are TF-IDF of the tags brought to 128 dimensions by SVD; token ids are the words of the most frequent
     tags. Raises InputRejected where a file is missing or a line is damaged.
     """
-    assigned = _table(folder / "user_taggedartists.dat", 6)
-    friends = _table(folder / "user_friends.dat", 2)
+    path = folder / "user_taggedartists.dat"
+    assigned = whole_numbers(path, 6, 1, _SOURCE)
+    friends = whole_numbers(folder / "user_friends.dat", 2, 1, _SOURCE)
     tags = _tags(folder / "tags.dat")
+    unknown = set(assigned[:, 2].tolist()) - tags.keys()
+    if unknown:
+        raise InputRejected(f"{path}: tag {min(unknown)} is not in tags.dat: is it the same data set's?")
     user_ids, user_A = np.unique(assigned[:, 0], return_inverse=True)
     artist_ids, artist_A = np.unique(assigned[:, 1], return_inverse=True)
-    day_A = np.array([date(year, month, day).toordinal() for day, month, year in assigned[:, 3:]])
+    day_A = _days(assigned, path)
     users, artists = len(user_ids), len(artist_ids)
 
     key, first = _first_by_day(user_A * artists + artist_A, day_A)
@@ -83,16 +89,12 @@ def _content(artist_A: Ints, tag_A: list[str], artists: int) -> Content:
     return Content(torch.from_numpy(x_TF), torch.from_numpy(ids_TSW), tokenizer.get_vocab_size(), x_is_text=True)
 
 
-def _table(path: Path, columns: int) -> Ints:
+def _days(assigned: Ints, path: Path) -> Ints:
+    """Ordinals of the dates in the last three columns: day, month, year."""
     try:
-        table = np.loadtxt(path, dtype=np.int64, delimiter="\t", skiprows=1, ndmin=2)
-    except OSError as error:
-        raise InputRejected(f"{path} is missing: give the folder of HetRec 2011's lastfm-2k") from error
+        return np.array([date(year, month, day).toordinal() for day, month, year in assigned[:, 3:].tolist()])
     except ValueError as error:
-        raise InputRejected(f"{path}: {str(error).splitlines()[0]}: whole numbers, split by tabs") from error
-    if table.shape[1] != columns:
-        raise InputRejected(f"{path} has {table.shape[1]} columns, not {columns}: is it HetRec 2011's file?")
-    return table
+        raise InputRejected(f"{path}: {error}: the last columns are day, month and year") from error
 
 
 def _tags(path: Path) -> dict[int, str]:
@@ -100,6 +102,9 @@ def _tags(path: Path) -> dict[int, str]:
     try:
         lines = path.read_bytes().decode("utf-8", errors="replace").split("\n")[1:]
     except OSError as error:
-        raise InputRejected(f"{path} is missing: give the folder of HetRec 2011's lastfm-2k") from error
+        raise InputRejected(f"{path} is missing: give the folder of {_SOURCE}") from error
     rows = (line.rstrip("\r").split("\t", 1) for line in lines if line.strip())
-    return {int(number): tag.strip().lower() for number, tag in rows}
+    try:
+        return {int(number): tag.strip().lower() for number, tag in rows}
+    except ValueError as error:
+        raise InputRejected(f"{path}: {error}: a number, a tab and a tag") from error
