@@ -82,7 +82,7 @@ def _content(artist_A: Ints, tag_A: list[str], artists: int) -> Content:
     for artist, tag in zip(artist_A.tolist(), tag_A, strict=True):
         tags_of[artist].append(tag)
     weights = TfidfVectorizer(analyzer=lambda tags: tags, min_df=2, sublinear_tf=True).fit_transform(tags_of)
-    x_TF = TruncatedSVD(_TEXT_FEATURES, random_state=0).fit_transform(weights).astype(np.float32)
+    x_TF = TruncatedSVD(min(_TEXT_FEATURES, weights.shape[1]), random_state=0).fit_transform(weights).astype(np.float32)
     texts = [" ".join(sorted(set(tags), key=lambda tag: (-tags.count(tag), tag))) for tags in tags_of]
     tokenizer = train_tokenizer(texts)
     ids_TSW = token_ids(tokenizer, texts, Preprocessing(image_size=1, max_sentences=1, max_words=_MAX_TAGS))
