@@ -49,7 +49,8 @@ def load_lastfm(folder: Path) -> Problem:
     train_I = ~test_I & ~validation_I
     train, validation, test = (Likes(user_I[p], artist_I[p]) for p in (train_I, validation_I, test_I))
 
-    in_training_A = np.isin(user_A * artists + artist_A, key[train_I])
+    last_day_U = _last_days(train.user_P, day_I[train_I], users)
+    in_training_A = np.isin(user_A * artists + artist_A, key[train_I]) & (day_A <= last_day_U[user_A])
     follow = friends[np.isin(friends, user_ids).all(axis=1)]
     follow_E2 = np.searchsorted(user_ids, np.unique(follow, axis=0))
     content = _content(artist_A[in_training_A], [tags[int(tag)] for tag in assigned[in_training_A, 2]], artists)
@@ -74,6 +75,13 @@ def _last_shares(user_I: Ints, day_I: Ints) -> tuple[Ints, Ints]:
     kept_U = np.ceil(counts_U * (1 - _TEST_SHARE))
     learned_U = np.ceil(kept_U * (1 - _VALIDATION_SHARE))
     return rank_I >= kept_U[user_I], (rank_I >= learned_U[user_I]) & (rank_I < kept_U[user_I])
+
+
+def _last_days(user_P: Ints, day_P: Ints, users: int) -> Ints:
+    """The last day of each user's training period; a tag of a later day is not text, whatever it was given to."""
+    last_U = np.zeros(users, dtype=np.int64)
+    np.maximum.at(last_U, user_P, day_P)
+    return last_U
 
 
 def _content(artist_A: Ints, tag_A: list[str], artists: int) -> Content:
