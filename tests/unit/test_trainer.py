@@ -109,6 +109,16 @@ def test_rows_that_no_triple_touches_stay_bit_for_bit() -> None:
     assert changed == {"users.weight": [2], "items.vectors.weight": [0, 3, 4], "items.biases.weight": [0, 3, 4]}
 
 
+def test_a_gradient_holds_the_touched_rows_alone() -> None:
+    model = Factors(4, 3, 0.5, IdItems(5, 3, 0.5), 0.1)
+    pairs = model.pairs(np.array([2]), np.array([0]), np.array([[3]]))
+    (pairs.positive_B.sum() + pairs.penalty).backward()  # type: ignore[no-untyped-call]
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.is_sparse
+        assert set(parameter.grad.coalesce().indices()[0].tolist()) <= {0, 2, 3}
+
+
 def test_three_sparse_steps_are_adagrad_s() -> None:
     """The learning rate times the gradient over the root of the sum of its squares, worked out beside."""
     model = Factors(1, 1, 1.0, IdItems(2, 1, 1.0), 0.0)
