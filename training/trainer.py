@@ -25,11 +25,15 @@ Curve = list[dict[str, float]]
 
 
 class Pairs(NamedTuple):
-    """Scores of positives, float32 [B], and of their negatives, [B, K]; `penalty` is the regularisation to add."""
+    """Scores of positives, float32 [B], and of their negatives, [B, K]; `penalty` is the regularisation to add.
+
+    A system with a loss of its own gives it, and it takes the place of the schedule's.
+    """
 
     positive_B: Tensor
     negative_BK: Tensor
     penalty: Tensor
+    own_loss: Tensor | None = None
 
 
 class PairwiseModel(Protocol):
@@ -132,13 +136,7 @@ def _train_epoch(
     total, count = 0.0, 0
     for user_B, positive_B, negative_BK in sampler.batches(schedule.batch, schedule.negatives, schedule.seed, epoch):
         pairs: Pairs = model.pairs(user_B, positive_B, negative_BK)
-        match schedule.loss:
-            case "hinge":
-                loss = losses.hinge(pairs.positive_B[:, None], pairs.negative_BK, schedule.margin)
-            case "bpr":
-                loss = losses.bpr(pairs.positive_B[:, None], pairs.negative_BK)
-            case "softmax":
-                loss = losses.sampled_softmax(pairs.positive_B[:, None], pairs.negative_BK)
+        loss = _loss(pairs, schedule)
         optimizer.zero_grad()
         (loss + pairs.penalty).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -148,6 +146,18 @@ def _train_epoch(
             f"the loss became {total / count} in epoch {epoch + 1}: lower the learning rate or the initial deviation"
         )
     return total / count
+
+
+def _loss(pairs: Pairs, schedule: Schedule) -> Tensor:
+    if pairs.own_loss is not None:
+        return pairs.own_loss
+    match schedule.loss:
+        case "hinge":
+            return losses.hinge(pairs.positive_B[:, None], pairs.negative_BK, schedule.margin)
+        case "bpr":
+            return losses.bpr(pairs.positive_B[:, None], pairs.negative_BK)
+        case "softmax":
+            return losses.sampled_softmax(pairs.positive_B[:, None], pairs.negative_BK)
 
 
 def _out_of_patience(state: TrainingState, patience: int) -> bool:

@@ -3,6 +3,8 @@
 Shape suffixes: N users and tweets one after the other, B positives, K negatives of each, D dimensions.
 """
 
+import warnings
+
 import numpy as np
 import torch
 from scipy.sparse import csr_array, diags_array
@@ -68,12 +70,14 @@ def normalised_graph(problem: Problem) -> Tensor:
     graph = csr_array((np.ones(both.shape[1], dtype=np.float32), (both[0], both[1])), shape=(nodes, nodes))
     scale = diags_array(1 / np.sqrt(np.maximum(graph.sum(axis=1), 1)))
     graph = csr_array(scale @ graph @ scale)
-    return torch.sparse_csr_tensor(
-        torch.from_numpy(graph.indptr.astype(np.int64)),
-        torch.from_numpy(graph.indices.astype(np.int64)),
-        torch.from_numpy(graph.data.astype(np.float32)),
-        size=graph.shape,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse (CSR|invariant)")  # beta, and checks that are off by default
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(graph.indptr.astype(np.int64)),
+            torch.from_numpy(graph.indices.astype(np.int64)),
+            torch.from_numpy(graph.data.astype(np.float32)),
+            size=graph.shape,
+        )
 
 
 def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:

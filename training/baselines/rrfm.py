@@ -35,17 +35,17 @@ def loss(positive_B: Tensor, negative_BK: Tensor, theta_B: Tensor) -> Tensor:
 
 
 class Boundaries(Factors):
-    """Factors with a boundary theta for every user; the loss is RRFM's own and so takes the place of the penalty."""
+    """Factors with a boundary theta for every user, and RRFM's own loss."""
 
     def __init__(self, users: int, dim: int, init_std: float, items: IdItems, l2: float) -> None:
         super().__init__(users, dim, init_std, items, l2)
         self.boundaries = table(users, 1, 0.0)
 
     def pairs(self, user_B: Ints, positive_B: Ints, negative_BK: Ints) -> Pairs:
-        """As of factors; the shared trainer's loss "none" adds nothing to the penalty."""
+        """As of factors, with the loss."""
         pairs = super().pairs(user_B, positive_B, negative_BK)
         theta_B = self.boundaries(torch.from_numpy(user_B)).squeeze(1)
-        return pairs._replace(penalty=pairs.penalty + loss(pairs.positive_B, pairs.negative_BK, theta_B))
+        return pairs._replace(own_loss=loss(pairs.positive_B, pairs.negative_BK, theta_B))
 
 
 def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from training.errors import InputRejected
-from training.network import Ints, group
+from training.network import group
 from training.problem import Content, Problem
 from training.public.likes import Likes, NegativeCap, problem_of_likes
+from training.public.tables import whole_numbers
 
 _FILES = {"links": "flickr.links", "train": "flickr.train.rating", "validation": "flickr.val.rating"} | {
     "test": "flickr.test.rating"
@@ -19,7 +19,9 @@ def load_flickr(folder: Path) -> Problem:
 
     Raises InputRejected where a file is missing or a line is not two whole numbers and a rating.
     """
-    pairs = {name: _pairs(folder / file) for name, file in _FILES.items()}
+    pairs = {
+        name: whole_numbers(folder / file, 3, 0, "the Flickr likes of DiffNet")[:, :2] for name, file in _FILES.items()
+    }
     users = 1 + max(int(pairs[name][:, 0].max()) for name in pairs)
     users = max(users, 1 + int(pairs["links"].max()))
     items = 1 + max(int(pairs[name][:, 1].max()) for name in ("train", "validation", "test"))
@@ -29,15 +31,3 @@ def load_flickr(folder: Path) -> Problem:
     content = Content(None, None, 0)
     followees = group(follow_E2[:, 0], follow_E2[:, 1], users)
     return problem_of_likes(users, items, followees, train, validation, test, content, NegativeCap(2, 10, seed=0))
-
-
-def _pairs(path: Path) -> Ints:
-    try:
-        table = np.loadtxt(path, dtype=np.int64, delimiter="\t", ndmin=2)
-    except OSError as error:
-        raise InputRejected(f"{path} is missing: give the folder of the Flickr likes of DiffNet") from error
-    except ValueError as error:
-        raise InputRejected(
-            f"{path}: {str(error).splitlines()[0]}: three whole numbers a line, split by tabs"
-        ) from error
-    return table[:, :2]

@@ -16,11 +16,13 @@ from training.errors import InputRejected
 from training.network import Ints, group
 from training.problem import Content, Problem
 from training.public.likes import Likes, problem_of_likes
+from training.public.tables import whole_numbers
 from training.tokenizer import train_tokenizer
 
 _TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1
 _TEXT_FEATURES = 128
 _MAX_TAGS = 32
+_SOURCE = "HetRec 2011's lastfm-2k"
 
 
 def load_lastfm(folder: Path) -> Problem:
@@ -29,12 +31,16 @@ def load_lastfm(folder: Path) -> Problem:
     Dense features are TF-IDF of the tags brought to 128 dimensions by SVD; token ids are the words of the most frequent
     tags. Raises InputRejected where a file is missing or a line is damaged.
     """
-    assigned = _table(folder / "user_taggedartists.dat", 6)
-    friends = _table(folder / "user_friends.dat", 2)
+    path = folder / "user_taggedartists.dat"
+    assigned = whole_numbers(path, 6, 1, _SOURCE)
+    friends = whole_numbers(folder / "user_friends.dat", 2, 1, _SOURCE)
     tags = _tags(folder / "tags.dat")
+    unknown = set(assigned[:, 2].tolist()) - tags.keys()
+    if unknown:
+        raise InputRejected(f"{path}: tag {min(unknown)} is not in tags.dat: is it the same data set's?")
     user_ids, user_A = np.unique(assigned[:, 0], return_inverse=True)
     artist_ids, artist_A = np.unique(assigned[:, 1], return_inverse=True)
-    day_A = np.array([date(year, month, day).toordinal() for day, month, year in assigned[:, 3:]])
+    day_A = _days(assigned, path)
     users, artists = len(user_ids), len(artist_ids)
 
     key, first = _first_by_day(user_A * artists + artist_A, day_A)
@@ -43,7 +49,8 @@ def load_lastfm(folder: Path) -> Problem:
     train_I = ~test_I & ~validation_I
     train, validation, test = (Likes(user_I[p], artist_I[p]) for p in (train_I, validation_I, test_I))
 
-    in_training_A = np.isin(user_A * artists + artist_A, key[train_I])
+    last_day_U = _last_days(train.user_P, day_I[train_I], users)
+    in_training_A = np.isin(user_A * artists + artist_A, key[train_I]) & (day_A <= last_day_U[user_A])
     follow = friends[np.isin(friends, user_ids).all(axis=1)]
     follow_E2 = np.searchsorted(user_ids, np.unique(follow, axis=0))
     content = _content(artist_A[in_training_A], [tags[int(tag)] for tag in assigned[in_training_A, 2]], artists)
@@ -70,29 +77,32 @@ def _last_shares(user_I: Ints, day_I: Ints) -> tuple[Ints, Ints]:
     return rank_I >= kept_U[user_I], (rank_I >= learned_U[user_I]) & (rank_I < kept_U[user_I])
 
 
+def _last_days(user_P: Ints, day_P: Ints, users: int) -> Ints:
+    """The last day of each user's training period; a tag of a later day is not text, whatever it was given to."""
+    last_U = np.zeros(users, dtype=np.int64)
+    np.maximum.at(last_U, user_P, day_P)
+    return last_U
+
+
 def _content(artist_A: Ints, tag_A: list[str], artists: int) -> Content:
     """Of the training period's tags alone."""
     tags_of: list[list[str]] = [[] for _ in range(artists)]
     for artist, tag in zip(artist_A.tolist(), tag_A, strict=True):
         tags_of[artist].append(tag)
     weights = TfidfVectorizer(analyzer=lambda tags: tags, min_df=2, sublinear_tf=True).fit_transform(tags_of)
-    x_TF = TruncatedSVD(_TEXT_FEATURES, random_state=0).fit_transform(weights).astype(np.float32)
+    x_TF = TruncatedSVD(min(_TEXT_FEATURES, weights.shape[1]), random_state=0).fit_transform(weights).astype(np.float32)
     texts = [" ".join(sorted(set(tags), key=lambda tag: (-tags.count(tag), tag))) for tags in tags_of]
     tokenizer = train_tokenizer(texts)
     ids_TSW = token_ids(tokenizer, texts, Preprocessing(image_size=1, max_sentences=1, max_words=_MAX_TAGS))
     return Content(torch.from_numpy(x_TF), torch.from_numpy(ids_TSW), tokenizer.get_vocab_size(), x_is_text=True)
 
 
-def _table(path: Path, columns: int) -> Ints:
+def _days(assigned: Ints, path: Path) -> Ints:
+    """Ordinals of the dates in the last three columns: day, month, year."""
     try:
-        table = np.loadtxt(path, dtype=np.int64, delimiter="\t", skiprows=1, ndmin=2)
-    except OSError as error:
-        raise InputRejected(f"{path} is missing: give the folder of HetRec 2011's lastfm-2k") from error
+        return np.array([date(year, month, day).toordinal() for day, month, year in assigned[:, 3:].tolist()])
     except ValueError as error:
-        raise InputRejected(f"{path}: {str(error).splitlines()[0]}: whole numbers, split by tabs") from error
-    if table.shape[1] != columns:
-        raise InputRejected(f"{path} has {table.shape[1]} columns, not {columns}: is it HetRec 2011's file?")
-    return table
+        raise InputRejected(f"{path}: {error}: the last columns are day, month and year") from error
 
 
 def _tags(path: Path) -> dict[int, str]:
@@ -100,6 +110,9 @@ def _tags(path: Path) -> dict[int, str]:
     try:
         lines = path.read_bytes().decode("utf-8", errors="replace").split("\n")[1:]
     except OSError as error:
-        raise InputRejected(f"{path} is missing: give the folder of HetRec 2011's lastfm-2k") from error
+        raise InputRejected(f"{path} is missing: give the folder of {_SOURCE}") from error
     rows = (line.rstrip("\r").split("\t", 1) for line in lines if line.strip())
-    return {int(number): tag.strip().lower() for number, tag in rows}
+    try:
+        return {int(number): tag.strip().lower() for number, tag in rows}
+    except ValueError as error:
+        raise InputRejected(f"{path}: {error}: a number, a tab and a tag") from error

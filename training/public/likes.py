@@ -103,5 +103,7 @@ def _marked(key_X: Ints, likes: Likes, items: int) -> Bools:
 
 def _among(key_P: Ints, key_X: Ints) -> Bools:
     """Which keys are among the sorted ones, bool [P]."""
+    if not len(key_X):
+        return np.zeros(len(key_P), dtype=bool)
     found: Bools = key_X[np.searchsorted(key_X, key_P).clip(max=len(key_X) - 1)] == key_P
     return found
