@@ -84,7 +84,7 @@ class Trainee(nn.Module):
         u_UD, ubar_UD, social_U, touched = self.facets(user_U)
         z_MD, bias_M, of_tweets = self.tweets(tweet_M)
         place_B = torch.from_numpy(user_place_B)
-        z_BCD = z_MD[place_BC]
+        z_BCD = functional.embedding(place_BC, z_MD)  # indexing, with a quicker gradient
         known_B = torch.ones(len(user_B), dtype=torch.bool)
         score_BC, _, _ = self.model.ranker.score(u_UD[place_B], ubar_UD[place_B], known_B, social_U[place_B], z_BCD)
         if bias_M is not None:
