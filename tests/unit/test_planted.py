@@ -1,5 +1,6 @@
 """Networks whose truth is known, which every system has to find."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,17 @@ SEEDS = [0, 1, 2]
 BASELINES = [famf, famf_visual, vbpr, citing, adabpr, rrfm, lightgcn, ease]
 FACTORS = BaselineSettings(dim=8, learning_rate=0.1, l2=1e-4, epochs=12, batch=256)
 CLOSED_FORM = BaselineSettings(l2=10.0)
-AMNL = TrainingSettings(dim=8, text_dim=8, word_dim=8, epochs=8, batch=256, learning_rate=0.1, l2=1e-5)
+AMNL = TrainingSettings(dim=8, text_dim=8, word_dim=8, epochs=6, batch=256, learning_rate=0.1, l2=1e-5)
 SOCIAL = TrainingSettings(dim=16, epochs=30, batch=256, learning_rate=0.1, residual=True)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """On networks this small threads wait for one another more than they work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def auc(problem: Problem, scorer: Scorer) -> float:
@@ -80,7 +90,7 @@ def test_amnl_finds_the_colours_without_content(link: Link, seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("baseline", [famf_visual, vbpr, citing], ids=name_of)
 def test_a_baseline_that_reads_ranks_new_tweets_by_their_own_content_alone(baseline: Any, seed: int) -> None:
-    problem = checkerboard(seed, tweets=160, new=True)
+    problem = checkerboard(seed, tweets=120, new=True)
     read = of_baseline(baseline, problem, seed)
     assert read > 0.95
     assert of_baseline(baseline, with_permuted_content(problem, seed), seed) < read - 0.2
@@ -89,7 +99,7 @@ def test_a_baseline_that_reads_ranks_new_tweets_by_their_own_content_alone(basel
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("reads", ["both", "pictures", "words"])
 def test_amnl_ranks_new_tweets_by_their_own_content_alone(reads: str, seed: int) -> None:
-    problem = reading(checkerboard(seed, tweets=160, new=True), reads)
+    problem = reading(checkerboard(seed, tweets=120, new=True), reads)
     settings = AMNL.model_copy(update={"seed": seed})
     read = of_amnl(problem, settings)
     assert read > 0.95
