@@ -28,7 +28,6 @@ from training.progress import terminal
 from training.sampling import triple_sampler
 from training.settings import TrainingSettings
 from training.train import Trainee
-from training.trainer import groups
 
 
 def main() -> None:
@@ -69,7 +68,7 @@ def fast_steps(problem: Problem, settings: TrainingSettings) -> Iterator[int]:
     """The shared trainer's steps; yields the tuples of each."""
     torch.manual_seed(0)
     trainee = Trainee(Amnl(problem, settings), problem, settings)
-    optimizer = torch.optim.Adagrad(groups(trainee, settings.learning_rate), lr=settings.learning_rate)
+    optimizer = torch.optim.Adagrad(trainee.parameters(), lr=settings.learning_rate)
     sampler = triple_sampler(problem, "followees")
     for epoch in range(1_000):
         for user_B, positive_B, negative_BK in sampler.batches(settings.batch, settings.negatives, 0, epoch):

@@ -16,7 +16,6 @@ from training.problem import Problem
 from training.settings import Attention, Link, TrainingSettings
 
 FEATURE_STD = 0.03
-SLOWNESS = 100.0
 _PARTS = 4
 
 
@@ -108,7 +107,6 @@ class SocialAttention(nn.Module):
     """How much each followee counts for a user (section 3.2): a softmax over the followees q of a user p.
 
     paper    p . tanh(W_s u_p + W_n u_q + b), as written
-    slow     the same with p = 0 at the start, where every followee counts the same, and a slower learning rate
     similar  tau cos(u_p, u_q) with no gradient through it: who is alike counts more
     mean     every followee counts the same
 
@@ -120,8 +118,7 @@ class SocialAttention(nn.Module):
         super().__init__()
         self.form: Attention = form
         self.temperature = temperature
-        self.slowness = SLOWNESS if form == "slow" else 1.0
-        if form in ("paper", "slow"):
+        if form == "paper":
             self.user_projection = nn.Linear(dim, dim)
             self.followee_projection = nn.Linear(dim, dim, bias=False)
             self.score = nn.Linear(dim, 1, bias=False)
@@ -140,19 +137,13 @@ class SocialAttention(nn.Module):
         total_U = score_E.new_zeros(len(u_UD)).index_add(0, user_E, weight_E)
         return weight_E / total_U[user_E]
 
-    @torch.no_grad()
-    def start(self) -> None:
-        """Bring the slow form to where every followee counts the same."""
-        if self.form == "slow":
-            self.score.weight.zero_()
-
     def queries(self, u_BD: Tensor) -> Tensor:
         """What the form needs of a user: W_s u + b, or sqrt(tau) u / |u|."""
-        return self._unit(u_BD) if self.form in ("similar", "mean") else self.user_projection(u_BD)
+        return self.user_projection(u_BD) if self.form == "paper" else self._unit(u_BD)
 
     def keys(self, u_BD: Tensor) -> Tensor:
         """What the form needs of a followee: W_n u, or sqrt(tau) u / |u|."""
-        return self._unit(u_BD) if self.form in ("similar", "mean") else self.followee_projection(u_BD)
+        return self.followee_projection(u_BD) if self.form == "paper" else self._unit(u_BD)
 
     def scores(self, query_D: Tensor, key_D: Tensor) -> Tensor:
         """Scores over the last dimension; the others broadcast."""
@@ -265,6 +256,5 @@ class Amnl(nn.Module):
                 self.item_bias.weight.zero_()
             if vocabulary is not None:
                 self.encoder.word_vectors.weight[PAD_ID] = 0
-            self.ranker.attention.start()
             if content.x_TF is not None:
                 self.encoder.standardise(content.x_TF[problem.seen_in_training])

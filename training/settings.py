@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 Link = Literal["product", "softplus", "sum", "personal", "social"]
 BackboneName = Literal["vgg16", "efficientnet_lite0", "tiny"]
 Loss = Literal["hinge", "bpr", "softmax"]
-Attention = Literal["paper", "slow", "similar", "mean"]
+Attention = Literal["paper", "similar", "mean"]
 Negatives = Literal["followees", "matched", "uniform"]
 
 

@@ -84,7 +84,6 @@ SYSTEMS: dict[str, Fit] = {
     "amnl_d (product)": _amnl(PAPER, _words),
     "mean attention": _amnl({"attention": "mean"}),
     "paper attention": _amnl({"attention": "paper"}),
-    "slow attention": _amnl({"attention": "slow"}),
     "softplus": _amnl({"link": "softplus"}),
     "personal only": _amnl({"link": "personal"}),
     "social only": _amnl({"link": "social"}),

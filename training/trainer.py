@@ -93,7 +93,7 @@ def train(
     """
     network: nn.Module = model
     torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]  # said, so that torch does not warn
-    optimizer = torch.optim.Adagrad(groups(network, schedule.learning_rate), lr=schedule.learning_rate)
+    optimizer = torch.optim.Adagrad(network.parameters(), lr=schedule.learning_rate)
     state = TrainingState(0, -1.0, copy.deepcopy(network.state_dict()), [])
     if checkpoint is not None and checkpoint.exists():
         _restore(state, network, optimizer, checkpoint)
@@ -117,16 +117,6 @@ def train(
     network.load_state_dict(state.best_weights)
     network.eval()
     return state.curve
-
-
-def groups(network: nn.Module, learning_rate: float) -> list[dict[str, Any]]:
-    """Parameters with their learning rates; a module's `slowness` says by how much its own are slower than the rest."""
-    slow = [module for module in network.modules() if getattr(module, "slowness", 1.0) != 1.0]
-    apart = {id(parameter) for module in slow for parameter in module.parameters()}
-    groups: list[dict[str, Any]] = [{"params": [p for p in network.parameters() if id(p) not in apart]}]
-    for module in slow:
-        groups.append({"params": list(module.parameters()), "lr": learning_rate / float(str(module.slowness))})
-    return groups
 
 
 def _train_epoch(

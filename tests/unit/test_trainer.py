@@ -16,7 +16,7 @@ from training.problem import CandidateLists, Problem
 from training.progress import Progress, T, silent
 from training.sampling import triple_sampler
 from training.settings import Loss
-from training.trainer import Curve, Pairs, Schedule, groups, train
+from training.trainer import Curve, Pairs, Schedule, train
 
 
 def one_positive_of(candidates: int) -> CandidateLists:
@@ -136,12 +136,6 @@ def test_three_sparse_steps_are_adagrad_s() -> None:
     assert model.users.weight.item() == pytest.approx(u, abs=1e-6)
     assert model.items.get_parameter("vectors.weight").flatten().tolist() == pytest.approx(v.tolist(), abs=1e-6)
     assert model.items.get_parameter("biases.weight").flatten().tolist() == pytest.approx(b.tolist(), abs=1e-6)
-
-
-def test_a_module_s_slowness_divides_its_learning_rate() -> None:
-    model = nn.Sequential(nn.Linear(2, 2), Slow(2, 2), nn.Linear(2, 2))
-    rates = {id(parameter): group.get("lr", 0.1) for group in groups(model, 0.1) for parameter in group["params"]}
-    assert [rates[id(parameter)] for parameter in model.parameters()] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.1, 0.1])
 
 
 @pytest.mark.parametrize("stopped_after", [1, 3, 5])

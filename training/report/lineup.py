@@ -61,7 +61,6 @@ GROUPS = (
             "social only": "Social facet alone",
             "mean attention": "Mean of the followees",
             "paper attention": "The paper's attention",
-            "slow attention": "Slow attention",
             "softplus": "Softplus link",
         },
     ),
