@@ -66,10 +66,6 @@ class Scripted(nn.Module):
         return lambda lists: score_C[lists.tweet_C]
 
 
-class Slow(nn.Linear):
-    slowness = 10.0
-
-
 def cut_off(after: int) -> Progress:
     """Ends the run as a person would, after some epochs."""
 
