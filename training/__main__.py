@@ -180,10 +180,11 @@ def run_evaluate(options: argparse.Namespace) -> None:
     names = [name.strip() for name in options.systems.split(",") if name.strip()]
     cache = StoreSettings().var_dir / "features"
     lines = compare(options.kind, options.data, options.split, names, options.seeds, cache, progress.terminal)
-    print(f"held-out retweets   {'p@1':>6} {'p@3':>6} {'auc':>6} {'ndcg':>6} {'mrr':>6}")
-    for name, means in lines:
-        values = " ".join(f"{means[metric]:6.3f}" for metric in ("p@1", "p@3", "auc", "ndcg@10", "mrr"))
-        print(f"  {name:<17} {values}", flush=True)
+    metrics = ("p@1", "p@3", "auc", "ndcg@10", "mrr")
+    for number, (name, means) in enumerate(lines):
+        if number == 0:
+            print(f"{'held-out retweets':<28} {' '.join(f'{metric:>7}' for metric in metrics)}")
+        print(f"  {name:<26} {' '.join(f'{means[metric]:7.3f}' for metric in metrics)}", flush=True)
 
 
 def run_tune(options: argparse.Namespace) -> None:
