@@ -183,8 +183,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
     metrics = ("p@1", "p@3", "auc", "ndcg@10", "mrr")
     for number, (name, means) in enumerate(lines):
         if number == 0:
-            print(f"{'held-out retweets':<28} {' '.join(f'{metric:>7}' for metric in metrics)}")
-        print(f"  {name:<26} {' '.join(f'{means[metric]:7.3f}' for metric in metrics)}", flush=True)
+            print(f"{'held-out retweets':<30} {' '.join(f'{metric:>7}' for metric in metrics)}")
+        print(f"  {name:<28} {' '.join(f'{means[metric]:7.3f}' for metric in metrics)}", flush=True)
 
 
 def run_tune(options: argparse.Namespace) -> None:

@@ -152,14 +152,20 @@ class SocialAttention(nn.Module):
             case "mean":
                 score = (query_D[..., 0] + key_D[..., 0]) * 0
             case "similar":
-                score = (query_D * key_D).sum(dim=-1)
+                score = _sum(query_D * key_D)
             case _:
                 score = self.score(torch.tanh(query_D + key_D)).squeeze(-1)
         return score
 
     def _unit(self, u_BD: Tensor) -> Tensor:
-        unit_BD: Tensor = functional.normalize(u_BD.detach(), dim=-1)
-        return unit_BD * math.sqrt(self.temperature)
+        u_BD = u_BD.detach()
+        length_B1 = _sum(u_BD.square()).sqrt().clamp(min=1e-12).unsqueeze(-1)
+        return u_BD / length_B1 * math.sqrt(self.temperature)
+
+
+def _sum(x_D: Tensor) -> Tensor:
+    """Over the last dimension, by a product: ONNX Runtime gets a sum wrong where another dimension is empty."""
+    return (x_D @ x_D.new_ones(x_D.shape[-1], 1)).squeeze(-1)
 
 
 class Scores(NamedTuple):

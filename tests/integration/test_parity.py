@@ -29,7 +29,7 @@ from training.network import Network, exposures, split_by_time
 from training.problem import Content, problem_of
 from training.progress import silent
 from training.retrain import open_run, publish_folder, read_network, train_and_export
-from training.settings import Link, TrainingSettings
+from training.settings import Attention, Link, TrainingSettings
 
 USERS = 15
 
@@ -43,11 +43,15 @@ class Served:
     answers: dict[str, Recommendations]
 
 
-@pytest.fixture(scope="module", params=["sum", "product"])
+@pytest.fixture(scope="module", params=[("sum", "similar"), ("product", "paper"), ("softplus", "mean")])
 def served(request: pytest.FixtureRequest, tiny_network: Path) -> Iterator[Served]:
     """A trained model, its float32 weights from the last checkpoint, and what the service answers."""
-    link: Link = request.param
-    settings = TrainingSettings(backbone="tiny", dim=24, text_dim=12, word_dim=16, epochs=3, link=link)
+    link: Link
+    attention: Attention
+    link, attention = request.param
+    settings = TrainingSettings(
+        backbone="tiny", dim=24, text_dim=12, word_dim=16, epochs=3, link=link, attention=attention
+    )
     with fresh_stores("embedded") as stores:
         import_into(stores, tiny_network)
         network = asyncio.run(read_network(stores))

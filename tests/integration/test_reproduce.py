@@ -1,0 +1,77 @@
+"""evaluate, tune and reproduce on a made network, from the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from training import reproduce as reproduction
+from training.__main__ import main
+from training.progress import silent
+from training.reproduce import Run, Sources, plan, reproduce
+
+
+@pytest.fixture(autouse=True)
+def var_dir(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAR_DIR", str(tmp_path_factory.getbasetemp() / "reproduce-var"))
+
+
+def test_evaluate_prints_rows_ceilings_and_systems(tiny_network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--data", str(tiny_network), "--systems", "ease"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    auc = {line[:30].strip(): float(line.split()[-3]) for line in printed[1:]}
+    assert list(auc)[:4] == ["random", "popularity", "recency", "followee count"]
+    assert {"bayes (ceiling)", "content only (ceiling)", "uniform attention (ceiling)", "ease"} < set(auc)
+    assert auc["bayes (ceiling)"] > max(auc["random"], auc["popularity"]) + 0.1
+
+
+def test_a_name_that_is_no_system_is_one_line(tiny_network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--data", str(tiny_network), "--systems", "amlet"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: --systems: amlet is none of amnl,")
+
+
+def test_tune_keeps_the_best_by_validation(
+    tiny_network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "tuned.json"
+    assert main(["tune", "--data", str(tiny_network), "--systems", "ease,random", "--out", str(out)]) == 0
+    trials = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ease: validation AUC")]
+    auc = {line.split("with ")[1]: float(line.split()[3]) for line in trials}
+    kept = json.loads(out.read_text("utf-8"))
+    assert len(trials) == 6
+    assert list(kept["made"]) == ["ease"]
+    assert auc[str(kept["made"]["ease"])] == max(auc.values())
+
+
+def test_reproduce_goes_on_where_it_was(
+    tiny_network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    sources = Sources(tiny_network, tmp_path_factory.getbasetemp() / "reproduce-var" / "features")
+    few = [Run("made", 80, system, seed) for system in ("random", "popularity", "famf") for seed in (0, 1)]
+    monkeypatch.setattr(reproduction, "plan", lambda *_: few[:4])
+    page = reproduce(sources, tmp_path, 2, quick=False, progress=silent)
+    first = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/run.json")}
+    monkeypatch.setattr(reproduction, "plan", lambda *_: few)
+    assert reproduce(sources, tmp_path, 2, quick=False, progress=silent) == page
+    runs = {path.parent.name for path in (tmp_path / "runs").glob("*/run.json")}
+    assert runs == {run.name for run in few}
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+    results = json.loads((tmp_path / "results.json").read_text("utf-8"))
+    assert {(row["system"], row["seeds"]) for row in results} == {("random", 2), ("popularity", 2), ("famf", 2)}
+    assert all(0 <= row["auc_low"] <= row["auc"] <= row["auc_high"] <= 1 for row in results)
+    described = json.loads((tmp_path / "runs" / few[4].name / "run.json").read_text("utf-8"))
+    assert described["backbone"] == "efficientnet_lite0"
+    assert len(described["curve"]) >= 1
+
+
+def test_the_plan_has_every_system_once_a_seed(tiny_network: Path, tmp_path: Path) -> None:
+    runs = plan(Sources(tiny_network, tmp_path), seeds=3, quick=False)
+    names = [run.name for run in runs]
+    assert len(names) == len(set(names))
+    assert {run.split for run in runs} == {60, 70, 80}
+    assert sum(run.system == "amnl" and run.split == 80 and not run.dim for run in runs) == 3
+    assert sum(run.system == "ease" and run.split == 80 for run in runs) == 1
+    assert {run.dim for run in runs if run.system == "amnl_i"} == {0, 100, 200, 400}
+    assert len(plan(Sources(tiny_network, tmp_path), seeds=3, quick=True)) < len(runs) / 6
