@@ -19,7 +19,7 @@ class TrainingSettings(BaseModel):
 
     link: Link = Field("sum", description="how the personal and the social facet make the score")
     loss: Loss = Field("softmax", description="pairwise ranking loss")
-    attention: Attention = Field("similar", description="what makes a followee count")
+    attention: Attention = Field("mean", description="what makes a followee count")
     temperature: PositiveFloat = Field(2.0, description="tau of attention by similarity")
     residual: bool = Field(False, description="a free vector for every tweet beside its content")
     item_bias: bool = Field(False, description="a free bias for every tweet")

@@ -82,7 +82,7 @@ SYSTEMS: dict[str, Fit] = {
     "amnl (product)": _amnl(PAPER),
     "amnl_i (product)": _amnl(PAPER, _pictures),
     "amnl_d (product)": _amnl(PAPER, _words),
-    "mean attention": _amnl({"attention": "mean"}),
+    "similar attention": _amnl({"attention": "similar"}),
     "paper attention": _amnl({"attention": "paper"}),
     "softplus": _amnl({"link": "softplus"}),
     "personal only": _amnl({"link": "personal"}),

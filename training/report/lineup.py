@@ -59,7 +59,7 @@ GROUPS = (
         {
             "personal only": "Personal facet alone",
             "social only": "Social facet alone",
-            "mean attention": "Mean of the followees",
+            "similar attention": "Attention by similarity",
             "paper attention": "The paper's attention",
             "softplus": "Softplus link",
         },
