@@ -1,7 +1,7 @@
 """BPR-MF and VBPR beside Cornac's and implicit's: the same retweets, lists and judge, and how fast each trains.
 
     pip install -e ".[training,bench]"
-    OMP_NUM_THREADS=1 python -m benchmarks.peers --lastfm DIR --flickr DIR
+    OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive python -m benchmarks.peers --lastfm DIR --flickr DIR
 
 Each system gets the same number of trials and of epochs; learning rate, regularisation and epoch are picked by AUC on
 the validation lists with a seed that the tables do not use. Prints Markdown.
