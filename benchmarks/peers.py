@@ -33,15 +33,16 @@ from benchmarks.peer_models import (
     implicit_bpr_epochs,
 )
 from training.baselines import famf, vbpr
+from training.baselines.fitting import fit_factors
 from training.baselines.settings import BaselineSettings
-from training.evaluate import judge
-from training.factors import Factors, IdItems
+from training.evaluate import Scorer, judge
+from training.factors import IdItems
 from training.problem import Problem
-from training.progress import silent
+from training.progress import Progress, silent
 from training.public.flickr import load_flickr
 from training.public.lastfm import load_lastfm
 from training.sampling import TripleSampler, triple_sampler
-from training.trainer import Schedule, train
+from training.trainer import Curve
 
 TUNING_SEED = 1_000
 REPORTED = ("p@1", "p@3", "auc", "ndcg@10")
@@ -105,9 +106,12 @@ def bpr_race(epochs: int) -> list[Contestant]:
     return [
         Contestant("Cornac BPR", _peer(cornac_bpr, peer), (0.05, 0.1, 0.2), (0.003, 0.01, 0.03)),
         Contestant("implicit BPR", _peer(implicit_bpr, peer), (0.05, 0.1, 0.2), (0.01, 0.03, 0.1)),
-        Contestant("FAMF (ours)", _ours(famf, epochs, 4096), (0.05, 0.1, 0.2), (3e-6, 1e-5, 3e-5)),
+        Contestant("FAMF (ours)", _ours(famf.fit, epochs, 4096), (0.05, 0.1, 0.2), (3e-6, 1e-5, 3e-5)),
         Contestant(
-            "FAMF (ours), negatives as implicit's", _by_popularity(epochs, 4096), (0.05, 0.1, 0.2), (3e-6, 1e-5, 3e-5)
+            "FAMF (ours), negatives as implicit's",
+            _ours(_famf_by_popularity, epochs, 4096),
+            (0.05, 0.1, 0.2),
+            (3e-6, 1e-5, 3e-5),
         ),
     ]
 
@@ -117,7 +121,7 @@ def vbpr_race(epochs: int) -> list[Contestant]:
     peer = partial(PeerSettings, dim=DIM, epochs=epochs, batch=512)
     return [
         Contestant("Cornac VBPR, corrected", _peer(cornac_vbpr, peer), (0.002, 0.005, 0.01), (0.01, 0.03, 0.1)),
-        Contestant("VBPR (ours)", _ours(vbpr, epochs, 512), (0.05, 0.1, 0.2), (3e-6, 1e-5, 3e-5)),
+        Contestant("VBPR (ours)", _ours(vbpr.fit, epochs, 512), (0.05, 0.1, 0.2), (3e-6, 1e-5, 3e-5)),
     ]
 
 
@@ -125,10 +129,10 @@ def _peer(fit: Any, settings: Callable[..., PeerSettings]) -> Callable[[Problem,
     return lambda problem, rate, strength, seed: fit(problem, settings(rate, strength), seed)
 
 
-def _ours(module: Any, epochs: int, batch: int) -> Callable[[Problem, float, float, int], Fitted]:
+def _ours(fit_baseline: Any, epochs: int, batch: int) -> Callable[[Problem, float, float, int], Fitted]:
     def fit(problem: Problem, rate: float, strength: float, seed: int) -> Fitted:
         settings = BaselineSettings(DIM, rate, strength, epochs=epochs, batch=batch, patience=epochs)
-        scorer, curve = module.fit(problem, settings, seed, silent)
+        scorer, curve = fit_baseline(problem, settings, seed, silent)
         best = max(curve, key=lambda epoch: epoch["auc"])
         return Fitted(scorer, best["auc"], int(best["epoch"]))
 
@@ -147,17 +151,12 @@ class PopularitySampler(TripleSampler):
         return drawn_PK
 
 
-def _by_popularity(epochs: int, batch: int) -> Callable[[Problem, float, float, int], Fitted]:
-    def fit(problem: Problem, rate: float, strength: float, seed: int) -> Fitted:
-        torch.manual_seed(seed)
-        std = BaselineSettings.init_std
-        model = Factors(problem.users, DIM, std, IdItems(problem.tweets, DIM, std), strength)
-        sampler = PopularitySampler(**vars(triple_sampler(problem, "uniform")))
-        curve = train(model, sampler, problem.validation, Schedule(epochs, batch, rate, seed=seed), silent, "")
-        best = max(curve, key=lambda epoch: epoch["auc"])
-        return Fitted(model.scorer(), best["auc"], int(best["epoch"]))
-
-    return fit
+def _famf_by_popularity(
+    problem: Problem, settings: BaselineSettings, seed: int, progress: Progress
+) -> tuple[Scorer, Curve]:
+    sampler = PopularitySampler(**vars(triple_sampler(problem, "uniform")))
+    items = partial(IdItems, problem.tweets)
+    return fit_factors(problem, items, settings, seed, progress, "famf", sampler_of=lambda *_: sampler)
 
 
 def row_of(contestant: Contestant, problem: Problem, seeds: int) -> Row:

@@ -5,10 +5,12 @@ Shape suffixes: T tweets, D dimensions, B positives, K negatives of each.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
+from training.baselines.fitting import fit_factors
 from training.baselines.settings import BaselineSettings
 from training.evaluate import Scorer
 from training.factors import Factors, IdItems
@@ -16,7 +18,7 @@ from training.network import Ints
 from training.problem import Floats, Problem
 from training.progress import Progress
 from training.sampling import TripleSampler, triple_sampler
-from training.trainer import Curve, train
+from training.trainer import Curve
 
 RANK_SHARE = 0.05
 """lambda of p(rank) ~ exp(-rank / lambda), as a share of the tweets."""
@@ -80,10 +82,9 @@ def truncated_exponential(scale: float, count: int, shape: tuple[int, ...], gene
 
 def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:
     """score = u . v_i + b_i, as FAMF; only the negatives differ."""
-    torch.manual_seed(seed)
-    items = IdItems(problem.tweets, settings.dim, settings.init_std)
-    model = Factors(problem.users, settings.dim, settings.init_std, items, settings.l2)
-    plain = triple_sampler(problem, "uniform")
-    sampler = AdaptiveSampler(plain, model, items, RANK_SHARE * problem.tweets)
-    curve = train(model, sampler, problem.validation, settings.schedule(seed), progress, "adabpr")
-    return model.scorer(), curve
+
+    def sampler(model: Factors, items: IdItems) -> AdaptiveSampler:
+        return AdaptiveSampler(triple_sampler(problem, "uniform"), model, items, RANK_SHARE * problem.tweets)
+
+    items = partial(IdItems, problem.tweets)
+    return fit_factors(problem, items, settings, seed, progress, "adabpr", sampler_of=sampler)

@@ -3,19 +3,21 @@
 Shape suffixes: M tweets, T image tweets, S sentences, W words, D dimensions.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from contract.preprocessing import PAD_ID
+from training.baselines.fitting import fit_factors
 from training.baselines.settings import BaselineSettings
 from training.errors import NotForThisNetwork
 from training.evaluate import Scorer
-from training.factors import Factors, Items, table
+from training.factors import Items, table
 from training.problem import Content, Problem
 from training.progress import Progress
-from training.sampling import triple_sampler
-from training.trainer import Curve, train
+from training.trainer import Curve
 
 
 class WordItems(nn.Module):
@@ -40,12 +42,8 @@ class WordItems(nn.Module):
 
 def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:
     """score = u . v_i with words, segmented hashtags included, as the factors; NotForThisNetwork without text."""
-    torch.manual_seed(seed)
-    items = WordItems(words(problem.content), problem.content.vocabulary, settings.dim, settings.init_std)
-    model = Factors(problem.users, settings.dim, settings.init_std, items, settings.l2)
-    sampler = triple_sampler(problem, settings.negatives)
-    curve = train(model, sampler, problem.validation, settings.schedule(seed), progress, "citing")
-    return model.scorer(), curve
+    items = partial(WordItems, words(problem.content), problem.content.vocabulary)
+    return fit_factors(problem, items, settings, seed, progress, "citing")
 
 
 def words(content: Content) -> Tensor:

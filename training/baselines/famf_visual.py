@@ -3,17 +3,18 @@
 Shape suffixes: M tweets, D dimensions, F features.
 """
 
-import torch
+from functools import partial
+
 from torch import Tensor, nn
 
+from training.baselines.fitting import fit_factors
 from training.baselines.settings import BaselineSettings
 from training.baselines.vbpr import standard_features
 from training.evaluate import Scorer
-from training.factors import Factors, Items
+from training.factors import Items
 from training.problem import Problem
 from training.progress import Progress
-from training.sampling import triple_sampler
-from training.trainer import Curve, train
+from training.trainer import Curve
 
 
 class ProjectedItems(nn.Module):
@@ -33,9 +34,5 @@ class ProjectedItems(nn.Module):
 
 def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:
     """score = u . (E x_i). Raises NotForThisNetwork for a network without dense features."""
-    torch.manual_seed(seed)
-    items = ProjectedItems(standard_features(problem, "famf_visual"), settings.dim, settings.init_std)
-    model = Factors(problem.users, settings.dim, settings.init_std, items, settings.l2)
-    sampler = triple_sampler(problem, settings.negatives)
-    curve = train(model, sampler, problem.validation, settings.schedule(seed), progress, "famf_visual")
-    return model.scorer(), curve
+    items = partial(ProjectedItems, standard_features(problem, "famf_visual"))
+    return fit_factors(problem, items, settings, seed, progress, "famf_visual")

@@ -6,18 +6,20 @@
 Shape suffixes: B positives, K unobserved of each.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training.baselines.fitting import fit_factors
 from training.baselines.settings import BaselineSettings
 from training.evaluate import Scorer
 from training.factors import Factors, IdItems, table
 from training.network import Ints
 from training.problem import Problem
 from training.progress import Progress
-from training.sampling import triple_sampler
-from training.trainer import Curve, Pairs, train
+from training.trainer import Curve, Pairs
 
 ETA, ALPHA = 5.0, 1.0
 
@@ -50,9 +52,5 @@ class Boundaries(Factors):
 
 def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:
     """score = p_u . q_i + b_i; the boundary does not change a user's order."""
-    torch.manual_seed(seed)
-    items = IdItems(problem.tweets, settings.dim, settings.init_std)
-    model = Boundaries(problem.users, settings.dim, settings.init_std, items, settings.l2)
-    sampler = triple_sampler(problem, settings.negatives)
-    curve = train(model, sampler, problem.validation, settings.schedule(seed), progress, "rrfm")
-    return model.scorer(), curve
+    items = partial(IdItems, problem.tweets)
+    return fit_factors(problem, items, settings, seed, progress, "rrfm", Boundaries)

@@ -3,17 +3,19 @@
 Shape suffixes: M tweets, D dimensions, F features.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
+from training.baselines.fitting import fit_factors
 from training.baselines.settings import BaselineSettings
 from training.errors import NotForThisNetwork
 from training.evaluate import Scorer
-from training.factors import Factors, IdItems, Items
+from training.factors import IdItems, Items
 from training.problem import Problem
 from training.progress import Progress
-from training.sampling import triple_sampler
-from training.trainer import Curve, train
+from training.trainer import Curve
 
 
 class VisualItems(nn.Module):
@@ -42,18 +44,8 @@ def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progr
 
     Raises NotForThisNetwork for a network without dense features.
     """
-    torch.manual_seed(seed)
-    items = VisualItems(standard_features(problem, "vbpr"), settings.dim, settings.init_std)
-    model = Factors(problem.users, settings.dim, settings.init_std, items, settings.l2)
-    curve = train(
-        model,
-        triple_sampler(problem, settings.negatives),
-        problem.validation,
-        settings.schedule(seed),
-        progress,
-        "vbpr",
-    )
-    return model.scorer(), curve
+    items = partial(VisualItems, standard_features(problem, "vbpr"))
+    return fit_factors(problem, items, settings, seed, progress, "vbpr")
 
 
 def standard_features(problem: Problem, system: str) -> Tensor:
