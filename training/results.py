@@ -103,32 +103,17 @@ def breakdowns(runs: Path) -> list[Part]:
 
 def results_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Rows as JSON has them; what is NaN is null."""
-    return [
-        {
-            **row.key._asdict(),
-            "seeds": row.seeds,
-            "users": row.users,
-            **metrics_json(row.of),
-            "settings": row.settings,
-            "git_revision": row.git_revision,
-        }
-        for row in rows
-    ]
+    return [_told(row, {}) | {"settings": row.settings, "git_revision": row.git_revision} for row in rows]
 
 
 def breakdowns_json(parts: Iterable[Part]) -> list[dict[str, Any]]:
     """Parts as JSON has them."""
-    return [
-        {
-            **part.key._asdict(),
-            "by": part.by,
-            "group": part.group,
-            "seeds": part.seeds,
-            "users": part.users,
-            **metrics_json(part.of),
-        }
-        for part in parts
-    ]
+    return [_told(part, {"by": part.by, "group": part.group}) for part in parts]
+
+
+def _told(row: Row | Part, which: dict[str, str]) -> dict[str, Any]:
+    """The key, `which` of its users, and the metrics."""
+    return {**row.key._asdict(), **which, "seeds": row.seeds, "users": row.users, **metrics_json(row.of)}
 
 
 def metrics_json(of: Mapping[str, Estimate]) -> dict[str, float | None]:
