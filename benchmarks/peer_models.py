@@ -127,8 +127,7 @@ def implicit_bpr_epochs(problem: Problem, settings: PeerSettings, seed: int) -> 
         num_threads=settings.threads,
         random_state=np.random.default_rng(seed),
     )
-    ones_P = np.ones(len(problem.user_P), dtype=np.float32)
-    retweets = csr_matrix((ones_P, (problem.user_P, problem.tweet_P)), shape=(problem.users, problem.tweets))
+    retweets = csr_matrix(problem.retweets, dtype=np.float32)
     for _ in range(settings.epochs):
         model.fit(retweets, show_progress=False)
         yield model

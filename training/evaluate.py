@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from training.indexing import count_up, entries, find, grouped_matrix
 from training.problem import CandidateLists, Floats, Problem
 
 Scorer = Callable[[CandidateLists], Floats]
@@ -39,10 +40,10 @@ def judge(lists: CandidateLists, scorer: Scorer, seed: int) -> Judgement:
     score_C = np.asarray(scorer(lists), dtype=np.float64)
     if np.isnan(score_C).any():
         raise ValueError("a score is NaN: the system diverged")
-    list_C, starts, counts_L = lists.list_C, lists.starts[:-1], np.diff(lists.starts)
-    best_first = np.lexsort((np.random.default_rng(seed).random(len(score_C)), -score_C, list_C))
+    starts, counts_L = lists.starts[:-1], np.diff(lists.starts)
+    best_first = np.lexsort((np.random.default_rng(seed).random(len(score_C)), -score_C, lists.list_C))
     positive_C = lists.positive_C[best_first]
-    rank_C = np.arange(len(score_C)) - np.repeat(starts, counts_L)
+    rank_C = count_up(counts_L)
     positives_L = np.add.reduceat(positive_C, starts, dtype=np.int64)
     negatives_L = counts_L - positives_L
 
@@ -79,23 +80,16 @@ def recency_scorer(problem: Problem) -> Scorer | None:
 
 def followee_count_scorer(problem: Problem) -> Scorer:
     """How many of the user's followees retweeted the tweet in training."""
-    retweets = csr_array((np.ones(len(problem.user_P)), (problem.user_P, problem.tweet_P)), shape=_shape(problem))
-    edges = (np.ones(len(problem.followees.values)), problem.followees.values, problem.followees.starts)
-    follows = csr_array(edges, shape=(problem.users, problem.users))
+    retweets, follows = problem.retweets, grouped_matrix(problem.followees, problem.users)
 
     def score(lists: CandidateLists) -> Floats:
-        count_LT = csr_array(follows[lists.user_L] @ retweets)
-        count_LT.sort_indices()
-        rows = np.repeat(np.arange(len(lists.user_L)), np.diff(count_LT.indptr))
-        key_N, key_C = rows * problem.tweets + count_LT.indices, lists.list_C * problem.tweets + lists.tweet_C
-        place_C = np.searchsorted(key_N, key_C).clip(max=max(len(key_N) - 1, 0))
-        return np.where(key_N[place_C] == key_C, count_LT.data[place_C], 0.0) if len(key_N) else np.zeros(len(key_C))
+        list_N, tweet_N, count_N = entries(csr_array(follows[lists.user_L] @ retweets))
+        place_C, found_C = find(lists.list_C * problem.tweets + lists.tweet_C, list_N * problem.tweets + tweet_N)
+        score_C = np.zeros(len(found_C))
+        score_C[found_C] = count_N[place_C[found_C]]
+        return score_C
 
     return score
-
-
-def _shape(problem: Problem) -> tuple[int, int]:
-    return problem.users, problem.tweets
 
 
 def popularity_scorer(problem: Problem) -> Scorer:

@@ -10,9 +10,11 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from training.errors import NotEnoughData
+from training.indexing import count_up, find, pair_matrix
 from training.network import Exposures, Grouped, Ints, Network, Split, group
 
 Bools = npt.NDArray[np.bool_]
@@ -76,6 +78,11 @@ class Problem:
     test: CandidateLists
 
     @property
+    def retweets(self) -> csr_array:
+        """How often each user retweeted each tweet in training, float64 [U, T]."""
+        return pair_matrix(self.user_P, self.tweet_P, (self.users, self.tweets))
+
+    @property
     def seen_in_training(self) -> Ints:
         """Tweets that were retweeted, or shown and passed by, in training."""
         return np.unique(np.concatenate([self.tweet_P, self.unretweeted.values]))
@@ -131,8 +138,7 @@ def rows_of(grouped: Grouped, rows: Ints) -> tuple[Ints, Ints]:
     """Values of some rows one after another: for each its place in `rows`, and the value."""
     counts = grouped.counts[rows]
     place = np.repeat(np.arange(len(rows)), counts)
-    within = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return place, grouped.values[grouped.starts[rows][place] + within]
+    return place, grouped.values[grouped.starts[rows][place] + count_up(counts)]
 
 
 def _shown(network: Network, exposed: Exposures) -> Bools:
@@ -140,9 +146,9 @@ def _shown(network: Network, exposed: Exposures) -> Bools:
     tweets = len(network.tweet_ids)
     key_X = exposed.user_X * tweets + exposed.tweet_X
     key_R = network.retweet_user_R * tweets + network.retweet_tweet_R
-    place_R = np.searchsorted(key_X, key_R).clip(max=max(len(key_X) - 1, 0))
-    shown_R: Bools = (key_X[place_R] == key_R) & (exposed.at_X[place_R] <= network.retweet_at_R)
-    return shown_R
+    place_R, found_R = find(key_R, key_X)
+    found_R[found_R] = exposed.at_X[place_R[found_R]] <= network.retweet_at_R[found_R]
+    return found_R
 
 
 def _lists_between(network: Network, exposed: Exposures, start: int, end: int) -> CandidateLists:

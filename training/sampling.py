@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.errors import NotEnoughData
+from training.indexing import among
 from training.network import Grouped, Ints
 from training.problem import Bools, Problem
 from training.settings import Negatives
@@ -44,11 +45,7 @@ class TripleSampler:
 
     def is_retweeted(self, user_X: Ints, tweet_X: Ints) -> Bools:
         """Whether each pair is a positive; the two arrays broadcast."""
-        key_X = user_X * self.tweets + tweet_X
-        found_X: Bools = (
-            self.retweeted[np.searchsorted(self.retweeted, key_X).clip(max=len(self.retweeted) - 1)] == key_X
-        )
-        return found_X
+        return among(user_X * self.tweets + tweet_X, self.retweeted)
 
     def _pooled(self, user_P: Ints, negatives: int, generator: np.random.Generator) -> Ints:
         offset_PK = generator.integers(self.pool.counts[user_P][:, None], size=(len(user_P), negatives))

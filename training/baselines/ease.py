@@ -19,9 +19,7 @@ _ROWS = 256
 
 def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:  # noqa: ARG001
     """score = x_u B; nothing is drawn, so the seed changes nothing. `settings.l2` is lambda."""
-    x_UT = csr_array(
-        (np.ones(len(problem.user_P)), (problem.user_P, problem.tweet_P)), shape=(problem.users, problem.tweets)
-    )
+    x_UT = problem.retweets
     active = np.unique(problem.user_P)
     rows_AT = csr_array(x_UT[active])
     kernel_AA = (rows_AT @ rows_AT.T).toarray() + settings.l2 * np.eye(len(active))

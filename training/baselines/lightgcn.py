@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from training.baselines.settings import BaselineSettings
 from training.evaluate import Scorer
 from training.factors import dot
+from training.indexing import pair_matrix
 from training.network import Ints
 from training.problem import CandidateLists, Floats, Problem
 from training.progress import Progress
@@ -67,7 +68,7 @@ def normalised_graph(problem: Problem) -> Tensor:
     nodes = problem.users + problem.tweets
     ends = np.stack([problem.user_P, problem.users + problem.tweet_P])
     both = np.concatenate([ends, ends[::-1]], axis=1)
-    graph = csr_array((np.ones(both.shape[1], dtype=np.float32), (both[0], both[1])), shape=(nodes, nodes))
+    graph = pair_matrix(both[0], both[1], (nodes, nodes)).astype(np.float32)
     scale = diags_array(1 / np.sqrt(np.maximum(graph.sum(axis=1), 1)))
     graph = csr_array(scale @ graph @ scale)
     with warnings.catch_warnings():

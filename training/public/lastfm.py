@@ -13,6 +13,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from contract.preprocessing import Preprocessing, token_ids
 from training.errors import InputRejected
+from training.indexing import rank_within
 from training.network import Ints, group
 from training.problem import Content, Problem
 from training.public.likes import Likes, problem_of_likes
@@ -68,11 +69,8 @@ def _first_by_day(key_A: Ints, day_A: Ints) -> tuple[Ints, Ints]:
 def _last_shares(user_I: Ints, day_I: Ints) -> tuple[Ints, Ints]:
     """Which interactions are test, and which validation, by each user's own order; ties in time by a fixed draw."""
     draw_I = np.random.default_rng(0).random(len(user_I))
-    order = np.lexsort((draw_I, day_I, user_I))
-    counts_U = np.bincount(user_I)
-    rank_I = np.empty(len(user_I), dtype=np.int64)
-    rank_I[order] = np.arange(len(user_I)) - np.repeat(np.cumsum(counts_U) - counts_U, counts_U)
-    kept_U = np.ceil(counts_U * (1 - _TEST_SHARE))
+    rank_I = rank_within(user_I, day_I, draw_I)
+    kept_U = np.ceil(np.bincount(user_I) * (1 - _TEST_SHARE))
     learned_U = np.ceil(kept_U * (1 - _VALIDATION_SHARE))
     return rank_I >= kept_U[user_I], (rank_I >= learned_U[user_I]) & (rank_I < kept_U[user_I])
 

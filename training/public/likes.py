@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
+from training.indexing import among, entries, grouped_matrix, pair_matrix, rank_within
 from training.network import Grouped, Ints
 from training.problem import Bools, CandidateLists, Content, Problem, candidate_lists
 
@@ -37,7 +38,7 @@ def problem_of_likes(
     """
     user_X, item_X = shown(followees, train, users, items)
     key_X = user_X * items + item_X
-    shown_P = _among(train.user_P * items + train.item_P, key_X)
+    shown_P = among(train.user_P * items + train.item_P, key_X)
     fresh_X = ~_marked(key_X, train, items)
     user_X, item_X, key_X = user_X[fresh_X], item_X[fresh_X], key_X[fresh_X]
     validation_X, test_X = _marked(key_X, validation, items), _marked(key_X, test, items)
@@ -75,35 +76,21 @@ class NegativeCap:
         """Positives, and the drawn negatives, bool [X]."""
         positives_U = np.bincount(user_X, weights=positive_X & eligible_X, minlength=users).astype(np.int64)
         draw_X = np.where(eligible_X & ~positive_X, np.random.default_rng(self.seed).random(len(user_X)), np.inf)
-        order = np.lexsort((draw_X, user_X))
-        counts_U = np.bincount(user_X, minlength=users)
-        rank_X = np.empty(len(user_X), dtype=np.int64)
-        rank_X[order] = np.arange(len(user_X)) - np.repeat(np.cumsum(counts_U) - counts_U, counts_U)
         cap_U = self.times * positives_U + self.more
-        kept: Bools = positive_X | ((rank_X < cap_U[user_X]) & np.isfinite(draw_X))
+        kept: Bools = positive_X | ((rank_within(user_X, draw_X) < cap_U[user_X]) & np.isfinite(draw_X))
         return kept
 
 
 def shown(followees: Grouped, likes: Likes, users: int, items: int) -> tuple[Ints, Ints]:
     """Distinct pairs of a user and an item that a followee liked, in order of user and item."""
-    follows = csr_array((np.ones(len(followees.values)), followees.values, followees.starts), shape=(users, users))
-    liked = csr_array((np.ones(len(likes.user_P)), (likes.user_P, likes.item_P)), shape=(users, items))
-    both = csr_array(follows @ liked)
-    both.sort_indices()
-    return np.repeat(np.arange(users), np.diff(both.indptr)), both.indices.astype(np.int64)
+    liked = pair_matrix(likes.user_P, likes.item_P, (users, items))
+    user_X, item_X, _ = entries(csr_array(grouped_matrix(followees, users) @ liked))
+    return user_X, item_X
 
 
 def _marked(key_X: Ints, likes: Likes, items: int) -> Bools:
     """Which of the sorted, distinct keys are likes, bool [X]."""
     key_P = np.unique(likes.user_P * items + likes.item_P)
     marked_X = np.zeros(len(key_X), dtype=bool)
-    marked_X[np.searchsorted(key_X, key_P[_among(key_P, key_X)])] = True
+    marked_X[np.searchsorted(key_X, key_P[among(key_P, key_X)])] = True
     return marked_X
-
-
-def _among(key_P: Ints, key_X: Ints) -> Bools:
-    """Which keys are among the sorted ones, bool [P]."""
-    if not len(key_X):
-        return np.zeros(len(key_P), dtype=bool)
-    found: Bools = key_X[np.searchsorted(key_X, key_P).clip(max=len(key_X) - 1)] == key_P
-    return found
