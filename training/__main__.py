@@ -202,11 +202,12 @@ def run_tune(options: argparse.Namespace) -> None:
 
 def run_reproduce(options: argparse.Namespace) -> None:
     """Make the runs that are missing and the page."""
-    from training.reproduce import Sources, reproduce
+    from training.reproduce import Sources, reproduce, runs_folder
 
     sources = Sources(options.data, StoreSettings().var_dir / "features", options.lastfm, options.flickr)
     page = reproduce(sources, options.out, options.seeds, options.quick, progress.terminal)
-    print(f"page {page}, figures {page.with_name('results.json')}, runs {page.parent / 'runs'}")
+    runs = runs_folder(options.out, options.quick)
+    print(f"page {page}, figures {page.with_name('results.json')}, runs {runs}")
 
 
 def run_retrain(options: argparse.Namespace) -> None:

@@ -65,11 +65,11 @@ class Run:
 
 
 def reproduce(sources: Sources, out: Path, seeds: int, quick: bool, progress: Progress) -> Path:
-    """Make the runs that are missing in `out`/runs, then the page. Returns the page's path.
+    """Make the runs that are missing, then the page of all of them. Returns the page's path.
 
     Raises InputRejected where a network cannot be read.
     """
-    runs = out / "runs"
+    runs = runs_folder(out, quick)
     runs.mkdir(parents=True, exist_ok=True)
     load_made(sources.made, TrainingSettings(), sources.cache, progress)  # features once, before the workers need them
     missing = [run for run in plan(sources, seeds, quick) if not (runs / run.name).exists()]
@@ -77,6 +77,11 @@ def reproduce(sources: Sources, out: Path, seeds: int, quick: bool, progress: Pr
         pass
     write_report(runs, out)
     return out / "index.html"
+
+
+def runs_folder(out: Path, quick: bool) -> Path:
+    """Where the runs are; quick ones apart, or they would count as the full ones of the same name."""
+    return out / ("quick" if quick else "runs")
 
 
 def plan(sources: Sources, seeds: int, quick: bool) -> list[Run]:

@@ -8,7 +8,8 @@ import pytest
 from training import reproduce as reproduction
 from training.__main__ import main
 from training.progress import silent
-from training.reproduce import Run, Sources, plan, reproduce
+from training.reproduce import Run, Sources, plan, reproduce, runs_folder
+from training.runs import read_runs
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +65,20 @@ def test_reproduce_goes_on_where_it_was(
     described = json.loads((tmp_path / "runs" / few[4].name / "run.json").read_text("utf-8"))
     assert described["backbone"] == "efficientnet_lite0"
     assert len(described["curve"]) >= 1
+
+
+def test_a_full_run_does_not_take_a_quick_one_for_its_own(
+    tiny_network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    sources = Sources(tiny_network, tmp_path_factory.getbasetemp() / "reproduce-var" / "features")
+    monkeypatch.setattr(reproduction, "SPLITS", (80,))
+    monkeypatch.setattr(reproduction, "plan", lambda *of: [run for run in plan(*of) if run.system == "famf"])
+    epochs = {}
+    for quick in (True, False):
+        reproduce(sources, tmp_path, 1, quick, silent)
+        ((run,),) = read_runs(runs_folder(tmp_path, quick)).values()
+        epochs[quick] = len(run.curve)
+    assert epochs[True] == 2 < epochs[False]
 
 
 def test_the_plan_has_every_system_once_a_seed(tiny_network: Path, tmp_path: Path) -> None:
