@@ -1,5 +1,7 @@
 """Every system on every split, a folder a run, so that an interrupted reproduction goes on where it was.
 
+A run that is not for its network leaves an empty file of its name, which is no run and no unfinished one either.
+
 plan -> the runs that are not there yet, in two processes -> the page
 """
 
@@ -18,17 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from training import systems
 from training.compare import network_problem
 from training.errors import NotForThisNetwork
-from training.evaluate import judge
+from training.evaluate import Scorer, judge
 from training.export import git_revision
 from training.made import ceiling_scorers, load_made
 from training.problem import Problem
 from training.progress import Progress, silent
 from training.report import write_report
 from training.settings import TrainingSettings
-from training.systems import FIXED, SYSTEMS, tuned
+from training.systems import FIXED, SYSTEMS, Trained, tuned
 
 SPLITS = (60, 70, 80)
 DIMS = (100, 200, 400)
@@ -90,7 +91,7 @@ def plan(sources: Sources, seeds: int, quick: bool) -> list[Run]:
     splits = (80,) if quick else SPLITS
     public = [name for name in ("lastfm", "flickr") if getattr(sources, name) is not None]
     cells = [("made", split) for split in reversed(splits)] + [(name, 80) for name in public]
-    named = [*systems.SYSTEMS, *ceiling_scorers(sources.made)]
+    named = [*SYSTEMS, *ceilings_of(sources.made)]
     runs = [
         Run(network, split, system, seed, epochs=epochs)
         for seed in range(1 if quick else seeds)
@@ -132,6 +133,7 @@ def make(run: Run, sources: Sources, folder: Path) -> None:
     try:
         trained = train_system(problem, run, settings, sources)
     except NotForThisNetwork:
+        (folder / run.name).touch()
         return
     judgement = judge(problem.test, trained.scorer, run.seed)
     described = {
@@ -158,11 +160,17 @@ def make(run: Run, sources: Sources, folder: Path) -> None:
     draft.rename(folder / run.name)
 
 
-def train_system(problem: Problem, run: Run, settings: dict[str, Any], sources: Sources) -> systems.Trained:
+def train_system(problem: Problem, run: Run, settings: dict[str, Any], sources: Sources) -> Trained:
     """A system of the registry, or a ceiling of the planted truth."""
     if run.system in SYSTEMS:
         return SYSTEMS[run.system](problem, settings, run.seed, silent)
-    return systems.Trained(ceiling_scorers(sources.made)[run.system], [])
+    return Trained(ceilings_of(sources.made)[run.system], [])
+
+
+@lru_cache(maxsize=1)
+def ceilings_of(made: Path) -> dict[str, Scorer]:
+    """Ceilings of the made network; a worker reads its truth once."""
+    return ceiling_scorers(made)
 
 
 @lru_cache(maxsize=2)

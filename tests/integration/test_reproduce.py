@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.test_public import flickr_likes, write_flickr
 from training import reproduce as reproduction
 from training.__main__ import main
 from training.progress import silent
-from training.reproduce import Run, Sources, plan, reproduce, runs_folder
-from training.runs import read_runs
+from training.reproduce import Run, Sources, make, plan, reproduce, runs_folder
+from training.runs import read_runs, unfinished
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +80,13 @@ def test_a_full_run_does_not_take_a_quick_one_for_its_own(
         ((run,),) = read_runs(runs_folder(tmp_path, quick)).values()
         epochs[quick] = len(run.curve)
     assert epochs[True] == 2 < epochs[False]
+
+
+def test_a_run_that_is_not_for_its_network_is_done_and_no_result(tiny_network: Path, tmp_path: Path) -> None:
+    run = Run("flickr", 80, "recency", 0)
+    make(run, Sources(tiny_network, tmp_path, flickr=write_flickr(tmp_path, *flickr_likes())), tmp_path)
+    assert (tmp_path / run.name).exists()
+    assert (read_runs(tmp_path), unfinished(tmp_path)) == ({}, [])
 
 
 def test_the_plan_has_every_system_once_a_seed(tiny_network: Path, tmp_path: Path) -> None:
