@@ -13,9 +13,8 @@ from training.progress import Progress, silent
 from training.public.flickr import load_flickr
 from training.public.lastfm import load_lastfm
 from training.settings import TrainingSettings
-from training.systems import SYSTEMS, tuned
+from training.systems import SYSTEMS, UNTRAINED, tuned
 
-ROWS = ("random", "popularity", "recency", "followee count")
 Line = tuple[str, dict[str, float]]
 
 
@@ -30,7 +29,7 @@ def compare(
     if unknown:
         raise InputRejected(f"--systems: {unknown[0]} is none of {', '.join(SYSTEMS)}")
     problem = network_problem(kind, folder, split, cache, progress, with_features=bool(names))
-    for name in (*ROWS, *names):
+    for name in (*UNTRAINED, *names):
         try:
             runs = [
                 judge(problem.test, SYSTEMS[name](problem, tuned(kind, name), seed, silent).scorer, seed).means
@@ -39,7 +38,7 @@ def compare(
         except NotForThisNetwork:
             continue
         yield name, {metric: float(np.mean([run[metric] for run in runs])) for metric in runs[0]}
-        if name == ROWS[-1] and kind == "made":
+        if name == list(UNTRAINED)[-1] and kind == "made":
             for ceiling, scorer in ceiling_scorers(folder).items():
                 yield ceiling, judge(problem.test, scorer, 0).means
 

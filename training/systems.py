@@ -75,7 +75,7 @@ def _words(content: Content) -> Content:
 
 PAPER: dict[str, Any] = {"link": "product", "loss": "hinge", "attention": "paper"}
 
-SYSTEMS: dict[str, Fit] = {
+AMNL_FAMILY: dict[str, Fit] = {
     "amnl": _amnl({}),
     "amnl_i": _amnl({}, _pictures),
     "amnl_d": _amnl({}, _words),
@@ -87,6 +87,8 @@ SYSTEMS: dict[str, Fit] = {
     "softplus": _amnl({"link": "softplus"}),
     "personal only": _amnl({"link": "personal"}),
     "social only": _amnl({"link": "social"}),
+}
+BASELINES: dict[str, Fit] = {
     "citing": _baseline(citing),
     "vbpr": _baseline(vbpr),
     "famf": _baseline(famf),
@@ -95,12 +97,15 @@ SYSTEMS: dict[str, Fit] = {
     "rrfm": _baseline(rrfm),
     "ease": _baseline(ease),
     "lightgcn": _baseline(lightgcn),
+}
+UNTRAINED: dict[str, Fit] = {
     "random": _row(lambda _, seed: random_scorer(seed)),
     "popularity": _row(lambda problem, _: popularity_scorer(problem)),
     "recency": _row(lambda problem, _: recency_scorer(problem)),
     "followee count": _row(lambda problem, _: followee_count_scorer(problem)),
 }
-FIXED = ("ease", "popularity", "recency", "followee count")
+SYSTEMS = AMNL_FAMILY | BASELINES | UNTRAINED
+FIXED = {"ease", *UNTRAINED} - {"random"}
 """Systems in which nothing is drawn: one seed says all."""
 
 
@@ -109,6 +114,3 @@ def tuned(network: str, system: str) -> dict[str, Any]:
     of_network: dict[str, dict[str, Any]] = json.loads(TUNED.read_text("utf-8"))[network]
     family = "amnl" if system not in of_network and system in AMNL_FAMILY else system
     return of_network.get(family, {})
-
-
-AMNL_FAMILY = tuple(SYSTEMS)[: tuple(SYSTEMS).index("citing")]

@@ -11,7 +11,7 @@ from training.errors import NotForThisNetwork
 from training.evaluate import judge
 from training.problem import Problem
 from training.progress import Progress, silent
-from training.systems import AMNL_FAMILY, SYSTEMS
+from training.systems import AMNL_FAMILY, BASELINES, SYSTEMS
 
 SEED = 1_000
 """Not one of the seeds that the tables are made with."""
@@ -50,10 +50,7 @@ def grid(network: str, system: str) -> list[dict[str, Any]]:
         return [BASE[network] | settings for settings in (PRODUCT if "product" in system else AMNL)]
     if system == "ease":
         return list(EASE)
-    return list(PAIRWISE) if system in SYSTEMS and system not in UNTRAINED else []
-
-
-UNTRAINED = ("random", "popularity", "recency", "followee count")
+    return list(PAIRWISE) if system in BASELINES else []
 
 
 def tune(problem: Problem, network: str, names: list[str], out: Path, progress: Progress) -> list[Trial]:
