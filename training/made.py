@@ -10,18 +10,17 @@ import numpy as np
 import torch
 
 from contract.blobs import blob_key
-from contract.preprocessing import Preprocessing, token_ids
+from contract.preprocessing import Preprocessing
 from training.backbones import load_backbone
 from training.ceilings import PairScores, ceilings
 from training.dataset.arrays import network_of_folder
 from training.evaluate import Scorer
 from training.features import image_features
 from training.network import Exposures, Network, exposures, first_exposures, split_by_time
-from training.problem import CandidateLists, Content, Floats, Problem, problem_of
+from training.problem import CandidateLists, Floats, Problem, content_of, problem_of
 from training.progress import Progress
 from training.settings import TrainingSettings
 from training.synthesize import Truth
-from training.tokenizer import train_tokenizer
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,7 @@ class Made:
         """The primary protocol with this share of the retweets before the test period; words from before it alone."""
         network = self.network
         split = split_by_time(network, 1 - split_percent / 100, settings.validation_share)
-        tokenizer = train_tokenizer([network.texts[t] for t in np.flatnonzero(network.posted_T < split.test_from)])
-        preprocessing = Preprocessing(image_size=1)
-        ids_TSW = torch.from_numpy(token_ids(tokenizer, network.texts, preprocessing))
-        content = Content(self.x_TF, ids_TSW, tokenizer.get_vocab_size())
+        content, _ = content_of(network, self.x_TF, split.test_from, Preprocessing(image_size=1))
         return problem_of(network, self.exposed, split, content)
 
 

@@ -11,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.sparse import csr_array
+from tokenizers import Tokenizer
 from torch import Tensor
 
+from contract.preprocessing import Preprocessing, token_ids
 from training.errors import NotEnoughData
 from training.indexing import count_up, find, pair_matrix
 from training.network import Exposures, Grouped, Ints, Network, Split, group
+from training.tokenizer import train_tokenizer
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.floating]
@@ -35,7 +38,7 @@ class Content:
     x_is_text: bool = False
 
     @classmethod
-    def of(cls, x_TF: Tensor, token_ids_TSW: Ints, vocabulary: int) -> Self:
+    def of(cls, x_TF: Tensor | None, token_ids_TSW: Ints, vocabulary: int) -> Self:
         """From token ids as the contract makes them."""
         return cls(x_TF, torch.from_numpy(token_ids_TSW), vocabulary)
 
@@ -92,6 +95,15 @@ class Problem:
         """Users whose vector is trained: who retweeted, and whom those follow. The others' are noise."""
         retweeters = np.unique(self.user_P)
         return np.unique(np.concatenate([retweeters, rows_of(self.followees, retweeters)[1]]))
+
+
+def content_of(
+    network: Network, x_TF: Tensor | None, before: int, preprocessing: Preprocessing
+) -> tuple[Content, Tokenizer]:
+    """A network's content, and the tokenizer of its words: those of what was posted before a moment (Unix ms) alone."""
+    tokenizer = train_tokenizer([network.texts[t] for t in np.flatnonzero(network.posted_T < before)])
+    ids_TSW = token_ids(tokenizer, network.texts, preprocessing)
+    return Content.of(x_TF, ids_TSW, tokenizer.get_vocab_size()), tokenizer
 
 
 def problem_of(network: Network, exposed: Exposures, split: Split, content: Content) -> Problem:

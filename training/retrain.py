@@ -14,7 +14,7 @@ from pathlib import Path
 from contract.artifact import MANIFEST
 from contract.blobs import BlobStore
 from contract.environment import StoreSettings
-from contract.preprocessing import Preprocessing, token_ids
+from contract.preprocessing import Preprocessing
 from contract.tables import open_database
 from training.backbones import load_backbone
 from training.errors import InputRejected, TrainingError
@@ -22,12 +22,11 @@ from training.evaluate import judge, popularity_scorer, random_scorer
 from training.export import export
 from training.features import image_features
 from training.network import Network, exposures, load_network, split_by_time
-from training.problem import Content, Problem, problem_of
+from training.problem import Problem, content_of, problem_of
 from training.progress import Progress
 from training.publish import Published, publish
 from training.settings import TrainingSettings
 from training.stores import with_stores
-from training.tokenizer import train_tokenizer
 from training.train import Fitted, fit
 from training.verify import verify
 
@@ -86,8 +85,7 @@ def train_and_export(
     preprocessing = Preprocessing(image_size=backbone.image_size)
     blobs = BlobStore(stores.image_store_url)
     x_TF = image_features(network.image_keys, blobs, backbone, stores.var_dir / "features", progress)
-    tokenizer = train_tokenizer([network.texts[t] for t in (network.posted_T < split.test_from).nonzero()[0]])
-    content = Content.of(x_TF, token_ids(tokenizer, network.texts, preprocessing), tokenizer.get_vocab_size())
+    content, tokenizer = content_of(network, x_TF, split.test_from, preprocessing)
     problem = problem_of(network, exposures(network), split, content)
     fitted = fit(problem, settings, run.folder / "checkpoint.pt", progress)
     metrics = judge_all(fitted, problem, settings.seed)

@@ -8,17 +8,16 @@ import pytest
 import torch
 
 from contract.blobs import BlobStore
-from contract.preprocessing import Preprocessing, token_ids
+from contract.preprocessing import Preprocessing
 from tests.conftest import fresh_stores, import_into
 from training.backbones import load_backbone
 from training.features import image_features
 from training.network import Grouped, exposures, split_by_time
-from training.problem import Content, Problem, problem_of
+from training.problem import Problem, content_of, problem_of
 from training.progress import silent
 from training.retrain import Metrics, judge_all, read_network
 from training.settings import TrainingSettings
 from training.synthesize import SynthesisSettings, synthesize
-from training.tokenizer import train_tokenizer
 from training.train import fit
 
 SEEDS = (0, 1, 2)
@@ -38,9 +37,7 @@ def problem(tmp_path_factory: pytest.TempPathFactory) -> Problem:
         backbone = load_backbone(settings.backbone, None)
         blobs = BlobStore(stores.image_store_url)
         x_TF = image_features(network.image_keys, blobs, backbone, stores.var_dir / "features", silent)
-        tokenizer = train_tokenizer([network.texts[t] for t in np.flatnonzero(network.posted_T < split.test_from)])
-        ids_TSW = token_ids(tokenizer, network.texts, Preprocessing(image_size=backbone.image_size))
-        content = Content.of(x_TF, ids_TSW, tokenizer.get_vocab_size())
+        content, _ = content_of(network, x_TF, split.test_from, Preprocessing(image_size=backbone.image_size))
         return problem_of(network, exposures(network), split, content)
 
 
