@@ -37,13 +37,23 @@ class Pairs(NamedTuple):
 
 
 class PairwiseModel(Protocol):
-    """What the trainer asks of a system, beside being an nn.Module."""
+    """What the trainer asks of a system: scores, and what every nn.Module has."""
 
     def pairs(self, user_B: Ints, positive_B: Ints, negative_BK: Ints) -> Pairs:
         """Scores to learn from."""
 
     def scorer(self) -> Scorer:
         """Scores to judge by, of the model as it is now."""
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
+
+    def train(self) -> Any: ...
+
+    def eval(self) -> Any: ...
 
 
 class Sampler(Protocol):
@@ -78,7 +88,7 @@ class TrainingState:
 
 
 def train(
-    model: Any,
+    model: PairwiseModel,
     sampler: Sampler,
     validation: CandidateLists,
     schedule: Schedule,
@@ -86,17 +96,16 @@ def train(
     label: str,
     checkpoint: Path | None = None,
 ) -> Curve:
-    """Train an nn.Module that is a PairwiseModel; it is left with the weights of the best epoch by validation AUC.
+    """Train a system; it is left with the weights of the best epoch by validation AUC.
 
     Gradients may be sparse: a row that no sample touched costs nothing. A checkpoint that is there is gone on from.
     Returns loss, validation metrics and seconds by epoch. Raises TrainingDiverged where the loss is not finite.
     """
-    network: nn.Module = model
     torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]  # said, so that torch does not warn
-    optimizer = torch.optim.Adagrad(network.parameters(), lr=schedule.learning_rate)
-    state = TrainingState(0, -1.0, copy.deepcopy(network.state_dict()), [])
+    optimizer = torch.optim.Adagrad(model.parameters(), lr=schedule.learning_rate)
+    state = TrainingState(0, -1.0, copy.deepcopy(model.state_dict()), [])
     if checkpoint is not None and checkpoint.exists():
-        _restore(state, network, optimizer, checkpoint)
+        _restore(state, model, optimizer, checkpoint)
 
     def epochs() -> Iterator[int]:
         while state.epoch < schedule.epochs and not _out_of_patience(state, schedule.patience):
@@ -107,25 +116,25 @@ def train(
             state.epoch += 1
             state.curve.append({"epoch": state.epoch, "loss": loss, "seconds": seconds, **scores})
             if scores["auc"] > state.best_auc:
-                state.best_auc, state.best_weights = scores["auc"], copy.deepcopy(network.state_dict())
+                state.best_auc, state.best_weights = scores["auc"], copy.deepcopy(model.state_dict())
             if checkpoint is not None:
-                _save(state, network, optimizer, checkpoint)
+                _save(state, model, optimizer, checkpoint)
             yield state.epoch
 
     for _ in progress(epochs(), schedule.epochs - state.epoch, label):
         pass
-    network.load_state_dict(state.best_weights)
-    network.eval()
+    model.load_state_dict(state.best_weights)
+    model.eval()
     return state.curve
 
 
 def _train_epoch(
-    model: Any, optimizer: torch.optim.Optimizer, sampler: Sampler, schedule: Schedule, epoch: int
+    model: PairwiseModel, optimizer: torch.optim.Optimizer, sampler: Sampler, schedule: Schedule, epoch: int
 ) -> float:
     model.train()
     total, count = 0.0, 0
     for user_B, positive_B, negative_BK in sampler.batches(schedule.batch, schedule.negatives, schedule.seed, epoch):
-        pairs: Pairs = model.pairs(user_B, positive_B, negative_BK)
+        pairs = model.pairs(user_B, positive_B, negative_BK)
         loss = _loss(pairs, schedule)
         optimizer.zero_grad()
         (loss + pairs.penalty).backward()  # type: ignore[no-untyped-call]
@@ -155,16 +164,16 @@ def _out_of_patience(state: TrainingState, patience: int) -> bool:
     return len(state.curve) - 1 - best >= patience
 
 
-def _save(state: TrainingState, network: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
+def _save(state: TrainingState, model: PairwiseModel, optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
     partial = checkpoint.with_suffix(".partial")
-    saved = {"model": network.state_dict(), "optimizer": optimizer.state_dict(), **vars(state)}
+    saved = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), **vars(state)}
     torch.save(saved, partial)
     partial.rename(checkpoint)
 
 
-def _restore(state: TrainingState, network: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
+def _restore(state: TrainingState, model: PairwiseModel, optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
     saved: dict[str, Any] = torch.load(checkpoint, weights_only=True)
-    network.load_state_dict(saved["model"])
+    model.load_state_dict(saved["model"])
     optimizer.load_state_dict(saved["optimizer"])
     for name in vars(state):
         setattr(state, name, saved[name])
