@@ -9,9 +9,7 @@ from training.problem import Content, Problem
 from training.public.likes import Likes, NegativeCap, problem_of_likes
 from training.public.tables import whole_numbers
 
-_FILES = {"links": "flickr.links", "train": "flickr.train.rating", "validation": "flickr.val.rating"} | {
-    "test": "flickr.test.rating"
-}
+_FILES = ("flickr.links", "flickr.train.rating", "flickr.val.rating", "flickr.test.rating")
 
 
 def load_flickr(folder: Path) -> Problem:
@@ -19,15 +17,12 @@ def load_flickr(folder: Path) -> Problem:
 
     Raises InputRejected where a file is missing or a line is not two whole numbers and a rating.
     """
-    pairs = {
-        name: whole_numbers(folder / file, 3, 0, "the Flickr likes of DiffNet")[:, :2] for name, file in _FILES.items()
-    }
-    users = 1 + max(int(pairs[name][:, 0].max()) for name in pairs)
-    users = max(users, 1 + int(pairs["links"].max()))
-    items = 1 + max(int(pairs[name][:, 1].max()) for name in ("train", "validation", "test"))
-    follow_E2 = np.unique(pairs["links"], axis=0)
-    follow_E2 = follow_E2[follow_E2[:, 0] != follow_E2[:, 1]]
-    train, validation, test = (Likes(pairs[n][:, 0], pairs[n][:, 1]) for n in ("train", "validation", "test"))
+    tables = (whole_numbers(folder / name, 3, 0, "the Flickr likes of DiffNet") for name in _FILES)
+    links_E2, *ratings = (table[:, :2] for table in tables)
+    train, validation, test = (Likes(pair_P2[:, 0], pair_P2[:, 1]) for pair_P2 in ratings)
+    users = 1 + max(int(links_E2.max()), *(int(likes.user_P.max()) for likes in (train, validation, test)))
+    items = 1 + max(int(likes.item_P.max()) for likes in (train, validation, test))
+    follow_E2 = np.unique(links_E2[links_E2[:, 0] != links_E2[:, 1]], axis=0)
     content = Content(None, None, 0)
     followees = group(follow_E2[:, 0], follow_E2[:, 1], users)
     return problem_of_likes(users, items, followees, train, validation, test, content, NegativeCap(2, 10, seed=0))
