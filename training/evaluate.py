@@ -11,6 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from training.indexing import count_up, entries, find, grouped_matrix
+from training.network import Ints
 from training.problem import CandidateLists, Floats, Problem
 
 Scorer = Callable[[CandidateLists], Floats]
@@ -65,6 +66,16 @@ def judge(lists: CandidateLists, scorer: Scorer, seed: int) -> Judgement:
             "mrr": 1 / (first_L + 1),
         }
     )
+
+
+def list_by_list(score: Callable[[int, Ints], Floats]) -> Scorer:
+    """The scorer that asks for one user's tweets, int64, at a time."""
+
+    def of_lists(lists: CandidateLists) -> Floats:
+        bounds = zip(lists.user_L.tolist(), lists.starts[:-1], lists.starts[1:], strict=True)
+        return np.concatenate([score(user, lists.tweet_C[start:end]) for user, start, end in bounds])
+
+    return of_lists
 
 
 def random_scorer(seed: int) -> Scorer:

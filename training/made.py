@@ -1,6 +1,6 @@
 """A dataset folder with pictures as problems, without a database: features cached, one problem a split.
 
-Shape suffixes: T image tweets, X exposures, C candidates.
+Shape suffixes: T image tweets, X exposures.
 """
 
 from dataclasses import dataclass, replace
@@ -12,12 +12,12 @@ import torch
 from contract.blobs import blob_key
 from contract.preprocessing import Preprocessing
 from training.backbones import load_backbone
-from training.ceilings import PairScores, ceilings
+from training.ceilings import ceilings
 from training.dataset.arrays import network_of_folder
-from training.evaluate import Scorer
+from training.evaluate import Scorer, list_by_list
 from training.features import image_features
 from training.network import Exposures, Network, exposures, first_exposures, split_by_time
-from training.problem import CandidateLists, Floats, Problem, content_of, problem_of
+from training.problem import Problem, content_of, problem_of
 from training.progress import Progress
 from training.settings import TrainingSettings
 from training.synthesize import Truth
@@ -86,12 +86,4 @@ def ceiling_scorers(folder: Path) -> dict[str, Scorer]:
     path = folder / "truth.npz"
     if not path.exists():
         return {}
-    return {f"{name} (ceiling)": _over_lists(scores) for name, scores in ceilings(Truth.load(path)).items()}
-
-
-def _over_lists(scores: PairScores) -> Scorer:
-    def score(lists: CandidateLists) -> Floats:
-        bounds = zip(lists.user_L.tolist(), lists.starts[:-1], lists.starts[1:], strict=True)
-        return np.concatenate([scores(user, lists.tweet_C[start:end]) for user, start, end in bounds])
-
-    return score
+    return {f"{name} (ceiling)": list_by_list(scores) for name, scores in ceilings(Truth.load(path)).items()}

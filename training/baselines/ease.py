@@ -1,7 +1,8 @@
 """EASE: a closed-form item-item model (Steck, WWW 2019), today's anchor.
 
 B = I - P / diag(P) with P = (X'X + lambda I)^-1. Where there are fewer users than tweets, P comes from the users' side:
-P = (I - X' (X X' + lambda I)^-1 X) / lambda. Shape suffixes: U users, T tweets, L lists.
+P = (I - X' (X X' + lambda I)^-1 X) / lambda. Shape suffixes: U users, A those of them with retweets, T tweets,
+C candidates of one user.
 """
 
 import numpy as np
@@ -9,12 +10,11 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
 
 from training.baselines.settings import BaselineSettings
-from training.evaluate import Scorer
-from training.problem import CandidateLists, Floats, Problem
+from training.evaluate import Scorer, list_by_list
+from training.network import Ints
+from training.problem import Floats, Problem
 from training.progress import Progress
 from training.trainer import Curve
-
-_ROWS = 256
 
 
 def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:  # noqa: ARG001
@@ -26,23 +26,15 @@ def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progr
     factor = cho_factor(kernel_AA, overwrite_a=True)
     inverse_AA = cho_solve(factor, np.eye(len(active)))
     diagonal_T = _diagonal(rows_AT, inverse_AA, settings.l2)
-    place_U = np.full(problem.users, -1)
-    place_U[active] = np.arange(len(active))
 
-    def score(lists: CandidateLists) -> Floats:
-        parts = []
-        for user, start, end in zip(lists.user_L, lists.starts[:-1], lists.starts[1:], strict=True):
-            tweet_C = lists.tweet_C[start:end]
-            if place_U[user] < 0:
-                parts.append(np.zeros(len(tweet_C)))
-                continue
-            x_C = x_UT[[user]].toarray()[0, tweet_C]
-            gram_A = rows_AT @ x_UT[[user]].toarray()[0]
-            p_C = (x_C - rows_AT[:, tweet_C].T @ (inverse_AA @ gram_A)) / settings.l2
-            parts.append(x_C - p_C / diagonal_T[tweet_C])
-        return np.concatenate(parts)
+    def score(user: int, tweet_C: Ints) -> Floats:
+        x_T = x_UT[[user]].toarray()[0]
+        if not x_T.any():
+            return np.zeros(len(tweet_C))
+        p_C = (x_T[tweet_C] - rows_AT[:, tweet_C].T @ (inverse_AA @ (rows_AT @ x_T))) / settings.l2
+        return np.asarray(x_T[tweet_C] - p_C / diagonal_T[tweet_C])
 
-    return score, []
+    return list_by_list(score), []
 
 
 def _diagonal(rows_AT: csr_array, inverse_AA: Floats, ridge: float) -> Floats:
