@@ -6,7 +6,7 @@ Shape suffixes: B triples of a batch, K negatives a positive.
 import copy
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -65,6 +65,8 @@ class Schedule:
     negatives: int = 1
     patience: int = 1_000
     seed: int = 0
+    rates: dict[str, float] = field(default_factory=dict)
+    """Learning rates of a model's parts that have one of their own, by the part's name."""
 
 
 @dataclass
@@ -93,7 +95,7 @@ def train(
     """
     network: nn.Module = model
     torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]  # said, so that torch does not warn
-    optimizer = torch.optim.Adagrad(network.parameters(), lr=schedule.learning_rate)
+    optimizer = torch.optim.Adagrad(_groups(network, schedule.rates), lr=schedule.learning_rate)
     state = TrainingState(0, -1.0, copy.deepcopy(network.state_dict()), [])
     if checkpoint is not None and checkpoint.exists():
         _restore(state, network, optimizer, checkpoint)
@@ -117,6 +119,14 @@ def train(
     network.load_state_dict(state.best_weights)
     network.eval()
     return state.curve
+
+
+def _groups(network: nn.Module, rates: dict[str, float]) -> list[dict[str, Any]]:
+    """The parameters that share the schedule's learning rate, then those of each part that has its own."""
+    parts = {part: [*network.get_submodule(part).parameters()] for part in rates}
+    own = {id(parameter) for parameters in parts.values() for parameter in parameters}
+    shared = [parameter for parameter in network.parameters() if id(parameter) not in own]
+    return [{"params": shared}, *({"params": parts[part], "lr": rate} for part, rate in rates.items())]
 
 
 def _train_epoch(
