@@ -16,7 +16,7 @@ from training.evaluate import Scorer
 from training.factors import distinct
 from training.model import Amnl
 from training.network import Grouped, Ints, group
-from training.problem import CandidateLists, Content, Floats, Problem, rows_of
+from training.problem import CandidateLists, Floats, Problem, rows_of
 from training.progress import Progress
 from training.sampling import triple_sampler
 from training.settings import TrainingSettings
@@ -163,12 +163,3 @@ def known_followees(problem: Problem) -> Grouped:
     follower_E = np.repeat(np.arange(problem.users), problem.followees.counts)
     kept_E = known_U[problem.followees.values]
     return group(follower_E[kept_E], problem.followees.values[kept_E], problem.users)
-
-
-@torch.inference_mode()
-def encode_all(model: Amnl, content: Content, batch: int = 512) -> Tensor:
-    """z of every tweet by its content, float32 [T, D]; the content must have both pictures and words."""
-    if content.x_TF is None or content.token_ids_TSW is None:
-        raise ValueError("the encoder that is exported reads pictures and words")
-    parts = zip(torch.split(content.x_TF, batch), torch.split(content.token_ids_TSW, batch), strict=True)
-    return torch.cat([model.encoder(x_BF, ids_BSW) for x_BF, ids_BSW in parts])
