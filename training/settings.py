@@ -30,7 +30,7 @@ class TrainingSettings(BaseModel):
     backbone: BackboneName = Field("efficientnet_lite0", description="image backbone")
     weights: Path | None = Field(None, description="the backbone's state dict; unset: its ImageNet weights")
     finetune: Finetune = Field("none", description="what of the backbone is trained: its last layers fc, all, none")
-    backbone_rate: PositiveFloat = Field(1e-4, description="learning rate of what is trained of the backbone")
+    backbone_rate: PositiveFloat = Field(1e-5, description="learning rate of what is trained of the backbone")
     epochs: PositiveInt = Field(12, description="passes over the training retweets")
     batch: PositiveInt = Field(2048, description="triples a step")
     learning_rate: PositiveFloat = Field(0.02, description="Adagrad's")

@@ -136,6 +136,17 @@ def test_l2_does_not_pull_at_the_backbone(tmp_path: Path) -> None:
     assert None not in torch.autograd.grad(pairs.positive_B.sum(), parameters)
 
 
+def test_a_feature_that_is_0_on_all_pictures_at_first_may_come_to_life(tmp_path: Path) -> None:
+    backbone = load_backbone("tiny", None)
+    state = backbone.state_dict()
+    state["fc.weight"][:4] = 0
+    state["fc.bias"][:4] = 0
+    fitted, _ = trained("fc", backbone, tmp_path)
+    scale_F = fitted.model.encoder.feature_scale_F
+    assert float(state["fc.weight"][:4].abs().max()) > 0
+    assert float(scale_F.max()) <= 10.001 * float(scale_F.median())
+
+
 @pytest.mark.parametrize("finetune", TUNED)
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(finetune: Finetune, tmp_path: Path) -> None:
     whole, cut, resumed = (load_backbone("tiny", None) for _ in range(3))
