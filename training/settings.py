@@ -9,6 +9,7 @@ Link = Literal["product", "softplus", "sum", "personal", "social"]
 BackboneName = Literal["vgg16", "efficientnet_lite0", "tiny"]
 Loss = Literal["hinge", "bpr", "softmax"]
 Attention = Literal["paper", "similar", "mean"]
+Finetune = Literal["none", "fc", "all"]
 Negatives = Literal["followees", "matched", "uniform"]
 
 
@@ -28,6 +29,8 @@ class TrainingSettings(BaseModel):
     word_dim: PositiveInt = Field(64, description="word vectors")
     backbone: BackboneName = Field("efficientnet_lite0", description="image backbone")
     weights: Path | None = Field(None, description="the backbone's state dict; unset: its ImageNet weights")
+    finetune: Finetune = Field("none", description="what of the backbone is trained: its last layers fc, all, none")
+    backbone_rate: PositiveFloat = Field(1e-5, description="learning rate of what is trained of the backbone")
     epochs: PositiveInt = Field(12, description="passes over the training retweets")
     batch: PositiveInt = Field(2048, description="triples a step")
     learning_rate: PositiveFloat = Field(0.02, description="Adagrad's")

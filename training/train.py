@@ -4,7 +4,7 @@ Shape suffixes: B positives, K negatives of each, U distinct users of a batch, M
 edges, T image tweets, C candidates, D dimensions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.errors import NotForThisNetwork
 from training.evaluate import Scorer
 from training.factors import distinct
+from training.finetune import Tuned, bound_scale
 from training.model import Amnl
 from training.network import Grouped, Ints, group
 from training.problem import CandidateLists, Floats, Problem, rows_of
@@ -35,17 +37,30 @@ class Fitted:
     scorer: Scorer
 
 
-def fit(problem: Problem, settings: TrainingSettings, checkpoint: Path | None, progress: Progress) -> Fitted:
+def fit(
+    problem: Problem,
+    settings: TrainingSettings,
+    checkpoint: Path | None,
+    progress: Progress,
+    tuned: Tuned | None = None,
+) -> Fitted:
     """Train on the training period and keep the epoch with the best AUC on the validation lists.
 
-    A checkpoint that is there is gone on from. Raises NotEnoughData where the periods are too thin, TrainingDiverged
-    where the loss is not finite.
+    A backbone's part that is `tuned` is trained too, in place; the problem's features are those it starts from. A
+    checkpoint that is there is gone on from. Raises NotEnoughData where the periods are too thin, NotForThisNetwork
+    where fine-tuning has no pictures, TrainingDiverged where the loss is not finite.
     """
+    if settings.finetune != "none" and (tuned is None or problem.content.x_TF is None):
+        raise NotForThisNetwork(f"--finetune {settings.finetune} needs pictures, which this network has none of")
     torch.manual_seed(settings.seed)
     sampler = triple_sampler(problem, settings.sampling)
-    trainee = Trainee(Amnl(problem, settings), problem, settings)
+    trainee = Trainee(Amnl(problem, settings), problem, settings, tuned)
+    if tuned is not None:
+        bound_scale(trainee.model.encoder.feature_scale_F)
     label = f"fit ({settings.link}, {settings.loss})"
-    curve = train(trainee, sampler, problem.validation, schedule(settings), progress, label, checkpoint)
+    rates = {} if tuned is None else {"tuned": settings.backbone_rate}
+    told = replace(schedule(settings), rates=rates)
+    curve = train(trainee, sampler, problem.validation, told, progress, label, checkpoint)
     return Fitted(trainee.model.eval(), problem.trained_users, curve, trainee.scorer())
 
 
@@ -67,12 +82,13 @@ class Trainee(nn.Module):
     """An AMNL model on a problem, as the shared trainer wants it.
 
     Each distinct tweet of a batch is encoded, and each distinct user's attention computed, once. Only users whose
-    vector is trained count as followees, as in service.
+    vector is trained count as followees, as in service. What is tuned of a backbone is not a part of Psi: L2 would pull
+    it away from what it was pretrained to.
     """
 
-    def __init__(self, model: Amnl, problem: Problem, settings: TrainingSettings) -> None:
+    def __init__(self, model: Amnl, problem: Problem, settings: TrainingSettings, tuned: Tuned | None = None) -> None:
         super().__init__()
-        self.model, self.problem, self.settings = model, problem, settings
+        self.model, self.problem, self.settings, self.tuned = model, problem, settings, tuned
         self.followees = known_followees(problem)
         self.known_U = np.zeros(problem.users, dtype=bool)
         self.known_U[problem.trained_users] = True
@@ -112,6 +128,8 @@ class Trainee(nn.Module):
         bias_M = None
         if model.encoder.reads_anything:
             x_MF = None if content.x_TF is None else content.x_TF[tweet_M]
+            if self.tuned is not None:
+                x_MF = self.tuned(tweet_M)
             ids_MSW = None if content.token_ids_TSW is None else content.token_ids_TSW[tweet_M]
             z_MD = model.encoder(x_MF, ids_MSW)
         if model.residual is not None:

@@ -6,7 +6,7 @@ Shape suffixes: B triples of a batch, K negatives a positive.
 import copy
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -47,6 +47,8 @@ class PairwiseModel(Protocol):
 
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
+    def get_submodule(self, target: str) -> nn.Module: ...
+
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
@@ -75,6 +77,8 @@ class Schedule:
     negatives: int = 1
     patience: int = 1_000
     seed: int = 0
+    rates: dict[str, float] = field(default_factory=dict)
+    """Learning rates of a model's parts that have one of their own, by the part's name."""
 
 
 @dataclass
@@ -102,7 +106,7 @@ def train(
     Returns loss, validation metrics and seconds by epoch. Raises TrainingDiverged where the loss is not finite.
     """
     torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]  # said, so that torch does not warn
-    optimizer = torch.optim.Adagrad(model.parameters(), lr=schedule.learning_rate)
+    optimizer = torch.optim.Adagrad(_groups(model, schedule.rates), lr=schedule.learning_rate)
     state = TrainingState(0, -1.0, copy.deepcopy(model.state_dict()), [])
     if checkpoint is not None and checkpoint.exists():
         _restore(state, model, optimizer, checkpoint)
@@ -126,6 +130,14 @@ def train(
     model.load_state_dict(state.best_weights)
     model.eval()
     return state.curve
+
+
+def _groups(model: PairwiseModel, rates: dict[str, float]) -> list[dict[str, Any]]:
+    """The parameters that share the schedule's learning rate, then those of each part that has its own."""
+    parts = {part: [*model.get_submodule(part).parameters()] for part in rates}
+    own = {id(parameter) for parameters in parts.values() for parameter in parameters}
+    shared = [parameter for parameter in model.parameters() if id(parameter) not in own]
+    return [{"params": shared}, *({"params": parts[part], "lr": rate} for part, rate in rates.items())]
 
 
 def _train_epoch(

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.interruption import cut_off, without_seconds
 from tests.problems import checkerboard
 from training import losses
 from training.errors import TrainingDiverged
@@ -13,10 +14,10 @@ from training.evaluate import Scorer
 from training.factors import Factors, IdItems
 from training.network import Ints
 from training.problem import CandidateLists, Problem
-from training.progress import Progress, T, silent
+from training.progress import silent
 from training.sampling import triple_sampler
 from training.settings import Loss
-from training.trainer import Curve, Pairs, Schedule, train
+from training.trainer import Pairs, Schedule, train
 
 
 def one_positive_of(candidates: int) -> CandidateLists:
@@ -64,22 +65,6 @@ class Scripted(nn.Module):
         self.judged += 1
         score_C = np.array([0.0, *(1.0 if number < wrong else -1.0 for number in range(3))])
         return lambda lists: score_C[lists.tweet_C]
-
-
-def cut_off(after: int) -> Progress:
-    """Ends the run as a person would, after some epochs."""
-
-    def progress(items: Iterable[T], _total: int, _label: str) -> Iterator[T]:
-        for done, item in enumerate(items, start=1):
-            yield item
-            if done == after:
-                raise KeyboardInterrupt
-
-    return progress
-
-
-def without_seconds(curve: Curve) -> Curve:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in curve]
 
 
 def factors(problem: Problem, seed: int = 0) -> Factors:
@@ -132,6 +117,19 @@ def test_three_sparse_steps_are_adagrad_s() -> None:
     assert model.users.weight.item() == pytest.approx(u, abs=1e-6)
     assert model.items.get_parameter("vectors.weight").flatten().tolist() == pytest.approx(v.tolist(), abs=1e-6)
     assert model.items.get_parameter("biases.weight").flatten().tolist() == pytest.approx(b.tolist(), abs=1e-6)
+
+
+def test_a_part_with_a_rate_of_its_own_learns_by_that() -> None:
+    """Adagrad's first step is as long as the learning rate, whatever the gradient."""
+    model = Factors(1, 1, 1.0, IdItems(2, 1, 1.0), 0.0)
+    with torch.no_grad():
+        model.users.weight.fill_(0.5)
+        model.items.get_parameter("vectors.weight").copy_(torch.tensor([[1.0], [-1.5]]))
+    before = weights(model)
+    train(model, Fixed((0, 0, [1])), TWO, Schedule(1, 1, 0.1, rates={"items.vectors": 0.003}), silent, "test")
+    step = {name: (after - before[name]).abs().flatten().tolist() for name, after in weights(model).items()}
+    assert step["items.vectors.weight"] == pytest.approx([0.003, 0.003], rel=1e-3)
+    assert step["users.weight"] + step["items.biases.weight"] == pytest.approx([0.1, 0.1, 0.1], rel=1e-3)
 
 
 @pytest.mark.parametrize("stopped_after", [1, 3, 5])
