@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
+from torch import Tensor, nn
+
 from training.progress import Progress, T
 from training.trainer import Curve
 
@@ -20,3 +22,7 @@ def cut_off(after: int) -> Progress:
 
 def without_seconds(curve: Curve) -> Curve:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in curve]
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}

@@ -127,9 +127,7 @@ class Trainee(nn.Module):
         z_MD = torch.zeros(1)
         bias_M = None
         if model.encoder.reads_anything:
-            x_MF = None if content.x_TF is None else content.x_TF[tweet_M]
-            if self.tuned is not None:
-                x_MF = self.tuned(tweet_M)
+            x_MF = self.features(tweet_M)
             ids_MSW = None if content.token_ids_TSW is None else content.token_ids_TSW[tweet_M]
             z_MD = model.encoder(x_MF, ids_MSW)
         if model.residual is not None:
@@ -139,6 +137,14 @@ class Trainee(nn.Module):
             bias_M = model.item_bias(tweet_M).squeeze(1)
             squares = squares + bias_M.square().sum()
         return z_MD, bias_M, squares
+
+    def features(self, tweet_M: Tensor) -> Tensor | None:
+        """x of some tweets, float32 [M, F]: by what is tuned as it is now, else the problem's; None without either."""
+        if self.tuned is not None:
+            x_MF: Tensor = self.tuned(tweet_M)
+            return x_MF
+        x_TF = self.problem.content.x_TF
+        return None if x_TF is None else x_TF[tweet_M]
 
     def scorer(self) -> Scorer:
         """Scores of candidates by the model as it is now."""

@@ -1,6 +1,5 @@
 """Fine-tuning of a backbone, on small pictures."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.interruption import cut_off, without_seconds
+from tests.interruption import cut_off, weights, without_seconds
 from tests.painted import Album, colour_blind, painted, png, seeing
 from tests.problems import without_content
 from training.backbones import Backbone, load_backbone
@@ -27,16 +26,7 @@ SETTINGS = TrainingSettings(
 TUNED: list[Finetune] = ["fc", "all"]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def weights(module: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in module.state_dict().items()}
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def changed(before: dict[str, Tensor], module: nn.Module) -> set[str]:

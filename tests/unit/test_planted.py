@@ -1,6 +1,5 @@
 """Networks whose truth is known, which every system has to find."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,13 +32,7 @@ AMNL = TrainingSettings(dim=8, text_dim=8, word_dim=8, epochs=6, batch=256, lear
 SOCIAL = TrainingSettings(dim=16, epochs=30, batch=256, learning_rate=0.1, residual=True)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """On networks this small threads wait for one another more than they work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def auc(problem: Problem, scorer: Scorer) -> float:

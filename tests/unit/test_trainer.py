@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.interruption import cut_off, without_seconds
+from tests.interruption import cut_off, weights, without_seconds
 from tests.problems import checkerboard
 from training import losses
 from training.errors import TrainingDiverged
@@ -70,10 +70,6 @@ class Scripted(nn.Module):
 def factors(problem: Problem, seed: int = 0) -> Factors:
     torch.manual_seed(seed)
     return Factors(problem.users, 4, 0.1, IdItems(problem.tweets, 4, 0.1), 1e-3)
-
-
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
