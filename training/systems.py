@@ -10,6 +10,7 @@ from training.baselines import adabpr, citing, ease, famf, famf_visual, lightgcn
 from training.baselines.settings import BaselineSettings
 from training.errors import NotForThisNetwork
 from training.evaluate import Scorer, followee_count_scorer, popularity_scorer, random_scorer, recency_scorer
+from training.placebos import permuted_pictures, permuted_words, rewired_follows
 from training.problem import Content, Problem
 from training.progress import Progress
 from training.settings import TrainingSettings
@@ -36,6 +37,13 @@ def _amnl(fixed: dict[str, Any], keep: Callable[[Content], Content] | None = Non
         seen = replace(problem, content=(keep or _all)(problem.content))
         fitted = fit(seen, TrainingSettings(**{**settings, **fixed, "seed": seed}), None, progress)
         return Trained(fitted.scorer, fitted.curve)
+
+    return run
+
+
+def _placebo(changed: Callable[[Problem, int], Problem]) -> Fit:
+    def run(problem: Problem, settings: dict[str, Any], seed: int, progress: Progress) -> Trained:
+        return AMNL_FAMILY["amnl"](changed(problem, seed), settings, seed, progress)
 
     return run
 
@@ -75,6 +83,13 @@ def _words(content: Content) -> Content:
 
 PAPER: dict[str, Any] = {"link": "product", "loss": "hinge", "attention": "paper"}
 
+VARIANTS: dict[str, Fit] = {
+    "similar attention": _amnl({"attention": "similar"}),
+    "paper attention": _amnl({"attention": "paper"}),
+    "softplus": _amnl({"link": "softplus"}),
+    "personal only": _amnl({"link": "personal"}),
+    "social only": _amnl({"link": "social"}),
+}
 AMNL_FAMILY: dict[str, Fit] = {
     "amnl": _amnl({}),
     "amnl_i": _amnl({}, _pictures),
@@ -82,12 +97,14 @@ AMNL_FAMILY: dict[str, Fit] = {
     "amnl (product)": _amnl(PAPER),
     "amnl_i (product)": _amnl(PAPER, _pictures),
     "amnl_d (product)": _amnl(PAPER, _words),
-    "similar attention": _amnl({"attention": "similar"}),
-    "paper attention": _amnl({"attention": "paper"}),
-    "softplus": _amnl({"link": "softplus"}),
-    "personal only": _amnl({"link": "personal"}),
-    "social only": _amnl({"link": "social"}),
+    **VARIANTS,
 }
+PLACEBOS: dict[str, Fit] = {
+    "permuted pictures": _placebo(permuted_pictures),
+    "permuted words": _placebo(permuted_words),
+    "rewired follows": _placebo(rewired_follows),
+}
+"""AMNL on a network in which something that it reads tells nothing: what it loses there, it had from that."""
 BASELINES: dict[str, Fit] = {
     "citing": _baseline(citing),
     "vbpr": _baseline(vbpr),
@@ -104,13 +121,13 @@ UNTRAINED: dict[str, Fit] = {
     "recency": _row(lambda problem, _: recency_scorer(problem)),
     "followee count": _row(lambda problem, _: followee_count_scorer(problem)),
 }
-SYSTEMS = AMNL_FAMILY | BASELINES | UNTRAINED
+SYSTEMS = AMNL_FAMILY | PLACEBOS | BASELINES | UNTRAINED
 FIXED = {"ease", *UNTRAINED} - {"random"}
 """Systems in which nothing is drawn: one seed says all."""
 
 
 def tuned(network: str, system: str) -> dict[str, Any]:
-    """Settings of a system on a network; those of the AMNL family without settings of their own are AMNL's."""
+    """Settings of a system on a network; AMNL's for its family and placebos without settings of their own."""
     of_network: dict[str, dict[str, Any]] = json.loads(TUNED.read_text("utf-8"))[network]
-    family = "amnl" if system not in of_network and system in AMNL_FAMILY else system
+    family = "amnl" if system not in of_network and system in AMNL_FAMILY | PLACEBOS else system
     return of_network.get(family, {})
