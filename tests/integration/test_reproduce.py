@@ -11,6 +11,7 @@ from training.__main__ import main
 from training.progress import silent
 from training.reproduce import Run, Sources, make, plan, reproduce, runs_folder
 from training.runs import read_runs, unfinished
+from training.systems import PLACEBOS, VARIANTS
 
 
 @pytest.fixture(autouse=True)
@@ -97,4 +98,6 @@ def test_the_plan_has_every_system_once_a_seed(tiny_network: Path, tmp_path: Pat
     assert sum(run.system == "amnl" and run.split == 80 and not run.dim for run in runs) == 3
     assert sum(run.system == "ease" and run.split == 80 for run in runs) == 1
     assert {run.dim for run in runs if run.system == "amnl_i"} == {0, 100, 200, 400}
-    assert len(plan(Sources(tiny_network, tmp_path), seeds=3, quick=True)) < len(runs) / 6
+    for system in VARIANTS | PLACEBOS:
+        assert [(run.split, run.seed) for run in runs if run.system == system] == [(80, 0), (80, 1), (80, 2)]
+    assert len(plan(Sources(tiny_network, tmp_path), seeds=3, quick=True)) < len(runs) / 5
