@@ -76,6 +76,8 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Report:
                 write_run(runs, system, split=split, seed=seed, level=level)
     write_run(runs, "amnl", dim=128, level=0.55)
     write_run(runs, "amnl (product)", level=0.5)
+    for system, level in {"personal only": 0.5, "rewired follows": 0.55, "permuted words": 0.9}.items():
+        write_run(runs, system, level=level)
     write_run(runs, "amnl", network="lastfm", backbone=None, level=0.52)
     write_run(runs, "famf", network="lastfm", backbone=None, level=0.51)
     write_run(runs, "famf", protocol="secondary", level=0.62)
@@ -151,6 +153,30 @@ def test_what_is_missing_is_said(full: Report) -> None:
     assert re.search(r"\| AMNL \(d 64\) \| [^|]+ \| not run \| [^|]+ \|", table)
     assert "Flickr likes: not run." in full.html
     assert "Not finished and left out: made-primary-80-vbpr-d64-s0." in full.html
+
+
+def test_what_amnl_uses_is_a_table_of_differences_to_its_placebos(full: Report) -> None:
+    table = full.markdown[full.markdown.index("**What AMNL uses") :].split("\n## ")[0]
+    made, lastfm = table[table.index("*Made network*") : table.index("*Flickr likes*")].split("*HetRec LastFM*")
+    assert "| AMNL less Permuted pictures | not run | not run | not run |" in made
+    assert lastfm.count("| not run | not run | not run |") == 5
+    auc = {(one["a"]["system"], one["b"]["system"]): one for one in full.json["differences"] if one["metric"] == "auc"}
+    for pair, label, by in (
+        (("amnl", "rewired follows"), "AMNL less Rewired follows", 0.05),
+        (("amnl", "personal only"), "AMNL less Personal facet alone", 0.1),
+        (("rewired follows", "personal only"), "Rewired follows less Personal facet alone", 0.05),
+    ):
+        (line,) = [line for line in made.splitlines() if line.startswith(f"| {label} |")]
+        assert auc[pair]["difference"] == pytest.approx(by, abs=0.03)
+        assert f"{number(auc[pair]['difference'])} (" in line
+
+
+def test_a_placebo_is_neither_the_strongest_nor_the_best(full: Report) -> None:
+    before_ablations = full.markdown[: full.markdown.index("**Table 4.")]
+    assert "Permuted words" not in before_ablations
+    lines = [line for line in full.markdown.splitlines() if line.startswith("| Permuted words (d 64)")]
+    assert len(lines) > 1
+    assert not any("**" in line for line in lines)
 
 
 def test_the_paper_and_the_reconstruction_are_labelled(full: Report) -> None:

@@ -43,6 +43,24 @@ PAPER_AMNL = Group(
     {"amnl d product": "AMNL_d (product)", "amnl i product": "AMNL_i (product)", "amnl product": "AMNL (product)"},
 )
 AMNL = Group("AMNL as this project trains it", {"amnl d": "AMNL_d", "amnl i": "AMNL_i", "amnl": "AMNL"})
+VARIANTS = Group(
+    "Parts and variants of AMNL",
+    {
+        "personal only": "Personal facet alone",
+        "social only": "Social facet alone",
+        "similar attention": "Attention by similarity",
+        "paper attention": "The paper's attention",
+        "softplus": "Softplus link",
+    },
+)
+PLACEBOS = Group(
+    "Placebos: AMNL where something that it reads tells nothing",
+    {
+        "permuted pictures": "Permuted pictures",
+        "permuted words": "Permuted words",
+        "rewired follows": "Rewired follows",
+    },
+)
 OTHERS = Group("Other systems", {})
 GROUPS = (
     Group(
@@ -54,16 +72,8 @@ GROUPS = (
     Group("Anchors of today", {"ease": "EASE", "lightgcn": "LightGCN"}),
     PAPER_AMNL,
     AMNL,
-    Group(
-        "Parts and variants of AMNL",
-        {
-            "personal only": "Personal facet alone",
-            "social only": "Social facet alone",
-            "similar attention": "Attention by similarity",
-            "paper attention": "The paper's attention",
-            "softplus": "Softplus link",
-        },
-    ),
+    VARIANTS,
+    PLACEBOS,
     OTHERS,
     CEILINGS,
 )
@@ -119,14 +129,19 @@ def order(row: Row) -> tuple[int, int, str]:
     return at.group, at.place, at.label
 
 
-def is_ceiling(row: Row) -> bool:
-    """Whether it knows the truth, and so competes with nobody."""
-    return GROUPS[placed(row.key.system).group] is CEILINGS
+def group_of(row: Row) -> Group:
+    """The group that its system is in."""
+    return GROUPS[placed(row.key.system).group]
+
+
+def competes(row: Row) -> bool:
+    """Whether it can be the best: not if it knows the truth, nor if it is a placebo."""
+    return group_of(row) not in (CEILINGS, PLACEBOS)
 
 
 def detail(row: Row) -> str:
     """Its dimension, where it has one."""
-    has_one = GROUPS[placed(row.key.system).group].dim and plain(row.key.system) != "ease" and row.key.dim > 0
+    has_one = group_of(row).dim and plain(row.key.system) != "ease" and row.key.dim > 0
     return f"d {row.key.dim}" if has_one else ""
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from training.report.comparisons import ablations, beside_the_paper, glance
+from training.report.comparisons import ablations, beside_the_paper, glance, what_amnl_uses
 from training.report.evidence import COIN_FLIP, Evidence
 from training.report.figures import Figure, dimensions, epochs
-from training.report.lineup import CEILINGS, GROUPS, name_of, plain
+from training.report.lineup import CEILINGS, GROUPS, PLACEBOS, VARIANTS, group_of, name_of, plain
 from training.report.tables import COMPARED, LABELS, Cell, Column, Line, Table, all_metrics, number, system_table
 from training.results import Estimate, Part, Row
 
@@ -63,7 +63,7 @@ def sections(evidence: Evidence) -> list[Section]:
         Section("glance", "At a glance", [glance(evidence)]),
         Section("runs", "What was run", _runs(evidence)),
         Section("made", "Made network, primary protocol", [*_made(evidence)]),
-        Section("ablations", "Ablations", [*ablations(evidence)]),
+        Section("ablations", "Ablations", [*ablations(evidence), what_amnl_uses(evidence)]),
         Section("figures", "Dimensions and epochs", [dimensions(at_80), epochs(curves)]),
         Section("paper", "Beside the paper", [beside_the_paper(evidence)]),
         Section("public", "Public networks", [_network(evidence, name) for name in evidence.networks()[1:]]),
@@ -94,7 +94,7 @@ def _runs(evidence: Evidence) -> list[Block]:
     blocks.append(
         "Primary protocol: one global cut in time, and for each user the tweets that followees showed after it; the "
         "retweeted ones belong on top. Values are means over users, after those over seeds; beneath them stands the "
-        "95 % bootstrap interval over users. The best value of a column is bold; ceilings do not compete."
+        "95 % bootstrap interval over users. The best value of a column is bold; ceilings and placebos do not compete."
     )
     if evidence.unfinished:
         blocks.append(f"Not finished and left out: {', '.join(evidence.unfinished)}.")
@@ -104,13 +104,14 @@ def _runs(evidence: Evidence) -> list[Block]:
 
 
 def _made(evidence: Evidence) -> list[Table]:
-    rows = evidence.main("made")
+    whole = tuple(group for group in GROUPS if group not in (VARIANTS, PLACEBOS))
+    rows = [row for row in evidence.main("made") if group_of(row) in whole]
     return [
         system_table(
             f"Table {place}. {LABELS[metric]} by share of training, made network",
             [(f"{split} %", _at(split, metric), True) for split in SPLITS],
             rows,
-            GROUPS,
+            whole,
         )
         for place, metric in enumerate(COMPARED, start=1)
     ]

@@ -7,7 +7,7 @@ from itertools import groupby
 
 import numpy as np
 
-from training.report.lineup import GROUPS, Group, detail, is_ceiling, placed
+from training.report.lineup import GROUPS, Group, competes, detail, placed
 from training.results import Estimate, Row
 
 LABELS = {"p@1": "P@1", "p@3": "P@3", "p@3/min": "P@3/min", "auc": "AUC", "ndcg@10": "NDCG@10", "mrr": "MRR"}
@@ -110,14 +110,14 @@ def system_table(
     """A line a system, in groups, the best of each column bold; missing systems of `expected` have lines too."""
     of_system = {name: list(group) for name, group in groupby(rows, key=lambda row: row.key.system)}
     lines: dict[int, list[tuple[int, Line]]] = {}
-    ours = [group for group in of_system.values() if not is_ceiling(group[0])]
+    ours = [group for group in of_system.values() if competes(group[0])]
     best = [max((_mean(value(group)) for group in ours), default=-np.inf) for _, value, _ in columns]
     for system, group in of_system.items():
         at, cells = placed(system), []
         for (_, value, shown), top in zip(columns, best, strict=True):
             estimate = value(group)
             cell = estimated(estimate, shown)
-            is_best = not is_ceiling(group[0]) and estimate is not None and number(estimate.mean) == number(top)
+            is_best = competes(group[0]) and estimate is not None and number(estimate.mean) == number(top)
             cells.append(replace(cell, best=is_best))
         lines.setdefault(at.group, []).append((at.place, Line(at.label, detail(group[0]), cells)))
     there = {(index, line.label) for index, group in lines.items() for _, line in group}
