@@ -81,6 +81,13 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("evaluate", help="systems on a network's held-out retweets, without a database")
     add_network(command)
     command.add_argument(
+        "--protocol",
+        choices=["primary", "secondary"],
+        default="primary",
+        help="primary: one cut in time, followees' tweets after it; secondary: as in the paper, as far as one can tell "
+        "(made only)",
+    )
+    command.add_argument(
         "--systems",
         default="",
         metavar="NAMES",
@@ -179,7 +186,9 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
     names = [name.strip() for name in options.systems.split(",") if name.strip()]
     cache = StoreSettings().var_dir / "features"
-    lines = compare(options.kind, options.data, options.split, names, options.seeds, cache, progress.terminal)
+    lines = compare(
+        options.kind, options.data, options.protocol, options.split, names, options.seeds, cache, progress.terminal
+    )
     metrics = ("p@1", "p@3", "auc", "ndcg@10", "mrr")
     for number, (name, means) in enumerate(lines):
         if number == 0:

@@ -19,16 +19,16 @@ Line = tuple[str, dict[str, float]]
 
 
 def compare(
-    kind: str, folder: Path, split: int, names: list[str], seeds: int, cache: Path, progress: Progress
+    kind: str, folder: Path, protocol: str, split: int, names: list[str], seeds: int, cache: Path, progress: Progress
 ) -> Iterator[Line]:
     """Metrics by system, the mean over seeds: rows without training, ceilings of a planted truth, then `names`.
 
-    Raises InputRejected for a name that is no system, or a folder that cannot be read.
+    Raises InputRejected for a name that is no system, a folder that cannot be read, a protocol that is not the kind's.
     """
     unknown = [name for name in names if name not in SYSTEMS]
     if unknown:
         raise InputRejected(f"--systems: {unknown[0]} is none of {', '.join(SYSTEMS)}")
-    problem = network_problem(kind, folder, split, cache, progress, with_features=bool(names))
+    problem = network_problem(kind, folder, split, cache, progress, protocol, with_features=bool(names))
     for name in (*UNTRAINED, *names):
         try:
             runs = [
@@ -44,9 +44,19 @@ def compare(
 
 
 def network_problem(
-    kind: str, folder: Path, split: int, cache: Path, progress: Progress, with_features: bool = True
+    kind: str,
+    folder: Path,
+    split: int,
+    cache: Path,
+    progress: Progress,
+    protocol: str = "primary",
+    with_features: bool = True,
 ) -> Problem:
-    """A network's problem; pictures' features only where they are asked for."""
+    """A network's problem by a protocol, primary or secondary; pictures' features only where they are asked for."""
+    if protocol == "secondary" and kind != "made":
+        raise InputRejected(
+            f"--protocol secondary is for --kind made alone, not for {kind}: it needs each retweet's time"
+        )
     match kind:
         case "lastfm":
             return load_lastfm(folder)
@@ -55,4 +65,4 @@ def network_problem(
         case _:
             settings = TrainingSettings()
             made = load_made(folder, settings, cache, progress) if with_features else read_made(folder)
-            return made.problem(split, settings)
+            return made.secondary_problem(split, settings) if protocol == "secondary" else made.problem(split, settings)

@@ -29,14 +29,16 @@ class Judgement:
 
     @property
     def means(self) -> dict[str, float]:
-        """Mean over users."""
-        return {name: float(values_L.mean()) for name, values_L in self.of_L.items()}
+        """Mean over users, those left out for whom a metric is NaN; NaN where it is so for all."""
+        known_L = {name: values_L[~np.isnan(values_L)] for name, values_L in self.of_L.items()}
+        return {name: float(values_L.mean()) if len(values_L) else np.nan for name, values_L in known_L.items()}
 
 
 def judge(lists: CandidateLists, scorer: Scorer, seed: int) -> Judgement:
-    """P@1, P@3 (over 3 and over min(3, positives)), AUC, NDCG@10 and MRR of every list.
+    """P@1, P@3 (over 3 and over min(3, positives)), AUC, NDCG@10 and MRR of every list; each has a positive.
 
-    Ties are broken at random, by the seed. Raises ValueError where a score is not a number.
+    Where there is no negative there is no order to judge: AUC, NDCG and MRR are NaN. Ties are broken at random, by the
+    seed. Raises ValueError where a score is not a number.
     """
     score_C = np.asarray(scorer(lists), dtype=np.float64)
     if np.isnan(score_C).any():
@@ -56,14 +58,15 @@ def judge(lists: CandidateLists, scorer: Scorer, seed: int) -> Judgement:
     gain_C = np.where(rank_C < _NDCG_AT, 1 / np.log2(rank_C + 2), 0.0)
     ideal_P = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, _NDCG_AT + 2)))])
     first_L = np.minimum.reduceat(np.where(positive_C, rank_C, len(rank_C)), starts)
+    ordered_L = np.where(negatives_L > 0, 1.0, np.nan)
     return Judgement(
         {
             "p@1": total(rank_C < 1),
-            "p@3": hits_at_3_L / 3,
+            "p@3": hits_at_3_L / (np.minimum(3, counts_L) if lists.short else 3),
             "p@3/min": hits_at_3_L / np.minimum(3, positives_L),
-            "auc": 1 - total(negatives_above_C) / (positives_L * negatives_L),
-            "ndcg@10": total(gain_C) / ideal_P[np.minimum(positives_L, _NDCG_AT)],
-            "mrr": 1 / (first_L + 1),
+            "auc": ordered_L - total(negatives_above_C) / (positives_L * np.maximum(negatives_L, 1)),
+            "ndcg@10": ordered_L * total(gain_C) / ideal_P[np.minimum(positives_L, _NDCG_AT)],
+            "mrr": ordered_L / (first_L + 1),
         }
     )
 

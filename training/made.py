@@ -19,6 +19,7 @@ from training.features import image_features
 from training.network import Exposures, Network, exposures, first_exposures, split_by_time
 from training.problem import Problem, content_of, problem_of
 from training.progress import Progress
+from training.secondary import secondary_problem_of
 from training.settings import TrainingSettings
 from training.synthesize import Truth
 
@@ -37,6 +38,13 @@ class Made:
         split = split_by_time(network, 1 - split_percent / 100, settings.validation_share)
         content, _ = content_of(network, self.x_TF, split.test_from, Preprocessing(image_size=1))
         return problem_of(network, self.exposed, split, content)
+
+    def secondary_problem(self, split_percent: int, settings: TrainingSettings) -> Problem:
+        """The secondary protocol with this share of each user's retweets before the user's cut; words of all tweets."""
+        ever = int(self.network.posted_T.max()) + 1
+        content, _ = content_of(self.network, self.x_TF, ever, Preprocessing(image_size=1))
+        share = split_percent / 100
+        return secondary_problem_of(self.network, self.exposed, share, settings.validation_share, content)
 
 
 class FolderPictures:

@@ -65,9 +65,9 @@ class Network:
     retweet_tweet_R: Ints
     retweet_at_R: Ints
 
-    def retweeted_before(self, user_X: Ints, tweet_X: Ints, moment: int) -> npt.NDArray[np.bool_]:
-        """Whether each user had retweeted each tweet before a moment (Unix ms), bool [X]."""
-        tweets, before_R = len(self.tweet_ids), self.retweet_at_R < moment
+    def retweeted_before(self, user_X: Ints, tweet_X: Ints, moment_U: Ints) -> npt.NDArray[np.bool_]:
+        """Whether each user had retweeted each tweet before the user's moment (Unix ms), bool [X]."""
+        tweets, before_R = len(self.tweet_ids), self.retweet_at_R < moment_U[self.retweet_user_R]
         return np.isin(user_X * tweets + tweet_X, (self.retweet_user_R * tweets + self.retweet_tweet_R)[before_R])
 
     def snapshot(self) -> DataSnapshot:

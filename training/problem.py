@@ -45,12 +45,16 @@ class Content:
 
 @dataclass(frozen=True)
 class CandidateLists:
-    """What each of some users could have retweeted in a period: list l is tweet_C[starts[l]:starts[l + 1]]."""
+    """What each of some users could have retweeted in a period: list l is tweet_C[starts[l]:starts[l + 1]].
+
+    Precision at K is over K or, where `short`, over a list's length if that is less.
+    """
 
     user_L: Ints
     starts: Ints
     tweet_C: Ints
     positive_C: Bools
+    short: bool = False
 
     @property
     def user_C(self) -> Ints:
@@ -109,13 +113,32 @@ def content_of(
 def problem_of(network: Network, exposed: Exposures, split: Split, content: Content) -> Problem:
     """The primary protocol: one global cut in time, in-network lists.
 
+    Raises NotEnoughData where a period is too thin.
+    """
+    validation_from_U = np.full(len(network.user_ids), split.validation_from)
+    test_from_U = np.full(len(network.user_ids), split.test_from)
+    end_U = np.full(len(network.user_ids), int(network.retweet_at_R[-1]) + 1)
+    test = _lists_between(network, exposed, test_from_U, end_U)
+    return problem_by_user(network, exposed, validation_from_U, test_from_U, content, test)
+
+
+def problem_by_user(
+    network: Network,
+    exposed: Exposures,
+    validation_from_U: Ints,
+    test_from_U: Ints,
+    content: Content,
+    test: CandidateLists,
+) -> Problem:
+    """Training until a moment of each user's (Unix ms), validation on in-network lists from there to the next moment.
+
     A tweet that the user retweets only later is unretweeted in training like any other: leaving it out would leak the
     test. Raises NotEnoughData where a period is too thin.
     """
-    before = network.retweet_at_R < split.validation_from
-    seen = exposed.at_X < split.validation_from
+    before = network.retweet_at_R < validation_from_U[network.retweet_user_R]
+    seen = exposed.at_X < validation_from_U[exposed.user_X]
     user_X, tweet_X = exposed.user_X[seen], exposed.tweet_X[seen]
-    passed_by = ~network.retweeted_before(user_X, tweet_X, split.validation_from)
+    passed_by = ~network.retweeted_before(user_X, tweet_X, validation_from_U)
     if not passed_by.any() or not before.any():
         raise NotEnoughData("there is no retweet, or no unretweeted tweet of a followee, before the validation period")
     return Problem(
@@ -128,22 +151,26 @@ def problem_of(network: Network, exposed: Exposures, split: Split, content: Cont
         unretweeted=group(user_X[passed_by], tweet_X[passed_by], len(network.user_ids)),
         content=content,
         posted_T=network.posted_T,
-        validation=_lists_between(network, exposed, split.validation_from, split.test_from),
-        test=_lists_between(network, exposed, split.test_from, int(network.retweet_at_R[-1]) + 1),
+        validation=_lists_between(network, exposed, validation_from_U, test_from_U),
+        test=test,
     )
 
 
 def candidate_lists(user_X: Ints, tweet_X: Ints, positive_X: Bools, users: int) -> CandidateLists:
     """Lists by user, for those who have both a positive and a negative. Raises NotEnoughData where there is none."""
     positives_U = np.bincount(user_X, weights=positive_X, minlength=users)
-    judged_U = (positives_U > 0) & (positives_U < np.bincount(user_X, minlength=users))
-    if not judged_U.any():
+    judged_X = ((positives_U > 0) & (positives_U < np.bincount(user_X, minlength=users)))[user_X]
+    if not judged_X.any():
         raise NotEnoughData("no user has both retweeted and unretweeted exposures in the period that is judged")
-    order = np.flatnonzero(judged_U[user_X])
-    order = order[np.argsort(user_X[order], kind="stable")]
-    user_L, counts = np.unique(user_X[order], return_counts=True)
+    return lists_by_user(user_X[judged_X], tweet_X[judged_X], positive_X[judged_X])
+
+
+def lists_by_user(user_X: Ints, tweet_X: Ints, positive_X: Bools, short: bool = False) -> CandidateLists:
+    """A list for every user who is there; within a list the order is kept."""
+    order = np.argsort(user_X, kind="stable")
+    user_L, counts = np.unique(user_X, return_counts=True)
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return CandidateLists(user_L, starts, tweet_X[order], positive_X[order])
+    return CandidateLists(user_L, starts, tweet_X[order], positive_X[order], short)
 
 
 def rows_of(grouped: Grouped, rows: Ints) -> tuple[Ints, Ints]:
@@ -163,10 +190,10 @@ def _shown(network: Network, exposed: Exposures) -> Bools:
     return found_R
 
 
-def _lists_between(network: Network, exposed: Exposures, start: int, end: int) -> CandidateLists:
-    """Exposures from `start` up to `end` (Unix ms), less what the user had retweeted before, as in service."""
-    had_X = network.retweeted_before(exposed.user_X, exposed.tweet_X, start)
-    inside = (exposed.at_X >= start) & (exposed.at_X < end) & ~had_X
+def _lists_between(network: Network, exposed: Exposures, start_U: Ints, end_U: Ints) -> CandidateLists:
+    """Exposures of a period of each user's (Unix ms), less what the user had retweeted before, as in service."""
+    had_X = network.retweeted_before(exposed.user_X, exposed.tweet_X, start_U)
+    inside = (exposed.at_X >= start_U[exposed.user_X]) & (exposed.at_X < end_U[exposed.user_X]) & ~had_X
     user_X, tweet_X = exposed.user_X[inside], exposed.tweet_X[inside]
-    positive_X = network.retweeted_before(user_X, tweet_X, end)
+    positive_X = network.retweeted_before(user_X, tweet_X, end_U)
     return candidate_lists(user_X, tweet_X, positive_X, len(network.user_ids))

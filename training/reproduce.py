@@ -36,6 +36,13 @@ DIMS = (100, 200, 400)
 SWEPT = ("amnl", "amnl_i", "amnl_d")
 ONLY_AT_80 = VARIANTS | PLACEBOS
 """Systems that explain AMNL, run at 80 % alone: the tables by split are for whole systems."""
+QUICK_SECONDARY = ("random", "amnl", "vbpr")
+SECONDARY = (
+    *("random", "popularity", "recency"),
+    *SWEPT,
+    *(f"{system} (product)" for system in SWEPT),
+    *("vbpr", "citing", "famf", "famf_visual", "adabpr", "rrfm"),
+)
 
 
 @dataclass(frozen=True)
@@ -59,12 +66,13 @@ class Run:
     dim: int = 0
     epochs: int = 0
     """At most so many; 0 is the tuned number."""
+    protocol: str = "primary"
 
     @property
     def name(self) -> str:
         """Its folder's name."""
         size = f"-d{self.dim}" if self.dim else ""
-        return f"{self.network}-primary-{self.split}-{self.system.replace(' ', '_')}{size}-s{self.seed}"
+        return f"{self.network}-{self.protocol}-{self.split}-{self.system.replace(' ', '_')}{size}-s{self.seed}"
 
 
 def reproduce(sources: Sources, out: Path, seeds: int, quick: bool, progress: Progress) -> Path:
@@ -88,7 +96,7 @@ def runs_folder(out: Path, quick: bool) -> Path:
 
 
 def plan(sources: Sources, seeds: int, quick: bool) -> list[Run]:
-    """Tables first, seed by seed, then the dimension sweep."""
+    """Tables first, seed by seed, then the dimension sweep, then the secondary protocol with one seed."""
     epochs = 2 if quick else 0
     splits = (80,) if quick else SPLITS
     public = [name for name in ("lastfm", "flickr") if getattr(sources, name) is not None]
@@ -104,7 +112,8 @@ def plan(sources: Sources, seeds: int, quick: bool) -> list[Run]:
         and (network == "made" or system in SYSTEMS)
     ]
     sweep = [] if quick else [Run("made", 80, system, 0, dim) for dim in DIMS for system in SWEPT]
-    return runs + sweep
+    names = QUICK_SECONDARY if quick else SECONDARY
+    return runs + sweep + [Run("made", 80, system, 0, epochs=epochs, protocol="secondary") for system in names]
 
 
 def _done(runs: list[Run], sources: Sources, folder: Path) -> Iterator[Run]:
@@ -128,7 +137,7 @@ def _one_thread() -> None:
 
 def make(run: Run, sources: Sources, folder: Path) -> None:
     """Train and judge, then leave run.json and users.npz under the run's name, whole or not at all."""
-    problem = problem_for(run.network, run.split, sources)
+    problem = problem_for(run.network, run.protocol, run.split, sources)
     settings = tuned(run.network, run.system)
     settings |= {"dim": run.dim} if run.dim else {}
     if run.epochs and run.system in SYSTEMS:
@@ -142,7 +151,7 @@ def make(run: Run, sources: Sources, folder: Path) -> None:
     judgement = judge(problem.test, trained.scorer, run.seed)
     described = {
         "network": run.network,
-        "protocol": "primary",
+        "protocol": run.protocol,
         "split": run.split,
         "system": run.system,
         "dim": run.dim or settings.get("dim", 64),
@@ -178,10 +187,10 @@ def ceilings_of(made: Path) -> dict[str, Scorer]:
 
 
 @lru_cache(maxsize=2)
-def problem_for(network: str, split: int, sources: Sources) -> Problem:
+def problem_for(network: str, protocol: str, split: int, sources: Sources) -> Problem:
     """The network's problem; a worker keeps the last two."""
     folder: Path = getattr(sources, network)
-    return network_problem(network, folder, split, sources.cache, silent)
+    return network_problem(network, folder, split, sources.cache, silent, protocol)
 
 
 def _by_user(problem: Problem) -> dict[str, np.ndarray[Any, Any]]:

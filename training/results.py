@@ -173,7 +173,8 @@ def _divisions(people: _People) -> dict[str, dict[str, Bools]]:
             "20+": history_L >= 20,
         },
         "followees": {
-            "1-2": followees_L <= 2,
+            "0": followees_L == 0,
+            "1-2": (followees_L >= 1) & (followees_L <= 2),
             "3-9": (followees_L >= 3) & (followees_L <= 9),
             "10+": followees_L >= 10,
         },

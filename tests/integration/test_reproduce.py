@@ -11,7 +11,7 @@ from training.__main__ import main
 from training.progress import silent
 from training.reproduce import Run, Sources, make, plan, reproduce, runs_folder
 from training.runs import read_runs, unfinished
-from training.systems import PLACEBOS, VARIANTS
+from training.systems import PLACEBOS, SYSTEMS, VARIANTS
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +33,23 @@ def test_a_name_that_is_no_system_is_one_line(tiny_network: Path, capsys: pytest
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: --systems: amlet is none of amnl,")
+
+
+def test_evaluate_judges_by_the_secondary_protocol(tiny_network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = {}
+    for protocol in ("primary", "secondary"):
+        assert main(["evaluate", "--data", str(tiny_network), "--protocol", protocol]) == 0
+        printed[protocol] = capsys.readouterr().out.splitlines()
+    assert [line[:30] for line in printed["secondary"]] == [line[:30] for line in printed["primary"]]
+    assert printed["secondary"] != printed["primary"]
+
+
+@pytest.mark.parametrize("kind", ["lastfm", "flickr"])
+def test_the_secondary_protocol_is_for_made_networks(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "--data", str(tmp_path), "--kind", kind, "--protocol", "secondary"]) == 1
+    assert capsys.readouterr().err.startswith(f"error: --protocol secondary is for --kind made alone, not for {kind}")
 
 
 def test_tune_keeps_the_best_by_validation(
@@ -74,7 +91,8 @@ def test_a_full_run_does_not_take_a_quick_one_for_its_own(
 ) -> None:
     sources = Sources(tiny_network, tmp_path_factory.getbasetemp() / "reproduce-var" / "features")
     monkeypatch.setattr(reproduction, "SPLITS", (80,))
-    monkeypatch.setattr(reproduction, "plan", lambda *of: [run for run in plan(*of) if run.system == "famf"])
+    name = "made-primary-80-famf-s0"
+    monkeypatch.setattr(reproduction, "plan", lambda *of: [run for run in plan(*of) if run.name == name])
     epochs = {}
     for quick in (True, False):
         reproduce(sources, tmp_path, 1, quick, silent)
@@ -95,9 +113,36 @@ def test_the_plan_has_every_system_once_a_seed(tiny_network: Path, tmp_path: Pat
     names = [run.name for run in runs]
     assert len(names) == len(set(names))
     assert {run.split for run in runs} == {60, 70, 80}
-    assert sum(run.system == "amnl" and run.split == 80 and not run.dim for run in runs) == 3
-    assert sum(run.system == "ease" and run.split == 80 for run in runs) == 1
-    assert {run.dim for run in runs if run.system == "amnl_i"} == {0, 100, 200, 400}
+    primary = [run for run in runs if run.protocol == "primary"]
+    assert sum(run.system == "amnl" and run.split == 80 and not run.dim for run in primary) == 3
+    assert sum(run.system == "ease" and run.split == 80 for run in primary) == 1
+    assert {run.dim for run in primary if run.system == "amnl_i"} == {0, 100, 200, 400}
     for system in VARIANTS | PLACEBOS:
         assert [(run.split, run.seed) for run in runs if run.system == system] == [(80, 0), (80, 1), (80, 2)]
     assert len(plan(Sources(tiny_network, tmp_path), seeds=3, quick=True)) < len(runs) / 5
+
+
+@pytest.mark.parametrize(("quick", "systems"), [(False, 15), (True, 3)])
+def test_the_plan_has_the_secondary_protocol_once_at_80(
+    tiny_network: Path, tmp_path: Path, quick: bool, systems: int
+) -> None:
+    runs = plan(Sources(tiny_network, tmp_path), seeds=3, quick=quick)
+    secondary = [run for run in runs if run.protocol == "secondary"]
+    assert len({run.system for run in secondary}) == len(secondary) == systems
+    assert {run.system for run in secondary} <= set(SYSTEMS)
+    assert {(run.network, run.split, run.seed) for run in secondary} == {("made", 80, 0)}
+
+
+def test_a_secondary_run_says_so(
+    tiny_network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    sources = Sources(tiny_network, tmp_path_factory.getbasetemp() / "reproduce-var" / "features")
+    wanted = [Run("made", 80, system, 0, epochs=1, protocol="secondary") for system in ("random", "amnl")]
+    monkeypatch.setattr(reproduction, "plan", lambda *_: [*wanted, Run("made", 80, "random", 0)])
+    reproduce(sources, tmp_path, 1, quick=True, progress=silent)
+    described = json.loads((tmp_path / "quick" / "made-secondary-80-random-s0" / "run.json").read_text("utf-8"))
+    assert described["protocol"] == "secondary"
+    results = json.loads((tmp_path / "results.json").read_text("utf-8"))
+    of = {(row["protocol"], row["system"]) for row in results}
+    assert of == {("primary", "random"), ("secondary", "random"), ("secondary", "amnl")}
+    assert "Made network, secondary protocol (reconstruction), 80 % training" in (tmp_path / "summary.md").read_text()

@@ -120,6 +120,28 @@ def test_lists_are_judged_apart_and_averaged_over_users() -> None:
         assert judgement.means[name] == pytest.approx(np.mean([row[name] for row in alone]))
 
 
+def test_without_negatives_there_is_precision_and_nothing_to_order() -> None:
+    means = judged([(0.2, True), (0.1, True)])
+    assert [means["p@1"], means["p@3"], means["p@3/min"]] == pytest.approx([1, 2 / 3, 1])
+    assert np.isnan([means["auc"], means["ndcg@10"], means["mrr"]]).all()
+
+
+def test_means_are_over_the_users_that_a_metric_judges() -> None:
+    lists = CandidateLists(np.array([0, 1]), np.array([0, 1, 4]), np.arange(4), np.array([True, False, True, True]))
+    means = judge(lists, lambda _: np.array([0.0, 3.0, 2.0, 1.0]), 0).means
+    assert means["p@1"] == 0.5
+    assert (means["auc"], means["mrr"]) == (0, 0.5)
+
+
+@pytest.mark.parametrize(("short", "precision"), [(False, [1 / 3, 1 / 3, 2 / 3]), (True, [1, 1 / 2, 2 / 3])])
+def test_precision_of_lists_that_hold_less_than_three(short: bool, precision: list[float]) -> None:
+    marks = [True, False, True, True, True, False, False]
+    lists = CandidateLists(np.arange(3), np.array([0, 1, 3, 7]), np.arange(7), np.array(marks), short)
+    judgement = judge(lists, lambda lists: -lists.tweet_C.astype(float), 0)
+    assert judgement.of_L["p@3"] == pytest.approx(precision)
+    assert judgement.of_L["p@1"].tolist() == [1, 0, 1]
+
+
 def test_only_the_order_of_scores_counts() -> None:
     rows = random_rows(np.random.default_rng(2), 25, 8)
     assert judged(rows) == judged([(np.exp(3 * score) - 7, positive) for score, positive in rows])

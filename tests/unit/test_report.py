@@ -185,6 +185,25 @@ def test_the_paper_and_the_reconstruction_are_labelled(full: Report) -> None:
     assert "secondary protocol (reconstruction)" in full.html
 
 
+def test_the_protocols_do_not_mix(tmp_path: Path) -> None:
+    primary = [write_run(tmp_path / "runs", system, level=0.4) for system in ("amnl", "vbpr")]
+    alone = report(tmp_path / "runs", tmp_path / "alone")
+    value_L = np.array([0.8, 0.9, np.nan, np.nan])
+    for system in ("amnl", "vbpr", "rrfm"):
+        write_run(tmp_path / "runs", system, protocol="secondary", value_L=value_L)
+    both = report(tmp_path / "runs", tmp_path / "both")
+    for name in ("Made network, primary protocol", "Ablations", "Beside the paper", "Who it works for"):
+        assert section(both, name) == section(alone, name)
+    assert "| VBPR (d 64) | **.850** (.800–.900) |" in section(both, "Secondary protocol: a reconstruction")
+    assert {row["users"] for row in both.json["results"] if row["protocol"] == "secondary"} == {4}
+    assert len(primary) == sum(row["protocol"] == "primary" for row in both.json["results"])
+
+
+def section(told: Report, title: str) -> str:
+    """A section of the document, by its heading."""
+    return told.markdown.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
 def test_differences_are_paired(full: Report) -> None:
     found = [one for one in full.json["differences"] if (one["b"]["system"], one["metric"]) == ("amnl_i", "auc")]
     level = {row["system"]: row["auc"] for row in full.json["results"] if row["split"] == 80 and row["dim"] == 64}

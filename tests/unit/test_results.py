@@ -89,6 +89,15 @@ def test_breakdowns_divide_the_users(tmp_path: Path) -> None:
     assert [part.of["auc"].mean for part in parts if part.by == "tweets"] == [0, 0.5]
 
 
+def test_who_follows_nobody_is_a_group_of_its_own(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, protocol="secondary", users=6)
+    with np.load(folder / "users.npz") as file:
+        people = dict(file)
+    np.savez(folder / "users.npz", allow_pickle=False, **people | {"followees_L": np.array([0, 0, 1, 2, 3, 10])})
+    users = {part.group: part.users for part in breakdowns(tmp_path) if part.by == "followees"}
+    assert users == {"0": 2, "1-2": 2, "3-9": 1, "10+": 1}
+
+
 def test_a_group_without_users_is_left_out(tmp_path: Path) -> None:
     write_run(tmp_path, users=1)
     assert [part.group for part in breakdowns(tmp_path)] == ["cold", "0", "1-2"]

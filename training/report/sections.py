@@ -127,7 +127,8 @@ def _network(evidence: Evidence, network: str) -> Block:
 def _secondary(evidence: Evidence) -> list[Block]:
     blocks: list[Block] = [
         "A reconstruction of how the paper seems to have judged, not its protocol as published: users split by "
-        "their own time, two sampled negatives a test retweet, users without negatives kept. Lists that are all "
+        "their own time, two sampled negatives a test retweet, users without negatives kept. Precision at K is over "
+        "the list's length where that is less; AUC, NDCG and MRR are over users with negatives. Lists that are all "
         f"positive are included, so that at the paper's counts a coin flip scores P@1 {number(COIN_FLIP['p@1'])}, P@3 "
         f"{number(COIN_FLIP['p@3'])} and AUC {number(COIN_FLIP['auc'])}."
     ]
