@@ -24,7 +24,6 @@ from training.settings import Finetune
 
 _PICTURES_AT_ONCE = 16
 _FEATURES_AT_ONCE = 4_096
-_LEAST_DEVIATION = 0.1
 
 
 class Tuned(nn.Module):
@@ -83,14 +82,6 @@ def visual_part(
             tuned = Tuned(backbone.fc, read_TF.__getitem__, _FEATURES_AT_ONCE)
             with torch.no_grad():
                 return tuned(torch.arange(len(image_keys))), tuned
-
-
-def bound_scale(scale_F: Tensor) -> None:
-    """Take every feature to deviate by at least a tenth of what the median one does; `scale_F` is one over deviations.
-
-    A feature that is 0 on all pictures at first has no deviation to be divided by, and may come to life.
-    """
-    scale_F.clamp_(max=float(scale_F.median()) / _LEAST_DEVIATION)
 
 
 def _pixels(image_keys: list[str], blobs: Pictures, image_size: int) -> Callable[[Tensor], Tensor]:

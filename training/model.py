@@ -16,6 +16,8 @@ from training.problem import Problem
 from training.settings import Attention, Link, TrainingSettings
 
 FEATURE_STD = 0.03
+LEAST_DEVIATION = 0.3
+"""Of the median one: what a feature is taken to deviate by at least."""
 _PARTS = 4
 
 
@@ -58,11 +60,13 @@ class TweetEncoder(nn.Module):
         """Bring every feature to mean 0 and standard deviation FEATURE_STD over these pictures, float32 [T, F].
 
         The paper feeds x as it is. Backbone features are all positive and of uneven scale, so that z starts as one
-        direction that all pictures share (docs/experiments.md).
+        direction that all pictures share. One that hardly varies over these pictures may on others, or come to life
+        when it is fine-tuned: it is not blown up to what the others are (docs/experiments.md).
         """
         std_F, mean_F = torch.std_mean(x_TF, dim=0)
         self.feature_mean_F.copy_(mean_F)
-        self.feature_scale_F.copy_(FEATURE_STD / std_F.clamp(min=1e-6))
+        least = max(LEAST_DEVIATION * float(std_F.median()), 1e-6)
+        self.feature_scale_F.copy_(FEATURE_STD / std_F.clamp(min=least))
 
     def text(self, token_ids_BSW: Tensor) -> Tensor:
         """y, float32 [B, H]: the elementwise max over sentences of the LSTM's state after each one's last word.

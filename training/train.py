@@ -15,7 +15,7 @@ from torch.nn import functional
 from training.errors import NotForThisNetwork
 from training.evaluate import Scorer
 from training.factors import distinct
-from training.finetune import Tuned, bound_scale
+from training.finetune import Tuned
 from training.model import Amnl
 from training.network import Grouped, Ints, group
 from training.problem import CandidateLists, Floats, Problem, rows_of
@@ -55,8 +55,6 @@ def fit(
     torch.manual_seed(settings.seed)
     sampler = triple_sampler(problem, settings.sampling)
     trainee = Trainee(Amnl(problem, settings), problem, settings, tuned)
-    if tuned is not None:
-        bound_scale(trainee.model.encoder.feature_scale_F)
     label = f"fit ({settings.link}, {settings.loss})"
     rates = {} if tuned is None else {"tuned": settings.backbone_rate}
     told = replace(schedule(settings), rates=rates)
