@@ -1,7 +1,8 @@
 """AMNL: tweet encoder, social attention, link, scorer (Zhao et al., IJCAI 2018, sections 3.1 to 3.3).
 
 Shape suffixes: B tweets or users in a batch, S sentences, W words, F image features, H LSTM state, D dimensions of u
-and z, N followees, E follow edges of all users of a batch, U users, M distinct users or tweets, C candidates.
+and z, N followees, E follow edges of all users of a batch, U users, M distinct users or tweets, C candidates, V words
+of the vocabulary.
 """
 
 import math
@@ -14,6 +15,7 @@ from torch.nn import functional
 from contract.preprocessing import PAD_ID
 from training.problem import Problem
 from training.settings import Attention, Link, TrainingSettings
+from training.word_vectors import pretrained
 
 FEATURE_STD = 0.03
 LEAST_DEVIATION = 0.3
@@ -249,7 +251,10 @@ class Amnl(nn.Module):
     """
 
     def __init__(self, problem: Problem, settings: TrainingSettings) -> None:
-        """Every parameter is drawn from N(0, init_std^2) (section 4.3); padding's word vector and biases are 0."""
+        """Every parameter is drawn from N(0, init_std^2) (section 4.3); padding's word vector and biases are 0.
+
+        Words that have a pretrained vector start from that.
+        """
         super().__init__()
         content, dim, std = problem.content, settings.dim, settings.init_std
         features = None if content.x_TF is None else content.x_TF.shape[1]
@@ -265,6 +270,8 @@ class Amnl(nn.Module):
             if self.item_bias is not None:
                 self.item_bias.weight.zero_()
             if vocabulary is not None:
-                self.encoder.word_vectors.weight[PAD_ID] = 0
+                word_VD, start_VD = self.encoder.word_vectors.weight, pretrained(content, settings)
+                word_VD.copy_(torch.where(start_VD.any(dim=1, keepdim=True), start_VD, word_VD))
+                word_VD[PAD_ID] = 0
             if content.x_TF is not None:
                 self.encoder.standardise(content.x_TF[problem.seen_in_training])

@@ -4,7 +4,8 @@ Shape suffixes: U users, T image tweets, P training retweets (positives), X expo
 lists one after another, F features, S sentences, W words.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -18,7 +19,7 @@ from contract.preprocessing import Preprocessing, token_ids
 from training.errors import NotEnoughData
 from training.indexing import count_up, find, pair_matrix
 from training.network import Exposures, Grouped, Ints, Network, Split, group
-from training.tokenizer import train_tokenizer
+from training.tokenizer import train_tokenizer, vocabulary_of
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.floating]
@@ -36,6 +37,10 @@ class Content:
     token_ids_TSW: Tensor | None
     vocabulary: int
     x_is_text: bool = False
+    words: Sequence[str] = ()
+    """The vocabulary, in order of token ids."""
+    learnt_T: Bools | None = None
+    """From which tweets' text the vocabulary was learnt; None: from all."""
 
     @classmethod
     def of(cls, x_TF: Tensor | None, token_ids_TSW: Ints, vocabulary: int) -> Self:
@@ -105,9 +110,11 @@ def content_of(
     network: Network, x_TF: Tensor | None, before: int, preprocessing: Preprocessing
 ) -> tuple[Content, Tokenizer]:
     """A network's content, and the tokenizer of its words: those of what was posted before a moment (Unix ms) alone."""
-    tokenizer = train_tokenizer([network.texts[t] for t in np.flatnonzero(network.posted_T < before)])
+    learnt_T = network.posted_T < before
+    tokenizer = train_tokenizer([network.texts[t] for t in np.flatnonzero(learnt_T)])
     ids_TSW = token_ids(tokenizer, network.texts, preprocessing)
-    return Content.of(x_TF, ids_TSW, tokenizer.get_vocab_size()), tokenizer
+    content = Content.of(x_TF, ids_TSW, tokenizer.get_vocab_size())
+    return replace(content, words=vocabulary_of(tokenizer), learnt_T=learnt_T), tokenizer
 
 
 def problem_of(network: Network, exposed: Exposures, split: Split, content: Content) -> Problem:

@@ -10,6 +10,7 @@ BackboneName = Literal["vgg16", "efficientnet_lite0", "tiny"]
 Loss = Literal["hinge", "bpr", "softmax"]
 Attention = Literal["paper", "similar", "mean"]
 Finetune = Literal["none", "fc", "all"]
+WordVectors = Literal["none", "trained"] | Path
 Negatives = Literal["followees", "matched", "uniform"]
 
 
@@ -27,6 +28,9 @@ class TrainingSettings(BaseModel):
     dim: PositiveInt = Field(64, description="d, of users and tweets")
     text_dim: PositiveInt = Field(64, description="LSTM state")
     word_dim: PositiveInt = Field(64, description="word vectors")
+    word_vectors: WordVectors = Field(
+        "none", description="what they start from: none, random; trained, on the training text; or a file"
+    )
     backbone: BackboneName = Field("efficientnet_lite0", description="image backbone")
     weights: Path | None = Field(None, description="the backbone's state dict; unset: its ImageNet weights")
     finetune: Finetune = Field("none", description="what of the backbone is trained: its last layers fc, all, none")

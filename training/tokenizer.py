@@ -6,11 +6,19 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 
 from contract.preprocessing import PAD_ID, PAD_TOKEN, UNKNOWN_TOKEN
 
+_NORMALIZER = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+
+
+def word_form(word: str) -> str:
+    """A word as it stands in the vocabulary."""
+    form: str = _NORMALIZER.normalize_str(word)
+    return form
+
 
 def train_tokenizer(texts: Sequence[str], max_vocabulary: int = 50_000, min_count: int = 2) -> Tokenizer:
     """Lower-cased words (letters, digits, marks and apostrophes); a hashtag is its word. Rare words are unknown."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN_TOKEN))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.normalizer = _NORMALIZER
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\w'’]+"), behavior="removed", invert=True)
     trainer = trainers.WordLevelTrainer(
         vocab_size=max_vocabulary,
@@ -22,3 +30,9 @@ def train_tokenizer(texts: Sequence[str], max_vocabulary: int = 50_000, min_coun
     if tokenizer.token_to_id(PAD_TOKEN) != PAD_ID:
         raise AssertionError("the padding token must have id 0")
     return tokenizer
+
+
+def vocabulary_of(tokenizer: Tokenizer) -> list[str]:
+    """Its words in order of their ids."""
+    id_of = tokenizer.get_vocab()
+    return sorted(id_of, key=id_of.__getitem__)

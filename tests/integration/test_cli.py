@@ -108,6 +108,19 @@ def test_weights_that_do_not_fit_are_refused(
 
 
 @pytest.mark.usefixtures("environment")
+def test_word_vectors_of_another_size_are_refused(
+    tiny_network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["import", str(tiny_network)]) == 0
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("the 1 2 3\n", "utf-8")
+    capsys.readouterr()
+    assert main(["retrain", *TINY, "--word-vectors", str(vectors)]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: {vectors}, line 1: 3 numbers after the word, and --word-dim is 8")
+
+
+@pytest.mark.usefixtures("environment")
 def test_a_database_without_schema_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

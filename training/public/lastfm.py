@@ -3,6 +3,7 @@
 A tag is written by the interaction itself, so an artist's text is made of its training-period tags alone.
 """
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from training.network import Ints, group
 from training.problem import Content, Problem
 from training.public.likes import Likes, problem_of_likes
 from training.public.tables import whole_numbers
-from training.tokenizer import train_tokenizer
+from training.tokenizer import train_tokenizer, vocabulary_of
 
 _TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1
 _TEXT_FEATURES = 128
@@ -92,7 +93,8 @@ def _content(artist_A: Ints, tag_A: list[str], artists: int) -> Content:
     texts = [" ".join(sorted(set(tags), key=lambda tag: (-tags.count(tag), tag))) for tags in tags_of]
     tokenizer = train_tokenizer(texts)
     ids_TSW = token_ids(tokenizer, texts, Preprocessing(image_size=1, max_sentences=1, max_words=_MAX_TAGS))
-    return Content(torch.from_numpy(x_TF), torch.from_numpy(ids_TSW), tokenizer.get_vocab_size(), x_is_text=True)
+    content = Content.of(torch.from_numpy(x_TF), ids_TSW, tokenizer.get_vocab_size())
+    return replace(content, x_is_text=True, words=vocabulary_of(tokenizer))
 
 
 def _days(assigned: Ints, path: Path) -> Ints:
