@@ -6,7 +6,11 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 
 from contract.preprocessing import PAD_ID, PAD_TOKEN, UNKNOWN_TOKEN
 
-_NORMALIZER = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+_WORD_STARTS_IN_HASHTAG = Regex(r"(?:#|(?!\A)\G)\w*?[\p{Ll}\p{N}]\K(?=\p{Lu})")
+"""Where #MyOldTown has its second word and its third: each match starts at a # or where the last one ended."""
+_NORMALIZER = normalizers.Sequence(
+    [normalizers.Replace(_WORD_STARTS_IN_HASHTAG, " "), normalizers.NFKC(), normalizers.Lowercase()]
+)
 
 
 def word_form(word: str) -> str:
@@ -16,7 +20,7 @@ def word_form(word: str) -> str:
 
 
 def train_tokenizer(texts: Sequence[str], max_vocabulary: int = 50_000, min_count: int = 2) -> Tokenizer:
-    """Lower-cased words (letters, digits, marks and apostrophes); a hashtag is its word. Rare words are unknown."""
+    """Lower-cased words (letters, digits, marks and apostrophes); a hashtag is its words. Rare words are unknown."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN_TOKEN))
     tokenizer.normalizer = _NORMALIZER
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\w'’]+"), behavior="removed", invert=True)

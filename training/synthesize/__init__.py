@@ -26,7 +26,7 @@ from training.synthesize.sizes import PAPER, SIZES, SMALL, Size
 
 __all__ = ["DatasetExists", "SynthesisReport", "SynthesisSettings", "Truth", "draw_network", "synthesize"]
 
-_PASSES, _NEAR_ENOUGH = 4, 0.015
+_PASSES, _NEAR_ENOUGH = 8, 0.015
 """Of the search for the level of popularity: most passes, and the surplus of retweets (log) at which it ends."""
 _TRUTH, _CASCADE, _TWEET, _NEW_TWEETS, _DISCOVER = range(5)
 """First key of each random stream after the seed, so that no stage's draws move another's."""

@@ -2,9 +2,13 @@
 
     f_ji = w_j . (v_i, t_i)                           a user's own affinity to a tweet
     h_ji = sum_q a_jq f_qi  over j's followees q      the followees' affinity, weighted by their influence on j
-    logit = bias + 1.3 f + 1.5 h + popularity_i       f and h standardised
+    logit = bias + 1.3 f + 2.6 h + popularity_i       f and h standardised
 
-Shape suffixes: U user, T tweet, E follow (an edge), V topic dimension (8), D both topics side by side (16).
+A user is drawn by few interests, and taste in pictures and taste in words are two views of them: what nine thousand
+users with some nine retweets each can teach at all (docs/experiments.md).
+
+Shape suffixes: U user, T tweet, E follow (an edge), V topic dimension (8), D both topics side by side (16),
+K interest (3), C community.
 """
 
 from __future__ import annotations
@@ -20,8 +24,16 @@ from training.synthesize.follows import Floats, Indices, draw_follows
 from training.synthesize.sizes import Size
 
 TOPICS = 8
+INTERESTS = 3
+OWN_SPREAD = 0.15
+"""Standard deviation, by interest, of a user about the centre of the user's community."""
+MENTIONS = (3, 4)
+"""How many dimensions a text topic speaks of, at least and at most."""
+MILD, STRONG = 0.8, 1.7
+"""The two sizes that a dimension has which a text topic speaks of."""
+_CALLED_STRONG = 1.25
 PERIOD_S = 30 * 86_400
-PERSONAL_WEIGHT, SOCIAL_WEIGHT = 1.3, 1.5
+PERSONAL_WEIGHT, SOCIAL_WEIGHT = 1.3, 2.6
 BIAS = -4.0
 
 
@@ -85,6 +97,7 @@ class Truth:
 def draw_truth(size: Size, rng: np.random.Generator) -> Truth:
     """Tastes, follows, influence and tweets of a network."""
     users, tweets = size.users, size.tweets
+    visual_TV, text_TV = draw_topics(tweets, rng)
     communities = max(2, int(users**0.35))
     community_U = rng.integers(communities, size=users)
     tastes_UD = _tastes(community_U, communities, rng)
@@ -95,7 +108,6 @@ def draw_truth(size: Size, rng: np.random.Generator) -> Truth:
     influence_E = _influence(tastes_UD, authority_U, follower_E, followee_E)
     activity_U = authority_U**size.activity
     author_T = rng.choice(users, size=tweets, p=activity_U / activity_U.sum())
-    visual_TV, text_TV = draw_topics(tweets, rng)
     truth = Truth(
         visual_TV=visual_TV,
         text_TV=text_TV,
@@ -117,38 +129,38 @@ def draw_truth(size: Size, rng: np.random.Generator) -> Truth:
 def draw_topics(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Visual and text topics of `count` tweets, each (count, 8).
 
-    Half of the text dimensions echo a visual one, so that words and picture tell partly the same story. A text topic is
-    sparse, as a tweet has room for few words: all but its strongest dimensions are shrunk towards zero.
+    Half of the text dimensions echo a visual one, so that words and picture tell partly the same story. A text topic
+    is what a tweet can say without loss: three or four dimensions, mildly or strongly high or low, and zero elsewhere.
     """
     visual_NV = rng.standard_normal((count, TOPICS)).clip(-2.3, 2.3)
-    noise_NV = rng.standard_normal((count, TOPICS))
-    echo_NV = np.zeros_like(noise_NV)
+    meant_NV = rng.standard_normal((count, TOPICS))
     # company grows with the count, weather warms with the hue, time brightens with the light, mood sharpens with spikes
     for text, visual, sign in ((0, 4, 1), (2, 0, -1), (3, 1, 1), (4, 2, -1)):
-        echo_NV[:, text] = 0.6 * sign * visual_NV[:, visual]
-        noise_NV[:, text] *= 0.8
-    dense_NV = (echo_NV + noise_NV).clip(-2.6, 2.6)
-    order_NV = np.argsort(-np.abs(dense_NV), axis=1, kind="stable")
-    spoken_NV = np.zeros(dense_NV.shape, dtype=bool)
-    np.put_along_axis(spoken_NV, order_NV[:, :4], True, axis=1)
-    return visual_NV, np.where(spoken_NV, dense_NV, 0.2 * dense_NV) / 0.93
+        meant_NV[:, text] = 0.6 * sign * visual_NV[:, visual] + 0.8 * meant_NV[:, text]
+    order_NV = np.argsort(-np.abs(meant_NV), axis=1, kind="stable")
+    rank_NV = np.argsort(order_NV, axis=1)
+    spoken_NV = rank_NV < rng.integers(MENTIONS[0], MENTIONS[1] + 1, size=(count, 1))
+    said_NV = np.sign(meant_NV) * np.where(np.abs(meant_NV) > _CALLED_STRONG, STRONG, MILD)
+    return visual_NV, np.where(spoken_NV, said_NV, 0.0)
 
 
 def _tastes(community_U: Indices, communities: int, rng: np.random.Generator) -> Floats:
-    """Unit taste in pictures beside unit taste in words: the community's, bent by what is the user's own."""
-    halves = []
-    for _ in range(2):
-        blocks = [np.linalg.qr(rng.standard_normal((TOPICS, TOPICS)))[0] for _ in range(-(-communities // TOPICS))]
-        centre_CV = np.concatenate(blocks)[:communities]
-        taste_UV = centre_CV[community_U] + 0.32 * rng.standard_normal((len(community_U), TOPICS))
-        halves.append(taste_UV / np.linalg.norm(taste_UV, axis=1, keepdims=True))
-    return np.concatenate(halves, axis=1)
+    """Unit taste in pictures beside unit taste in words: a user's interests, seen from two sides."""
+    centre_CK = np.concatenate([_orthonormal(INTERESTS, rng) for _ in range(-(-communities // INTERESTS))])
+    interest_UK = centre_CK[community_U] + OWN_SPREAD * rng.standard_normal((len(community_U), INTERESTS))
+    interest_UK /= np.linalg.norm(interest_UK, axis=1, keepdims=True)
+    return np.concatenate([interest_UK @ _orthonormal(TOPICS, rng)[:INTERESTS] for _ in range(2)], axis=1)
+
+
+def _orthonormal(size: int, rng: np.random.Generator) -> Floats:
+    matrix: Floats = np.linalg.qr(rng.standard_normal((size, size)))[0]
+    return matrix
 
 
 def _influence(tastes_UD: Floats, authority_U: Floats, follower_E: Indices, followee_E: Indices) -> Floats:
     """Each followee's share in its follower's social affinity, (E,), 1 a follower in sum: alike and authoritative."""
     alike_E = np.einsum("ed,ed->e", tastes_UD[follower_E], tastes_UD[followee_E]) / 2.0
-    weight_E = np.exp(alike_E) * authority_U[followee_E] ** 1.5
+    weight_E = np.exp(0.5 * alike_E) * authority_U[followee_E]
     shares: Floats = weight_E / np.bincount(follower_E, weights=weight_E, minlength=len(tastes_UD))[follower_E]
     return shares
 

@@ -25,6 +25,8 @@ VISUAL_TOPICS = ("hue", "lightness", "shape", "size", "count", "texture", "orien
 upright strokes, low to high in the frame."""
 
 _MOST_SPIKY = 0.74
+_EVENNESS = 1.4
+"""At 1 every look is as frequent; above it extremes are rarer, and looks are nearer to linear in the topic."""
 _TRIES = 30
 _Y, _X = (axis.astype(np.float64) for axis in np.mgrid[0:PICTURE_SIZE, 0:PICTURE_SIZE])
 
@@ -65,7 +67,7 @@ def render(visual_V: Floats, rng: np.random.Generator) -> bytes:
 
 
 def _look(visual_V: Floats) -> _Look:
-    share = [0.5 * (1.0 + math.erf(float(value) / math.sqrt(2.0))) for value in visual_V]
+    share = [0.5 * (1.0 + math.erf(float(value) / (_EVENNESS * math.sqrt(2.0)))) for value in visual_V]
     return _Look(
         hue=85.0 - 245.0 * share[0],
         lightness=0.33 + 0.59 * share[1],

@@ -1,7 +1,7 @@
 """A text topic written as a tweet: one to three short sentences and now and then a hashtag.
 
 Each topic dimension has two poles, each pole two grades (mild, strong), each grade four ways to say it. A tweet speaks
-of its strongest dimensions alone; what it leaves out is near zero (see `behaviour.draw_topics`).
+of every dimension that is not zero (see `behaviour.draw_topics`).
 """
 
 from __future__ import annotations
@@ -11,14 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from training.synthesize.behaviour import STRONG
+
 TEXT_TOPICS = ("company", "place", "weather", "time", "mood", "food", "craft", "memory")
 """Low to high: alone to crowd, city to wilderness, rain to sun, night to morning, calm to wild, sweet to savoury,
 analogue to digital, past to future."""
-
-MENTIONS = (3, 4)
-"""How many dimensions a tweet speaks of, at least and at most."""
-
-_STRONG = 1.25
 
 # By topic: strongly low, low, high, strongly high. The word after * is the one that says it, and the hashtag.
 _PHRASES: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -94,8 +91,7 @@ def write(text_V: NDArray[np.float64], rng: np.random.Generator) -> str:
 
     `text_V` is (8,), in the order of `TEXT_TOPICS`; a value's sign picks the pole, its size the grade.
     """
-    strongest = np.argsort(-np.abs(text_V), kind="stable")[: int(rng.integers(MENTIONS[0], MENTIONS[1] + 1))]
-    said = {TEXT_TOPICS[k]: _phrase(TEXT_TOPICS[k], float(text_V[k]), rng) for k in sorted(strongest.tolist())}
+    said = {topic: _phrase(topic, float(value), rng) for topic, value in zip(TEXT_TOPICS, text_V, strict=True) if value}
     tags: list[str] = []
     claims = [topic for topic in said if topic not in _SETTING]
     if len(claims) > 1 and rng.random() < 0.6:
@@ -109,7 +105,7 @@ def write(text_V: NDArray[np.float64], rng: np.random.Generator) -> str:
 
 
 def _phrase(topic: str, value: float, rng: np.random.Generator) -> str:
-    grade = (0 if value < -_STRONG else 1) if value < 0 else (3 if value > _STRONG else 2)
+    grade = (0 if value <= -STRONG else 1) if value < 0 else (3 if value >= STRONG else 2)
     return _pick(_PHRASES[topic][grade], rng)
 
 
