@@ -21,6 +21,7 @@ from contract.preprocessing import (
     split_sentences,
     token_ids,
 )
+from training.tokenizer import train_tokenizer
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 ORIENTATION = 0x0112
@@ -243,6 +244,19 @@ def tokenizer() -> Tokenizer:
     made = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN_TOKEN))
     made.pre_tokenizer = Whitespace()
     return made
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("#AloneLife in #Rome", "alone life in rome"),
+        ("#MyOldTown2Day #ÉtéBeau", "my old town2 day été beau"),
+        ("an iPhone and #NASARocks", "an iphone and nasarocks"),
+    ],
+)
+def test_a_hashtag_is_its_words(text: str, words: str) -> None:
+    tokenizer = train_tokenizer([text, words], min_count=1)
+    assert tokenizer.encode(text).tokens == words.split()
 
 
 def test_token_ids_are_padded_with_zero(tokenizer: Tokenizer) -> None:
