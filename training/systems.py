@@ -14,7 +14,7 @@ from training.placebos import permuted_pictures, permuted_words, rewired_follows
 from training.problem import Content, Problem
 from training.progress import Progress
 from training.settings import TrainingSettings
-from training.train import fit
+from training.train import Trainee, fit
 from training.trainer import Curve
 
 TUNED = Path(__file__).parent / "tuned.json"
@@ -44,6 +44,17 @@ def _amnl(fixed: dict[str, Any], keep: Callable[[Content], Content] | None = Non
 def _placebo(changed: Callable[[Problem, int], Problem]) -> Fit:
     def run(problem: Problem, settings: dict[str, Any], seed: int, progress: Progress) -> Trained:
         return AMNL_FAMILY["amnl"](changed(problem, seed), settings, seed, progress)
+
+    return run
+
+
+def _mixed_in_test(changed: Callable[[Problem, int], Problem]) -> Fit:
+    def run(problem: Problem, settings: dict[str, Any], seed: int, progress: Progress) -> Trained:
+        seen = replace(problem, content=_all(problem.content))
+        mixed = changed(seen, seed)
+        told = TrainingSettings(**{**settings, "seed": seed})
+        fitted = fit(seen, told, None, progress)
+        return Trained(Trainee(fitted.model, mixed, told).scorer(), fitted.curve)
 
     return run
 
@@ -103,8 +114,14 @@ PLACEBOS: dict[str, Fit] = {
     "permuted pictures": _placebo(permuted_pictures),
     "permuted words": _placebo(permuted_words),
     "rewired follows": _placebo(rewired_follows),
+    "pictures permuted in test": _mixed_in_test(permuted_pictures),
+    "words permuted in test": _mixed_in_test(permuted_words),
+    "follows rewired in test": _mixed_in_test(rewired_follows),
 }
-"""AMNL on a network in which something that it reads tells nothing: what it loses there, it had from that."""
+"""AMNL on a network in which something that it reads tells nothing: what it loses there, it had from that.
+
+Trained on such a network it learns to do without; told so in the test alone, it shows what it relied on.
+"""
 BASELINES: dict[str, Fit] = {
     "citing": _baseline(citing),
     "vbpr": _baseline(vbpr),

@@ -141,3 +141,13 @@ def test_a_placebo_is_amnl_on_a_mixed_network(name: str, placebo: Callable[[Prob
     of_amnl_C = AMNL_FAMILY["amnl"](placebo(problem, 5), settings, 5, silent).scorer(problem.test)
     assert scores_C.tolist() == of_amnl_C.tolist()
     assert scores_C.tolist() != AMNL_FAMILY["amnl"](problem, settings, 5, silent).scorer(problem.test).tolist()
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("name", ["pictures permuted in test", "words permuted in test", "follows rewired in test"])
+def test_mixed_in_the_test_alone_the_training_is_amnl_s(name: str) -> None:
+    problem, settings = checkerboard(0), {"dim": 8, "text_dim": 8, "word_dim": 8, "epochs": 1}
+    amnl, mixed = (SYSTEMS[system](problem, settings, 5, silent) for system in ("amnl", name))
+    auc_of = [[epoch["auc"] for epoch in trained.curve] for trained in (amnl, mixed)]
+    assert auc_of[0] == auc_of[1] != []
+    assert amnl.scorer(problem.test).tolist() != mixed.scorer(problem.test).tolist()

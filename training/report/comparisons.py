@@ -89,7 +89,8 @@ def what_amnl_uses(evidence: Evidence) -> Table:
         "A placebo is AMNL trained and judged on the same lists with tweets that show one another's pictures or words, "
         "or with chance saying who follows whom (everyone keeps the number of followees and of followers). What AMNL "
         "has above a placebo it has from what was mixed; what rewired follows have above the personal facet alone "
-        "any followees would have given.",
+        "any followees would have given. Mixed in the test alone, after training on the true network, it shows what "
+        "the trained model relies on, which another input might have told it too.",
     )
 
 

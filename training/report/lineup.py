@@ -59,6 +59,9 @@ PLACEBOS = Group(
         "permuted pictures": "Permuted pictures",
         "permuted words": "Permuted words",
         "rewired follows": "Rewired follows",
+        "pictures permuted in test": "Pictures permuted in the test",
+        "words permuted in test": "Words permuted in the test",
+        "follows rewired in test": "Follows rewired in the test",
     },
 )
 OTHERS = Group("Other systems", {})

@@ -2,7 +2,7 @@
 
     f_ji = w_j . (v_i, t_i)                           a user's own affinity to a tweet
     h_ji = sum_q a_jq f_qi  over j's followees q      the followees' affinity, weighted by their influence on j
-    logit = bias + 1.3 f + 2.6 h + popularity_i       f and h standardised
+    logit = bias + 1.3 f + 2.0 h + popularity_i       f and h standardised
 
 A user is drawn by few interests, and taste in pictures and taste in words are two views of them: what nine thousand
 users with some nine retweets each can teach at all (docs/experiments.md).
@@ -33,7 +33,7 @@ MILD, STRONG = 0.8, 1.7
 """The two sizes that a dimension has which a text topic speaks of."""
 _CALLED_STRONG = 1.25
 PERIOD_S = 30 * 86_400
-PERSONAL_WEIGHT, SOCIAL_WEIGHT = 1.3, 2.6
+PERSONAL_WEIGHT, SOCIAL_WEIGHT = 1.3, 2.0
 BIAS = -4.0
 
 
