@@ -122,9 +122,8 @@ def problem_of(network: Network, exposed: Exposures, split: Split, content: Cont
 
     Raises NotEnoughData where a period is too thin.
     """
-    validation_from_U = np.full(len(network.user_ids), split.validation_from)
-    test_from_U = np.full(len(network.user_ids), split.test_from)
-    end_U = np.full(len(network.user_ids), int(network.retweet_at_R[-1]) + 1)
+    moments = (split.validation_from, split.test_from, int(network.retweet_at_R[-1]) + 1)
+    validation_from_U, test_from_U, end_U = (np.full(len(network.user_ids), moment) for moment in moments)
     test = _lists_between(network, exposed, test_from_U, end_U)
     return problem_by_user(network, exposed, validation_from_U, test_from_U, content, test)
 

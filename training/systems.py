@@ -30,31 +30,24 @@ class Trained:
 
 
 Fit = Callable[[Problem, dict[str, Any], int, Progress], Trained]
+Mix = Callable[[Problem, int], Problem]
+"""A problem and a seed -> the same problem with something mixed that the model reads."""
 
 
-def _amnl(fixed: dict[str, Any], keep: Callable[[Content], Content] | None = None) -> Fit:
+def _amnl(fixed: dict[str, Any], keep: Callable[[Content], Content] | None = None, in_test: Mix | None = None) -> Fit:
     def run(problem: Problem, settings: dict[str, Any], seed: int, progress: Progress) -> Trained:
         seen = replace(problem, content=(keep or _all)(problem.content))
-        fitted = fit(seen, TrainingSettings(**{**settings, **fixed, "seed": seed}), None, progress)
-        return Trained(fitted.scorer, fitted.curve)
+        judged = in_test(seen, seed) if in_test else seen
+        told = TrainingSettings(**{**settings, **fixed, "seed": seed})
+        fitted = fit(seen, told, None, progress)
+        return Trained(Trainee(fitted.model, judged, told).scorer(), fitted.curve)
 
     return run
 
 
-def _placebo(changed: Callable[[Problem, int], Problem]) -> Fit:
+def _placebo(changed: Mix) -> Fit:
     def run(problem: Problem, settings: dict[str, Any], seed: int, progress: Progress) -> Trained:
         return AMNL_FAMILY["amnl"](changed(problem, seed), settings, seed, progress)
-
-    return run
-
-
-def _mixed_in_test(changed: Callable[[Problem, int], Problem]) -> Fit:
-    def run(problem: Problem, settings: dict[str, Any], seed: int, progress: Progress) -> Trained:
-        seen = replace(problem, content=_all(problem.content))
-        mixed = changed(seen, seed)
-        told = TrainingSettings(**{**settings, "seed": seed})
-        fitted = fit(seen, told, None, progress)
-        return Trained(Trainee(fitted.model, mixed, told).scorer(), fitted.curve)
 
     return run
 
@@ -114,9 +107,9 @@ PLACEBOS: dict[str, Fit] = {
     "permuted pictures": _placebo(permuted_pictures),
     "permuted words": _placebo(permuted_words),
     "rewired follows": _placebo(rewired_follows),
-    "pictures permuted in test": _mixed_in_test(permuted_pictures),
-    "words permuted in test": _mixed_in_test(permuted_words),
-    "follows rewired in test": _mixed_in_test(rewired_follows),
+    "pictures permuted in test": _amnl({}, in_test=permuted_pictures),
+    "words permuted in test": _amnl({}, in_test=permuted_words),
+    "follows rewired in test": _amnl({}, in_test=rewired_follows),
 }
 """AMNL on a network in which something that it reads tells nothing: what it loses there, it had from that.
 
