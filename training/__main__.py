@@ -205,7 +205,7 @@ def run_tune(options: argparse.Namespace) -> None:
     cache = StoreSettings().var_dir / "features"
     problem = network_problem(options.kind, options.data, options.split, cache, progress.terminal)
     for trial in tune(problem, options.kind, names, options.out, progress.terminal):
-        print(f"{trial.system}: validation AUC {trial.auc:.4f} with {trial.settings}")
+        print(f"{trial.system}: validation AUC {trial.auc:.4f} with {trial.settings}", flush=True)
     print(f"the best of each is in {options.out}")
 
 

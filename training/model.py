@@ -144,12 +144,12 @@ class SocialAttention(nn.Module):
         return weight_E / total_U[user_E]
 
     def queries(self, u_BD: Tensor) -> Tensor:
-        """What the form needs of a user: W_s u + b, or sqrt(tau) u / |u|."""
-        return self.user_projection(u_BD) if self.form == "paper" else self._unit(u_BD)
+        """What the form needs of a user: W_s u + b, or sqrt(tau) u / |u|, or of each vector a number to count by."""
+        return self.user_projection(u_BD) if self.form == "paper" else self._untaught(u_BD)
 
     def keys(self, u_BD: Tensor) -> Tensor:
-        """What the form needs of a followee: W_n u, or sqrt(tau) u / |u|."""
-        return self.followee_projection(u_BD) if self.form == "paper" else self._unit(u_BD)
+        """What the form needs of a followee: W_n u, or as of a user."""
+        return self.followee_projection(u_BD) if self.form == "paper" else self._untaught(u_BD)
 
     def scores(self, query_D: Tensor, key_D: Tensor) -> Tensor:
         """Scores over the last dimension; the others broadcast."""
@@ -163,8 +163,10 @@ class SocialAttention(nn.Module):
                 score = self.score(torch.tanh(query_D + key_D)).squeeze(-1)
         return score
 
-    def _unit(self, u_BD: Tensor) -> Tensor:
+    def _untaught(self, u_BD: Tensor) -> Tensor:
         u_BD = u_BD.detach()
+        if self.form == "mean":
+            return u_BD[..., :1]
         length_B1 = _sum(u_BD.square()).sqrt().clamp(min=1e-12).unsqueeze(-1)
         return u_BD / length_B1 * math.sqrt(self.temperature)
 

@@ -11,7 +11,8 @@ import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from multiprocessing import get_context
@@ -29,7 +30,7 @@ from training.problem import Problem
 from training.progress import Progress, silent
 from training.report import write_report
 from training.settings import TrainingSettings
-from training.systems import FIXED, PLACEBOS, SYSTEMS, VARIANTS, Trained, tuned
+from training.systems import FIXED, IN_TEST, PLACEBOS, SYSTEMS, VARIANTS, Trained, tuned
 
 SPLITS = (60, 70, 80)
 DIMS = (100, 200, 400)
@@ -96,12 +97,15 @@ def runs_folder(out: Path, quick: bool) -> Path:
 
 
 def plan(sources: Sources, seeds: int, quick: bool) -> list[Run]:
-    """Tables first, seed by seed, then the dimension sweep, then the secondary protocol with one seed."""
+    """Tables first, seed by seed, then the dimension sweep, then the secondary protocol with one seed.
+
+    Placebos in the test alone are not in it: they come with AMNL's runs.
+    """
     epochs = 2 if quick else 0
     splits = (80,) if quick else SPLITS
     public = [name for name in ("lastfm", "flickr") if getattr(sources, name) is not None]
     cells = [("made", split) for split in reversed(splits)] + [(name, 80) for name in public]
-    named = [*SYSTEMS, *ceilings_of(sources.made)]
+    named = [*(system for system in SYSTEMS if system not in IN_TEST), *ceilings_of(sources.made)]
     runs = [
         Run(network, split, system, seed, epochs=epochs)
         for seed in range(1 if quick else seeds)
@@ -136,7 +140,10 @@ def _one_thread() -> None:
 
 
 def make(run: Run, sources: Sources, folder: Path) -> None:
-    """Train and judge, then leave run.json and users.npz under the run's name, whole or not at all."""
+    """Train and judge, then leave run.json and users.npz under the run's name, whole or not at all.
+
+    With AMNL come its placebos that differ in the test alone: they are the same training.
+    """
     problem = problem_for(run.network, run.protocol, run.split, sources)
     settings = tuned(run.network, run.system)
     settings |= {"dim": run.dim} if run.dim else {}
@@ -148,6 +155,22 @@ def make(run: Run, sources: Sources, folder: Path) -> None:
     except NotForThisNetwork:
         (folder / run.name).touch()
         return
+    seconds = time.perf_counter() - started
+    for placebo, scorer in _told_otherwise(run, problem, trained):
+        _keep(placebo, problem, replace(trained, scorer=scorer), settings, seconds, folder)
+    _keep(run, problem, trained, settings, seconds, folder)
+
+
+def _told_otherwise(run: Run, problem: Problem, trained: Trained) -> Iterator[tuple[Run, Scorer]]:
+    """The placebos that come with a run, if any does."""
+    if trained.scorer_on is None or replace(run, seed=0, epochs=0) != Run(run.network, 80, "amnl", 0):
+        return
+    for system, mix in IN_TEST.items():
+        with suppress(NotForThisNetwork):
+            yield replace(run, system=system), trained.scorer_on(mix(problem, run.seed))
+
+
+def _keep(run: Run, problem: Problem, trained: Trained, settings: dict[str, Any], seconds: float, folder: Path) -> None:
     judgement = judge(problem.test, trained.scorer, run.seed)
     described = {
         "network": run.network,
@@ -158,7 +181,7 @@ def make(run: Run, sources: Sources, folder: Path) -> None:
         "seed": run.seed,
         "metrics": judgement.means,
         "curve": trained.curve,
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds,
         "settings": settings,
         "git_revision": git_revision(),
         "backbone": TrainingSettings().backbone if run.network == "made" else None,
@@ -166,7 +189,8 @@ def make(run: Run, sources: Sources, folder: Path) -> None:
         "run": asdict(run),
     }
     draft = folder / f".{run.name}.{os.getpid()}"
-    shutil.rmtree(draft, ignore_errors=True)
+    for left in (draft, folder / run.name):
+        shutil.rmtree(left, ignore_errors=True)
     draft.mkdir()
     (draft / "run.json").write_text(json.dumps(described, indent=2), "utf-8")
     np.savez(draft / "users.npz", allow_pickle=False, **_by_user(problem), **judgement.of_L)

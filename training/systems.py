@@ -21,26 +21,36 @@ TUNED = Path(__file__).parent / "tuned.json"
 """Settings by network and system, picked on validation lists alone (python -m training tune)."""
 
 
+Mix = Callable[[Problem, int], Problem]
+"""A problem and a seed -> the same problem with something mixed that the model reads."""
+
+
 @dataclass(frozen=True)
 class Trained:
     """A system that has seen the training period, and how it got there (no epochs where there is nothing to train)."""
 
     scorer: Scorer
     curve: Curve
+    scorer_on: Callable[[Problem], Scorer] | None = None
+    """Of AMNL: the same model told of another problem's content and follows."""
 
 
 Fit = Callable[[Problem, dict[str, Any], int, Progress], Trained]
-Mix = Callable[[Problem, int], Problem]
-"""A problem and a seed -> the same problem with something mixed that the model reads."""
 
 
 def _amnl(fixed: dict[str, Any], keep: Callable[[Content], Content] | None = None, in_test: Mix | None = None) -> Fit:
     def run(problem: Problem, settings: dict[str, Any], seed: int, progress: Progress) -> Trained:
-        seen = replace(problem, content=(keep or _all)(problem.content))
-        judged = in_test(seen, seed) if in_test else seen
+        judged = problem if in_test is None else in_test(problem, seed)
+
+        def seen(whole: Problem) -> Problem:
+            return replace(whole, content=(keep or _all)(whole.content))
+
+        def scorer_on(other: Problem) -> Scorer:
+            return Trainee(fitted.model, seen(other), told, trained_users=fitted.users).scorer()
+
         told = TrainingSettings(**{**settings, **fixed, "seed": seed})
-        fitted = fit(seen, told, None, progress)
-        return Trained(Trainee(fitted.model, judged, told).scorer(), fitted.curve)
+        fitted = fit(seen(problem), told, None, progress)
+        return Trained(scorer_on(judged), fitted.curve, scorer_on)
 
     return run
 
@@ -103,13 +113,16 @@ AMNL_FAMILY: dict[str, Fit] = {
     "amnl_d (product)": _amnl(PAPER, _words),
     **VARIANTS,
 }
+IN_TEST: dict[str, Mix] = {
+    "pictures permuted in test": permuted_pictures,
+    "words permuted in test": permuted_words,
+    "follows rewired in test": rewired_follows,
+}
 PLACEBOS: dict[str, Fit] = {
     "permuted pictures": _placebo(permuted_pictures),
     "permuted words": _placebo(permuted_words),
     "rewired follows": _placebo(rewired_follows),
-    "pictures permuted in test": _amnl({}, in_test=permuted_pictures),
-    "words permuted in test": _amnl({}, in_test=permuted_words),
-    "follows rewired in test": _amnl({}, in_test=rewired_follows),
+    **{name: _amnl({}, in_test=mix) for name, mix in IN_TEST.items()},
 }
 """AMNL on a network in which something that it reads tells nothing: what it loses there, it had from that.
 

@@ -18,7 +18,7 @@ from training.factors import distinct
 from training.finetune import Tuned
 from training.model import Amnl
 from training.network import Grouped, Ints, group
-from training.problem import CandidateLists, Floats, Problem, rows_of
+from training.problem import Bools, CandidateLists, Floats, Problem, rows_of
 from training.progress import Progress
 from training.sampling import triple_sampler
 from training.settings import TrainingSettings
@@ -84,12 +84,20 @@ class Trainee(nn.Module):
     it away from what it was pretrained to.
     """
 
-    def __init__(self, model: Amnl, problem: Problem, settings: TrainingSettings, tuned: Tuned | None = None) -> None:
+    def __init__(
+        self,
+        model: Amnl,
+        problem: Problem,
+        settings: TrainingSettings,
+        tuned: Tuned | None = None,
+        trained_users: Ints | None = None,
+    ) -> None:
+        """`trained_users`, where the model was trained on another problem than this one."""
         super().__init__()
         self.model, self.problem, self.settings, self.tuned = model, problem, settings, tuned
-        self.followees = known_followees(problem)
         self.known_U = np.zeros(problem.users, dtype=bool)
-        self.known_U[problem.trained_users] = True
+        self.known_U[problem.trained_users if trained_users is None else trained_users] = True
+        self.followees = known_followees(problem, self.known_U)
 
     def pairs(self, user_B: Ints, positive_B: Ints, negative_BK: Ints) -> Pairs:
         """F of positives and negatives, and beta |Psi|^2 of what the batch touched."""
@@ -178,10 +186,8 @@ class Trainee(nn.Module):
 _DENSE = ("encoder.lstm", "encoder.image_to_z", "encoder.text_to_z", "ranker")
 
 
-def known_followees(problem: Problem) -> Grouped:
+def known_followees(problem: Problem, known_U: Bools) -> Grouped:
     """Followees whose vector is trained, by user."""
-    known_U = np.zeros(problem.users, dtype=bool)
-    known_U[problem.trained_users] = True
     follower_E = np.repeat(np.arange(problem.users), problem.followees.counts)
     kept_E = known_U[problem.followees.values]
     return group(follower_E[kept_E], problem.followees.values[kept_E], problem.users)

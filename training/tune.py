@@ -16,23 +16,22 @@ from training.systems import AMNL_FAMILY, BASELINES, SYSTEMS
 SEED = 1_000
 """Not one of the seeds that the tables are made with."""
 
-BASE: dict[str, dict[str, Any]] = {
-    "made": {},
-    "lastfm": {"residual": True, "item_bias": True, "sampling": "matched"},
-    "flickr": {"residual": True, "item_bias": True, "sampling": "uniform"},
+DIMS = {"made": (16, 64), "lastfm": (16, 64), "flickr": (64, 128)}
+FREE: dict[str, Any] = {"residual": True, "item_bias": True, "init_std": 0.02}
+AMNL: dict[str, dict[str, Any]] = {
+    "made": {"text_dim": 32, "word_dim": 32, "sampling": "matched", "init_std": 0.05, "batch": 2048, "epochs": 30},
+    "lastfm": FREE | {"sampling": "matched", "batch": 2048, "epochs": 30},
+    "flickr": FREE | {"sampling": "uniform", "batch": 4096, "epochs": 20},
 }
-"""What the AMNL family is told of a network's kind."""
-
-PAIRWISE = [{"learning_rate": rate, "l2": l2, "epochs": 30} for rate, l2 in product((0.05, 0.1), (1e-6, 1e-5, 1e-4))]
-AMNL = [
-    {"learning_rate": rate, "l2": l2, "init_std": 0.02, "loss": "softmax", "negatives": 8, "batch": 4096, "epochs": 15}
-    for rate, l2 in product((0.02, 0.05), (3e-6, 1e-5, 3e-5))
-]
-PRODUCT = [
-    {"learning_rate": rate, "l2": 1e-6, "init_std": std, "negatives": 2, "batch": 2048, "epochs": 15}
-    for rate, std in product((0.02, 0.05), (0.03, 0.1, 0.3))
-]
-EASE = [{"l2": ridge} for ridge in (10.0, 50.0, 100.0, 200.0, 500.0, 1000.0)]
+"""What the AMNL family is told of a network's kind; docs/experiments.md says where from."""
+PRODUCT: dict[str, dict[str, Any]] = {
+    "made": {"text_dim": 32, "word_dim": 32, "batch": 2048, "epochs": 30},
+    "lastfm": {"residual": True, "batch": 2048, "epochs": 30},
+    "flickr": {"residual": True, "batch": 4096, "epochs": 20},
+}
+"""The same for the paper's link and loss, with the paper's two negatives, of what followees showed."""
+EPOCHS = {"made": 60, "lastfm": 60, "flickr": 30}
+"""At most, of the baselines."""
 
 
 @dataclass(frozen=True)
@@ -45,26 +44,39 @@ class Trial:
 
 
 def grid(network: str, system: str) -> list[dict[str, Any]]:
-    """Six settings to try, none for a system without any."""
+    """Eight settings to try, none for a system without any."""
+    dims = DIMS[network]
+    if system in AMNL_FAMILY and "product" in system:
+        told = PRODUCT[network] | {"negatives": 2, "l2": 1e-6, "patience": 4}
+        return [told | varied for varied in _all(learning_rate=(0.02, 0.05), init_std=(0.1, 0.3), dim=dims)]
     if system in AMNL_FAMILY:
-        return [BASE[network] | settings for settings in (PRODUCT if "product" in system else AMNL)]
+        told = AMNL[network] | {"loss": "softmax", "negatives": 8, "patience": 4}
+        return [told | varied for varied in _all(learning_rate=(0.05, 0.1), l2=(3e-6, 1e-5), dim=dims)]
     if system == "ease":
-        return list(EASE)
-    return list(PAIRWISE) if system in BASELINES else []
+        return _all(l2=(10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0))
+    if system in BASELINES:
+        told = {"epochs": EPOCHS[network], "patience": 8}
+        return [told | varied for varied in _all(learning_rate=(0.05, 0.2), l2=(1e-5, 1e-4), dim=dims)]
+    return []
 
 
-def tune(problem: Problem, network: str, names: list[str], out: Path, progress: Progress) -> list[Trial]:
-    """Try the grids of these systems and keep each one's best by validation AUC in `out` (JSON); returns all trials."""
-    tried: list[Trial] = []
+def _all(**values: tuple[float, ...]) -> list[dict[str, Any]]:
+    return [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
+
+
+def tune(problem: Problem, network: str, names: list[str], out: Path, progress: Progress) -> Iterator[Trial]:
+    """Try the grids of these systems; `out` (JSON) has each one's best by validation AUC so far, after every trial."""
+    best: dict[str, float] = {}
     todo = [(system, settings) for system in names for settings in grid(network, system)]
     for trial in progress(_trials(problem, todo), len(todo), f"tune ({network})"):
-        if trial is not None:
-            tried.append(trial)
-    kept = json.loads(out.read_text("utf-8")) if out.exists() else {}
-    for trial in sorted(tried, key=lambda trial: trial.auc):
-        kept.setdefault(network, {})[trial.system] = trial.settings
-    out.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", "utf-8")
-    return tried
+        if trial is None:
+            continue
+        if trial.auc > best.get(trial.system, -1.0):
+            best[trial.system] = trial.auc
+            kept = json.loads(out.read_text("utf-8")) if out.exists() else {}
+            kept.setdefault(network, {})[trial.system] = trial.settings
+            out.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", "utf-8")
+        yield trial
 
 
 def _trials(problem: Problem, todo: list[tuple[str, dict[str, Any]]]) -> Iterator[Trial | None]:

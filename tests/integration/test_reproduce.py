@@ -11,7 +11,7 @@ from training.__main__ import main
 from training.progress import silent
 from training.reproduce import Run, Sources, make, plan, reproduce, runs_folder
 from training.runs import read_runs, unfinished
-from training.systems import PLACEBOS, SYSTEMS, VARIANTS
+from training.systems import IN_TEST, PLACEBOS, SYSTEMS, VARIANTS, tuned
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +60,7 @@ def test_tune_keeps_the_best_by_validation(
     trials = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ease: validation AUC")]
     auc = {line.split("with ")[1]: float(line.split()[3]) for line in trials}
     kept = json.loads(out.read_text("utf-8"))
-    assert len(trials) == 6
+    assert len(trials) == 8
     assert list(kept["made"]) == ["ease"]
     assert auc[str(kept["made"]["ease"])] == max(auc.values())
 
@@ -118,8 +118,23 @@ def test_the_plan_has_every_system_once_a_seed(tiny_network: Path, tmp_path: Pat
     assert sum(run.system == "ease" and run.split == 80 for run in primary) == 1
     assert {run.dim for run in primary if run.system == "amnl_i"} == {0, 100, 200, 400}
     for system in VARIANTS | PLACEBOS:
-        assert [(run.split, run.seed) for run in runs if run.system == system] == [(80, 0), (80, 1), (80, 2)]
+        expected = [] if system in IN_TEST else [(80, 0), (80, 1), (80, 2)]
+        assert [(run.split, run.seed) for run in runs if run.system == system] == expected
     assert len(plan(Sources(tiny_network, tmp_path), seeds=3, quick=True)) < len(runs) / 5
+
+
+def test_with_amnl_come_its_placebos_in_the_test_alone(
+    tiny_network: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    sources = Sources(tiny_network, tmp_path_factory.getbasetemp() / "reproduce-var" / "features")
+    make(Run("made", 80, "amnl", 0, epochs=1), sources, tmp_path)
+    make(Run("made", 80, "amnl", 0, dim=8, epochs=1), sources, tmp_path)
+    told = {(key.system, key.dim): run for key, (run,) in read_runs(tmp_path).items()}
+    dim = tuned("made", "amnl")["dim"]
+    assert set(told) == {(system, dim) for system in ("amnl", *IN_TEST)} | {("amnl", 8)}
+    assert all(told[system, dim].curve == told["amnl", dim].curve for system in IN_TEST)
+    scores = {run.users.read_bytes() for run in told.values()}
+    assert len(scores) == len(told)
 
 
 @pytest.mark.parametrize(("quick", "systems"), [(False, 15), (True, 3)])

@@ -151,3 +151,14 @@ def test_mixed_in_the_test_alone_the_training_is_amnl_s(name: str) -> None:
     auc_of = [[epoch["auc"] for epoch in trained.curve] for trained in (amnl, mixed)]
     assert auc_of[0] == auc_of[1] != []
     assert amnl.scorer(problem.test).tolist() != mixed.scorer(problem.test).tolist()
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_whose_vector_was_trained_stays_when_follows_are_rewired_in_the_test() -> None:
+    problem, settings = checkerboard(0), {"dim": 8, "text_dim": 8, "word_dim": 8, "epochs": 1}
+    amnl = AMNL_FAMILY["amnl"](problem, settings, 5, silent)
+    assert amnl.scorer_on is not None
+    nobody = group(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), problem.users)
+    of_one_retweet = replace(problem, user_P=problem.user_P[:1], followees=nobody)
+    expected_C = amnl.scorer_on(replace(problem, followees=nobody))(problem.test)
+    assert amnl.scorer_on(of_one_retweet)(problem.test).tolist() == expected_C.tolist()
