@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -51,18 +52,16 @@ class Report(NamedTuple):
     html: str
     markdown: str
     json: dict[str, Any]
+    drawings: dict[str, str]
 
 
 def report(runs: Path, out: Path) -> Report:
     write_report(runs, out)
-    assert sorted(path.name for path in out.iterdir()) == [
-        "details.json",
-        "index.html",
-        "results.json",
-        "summary.md",
-    ]
-    details, html, results, markdown = (path.read_text("utf-8") for path in sorted(out.iterdir()))
-    return Report(html, markdown, {**json.loads(details), "results": json.loads(results)})
+    written = {path.name: path.read_text("utf-8") for path in out.iterdir()}
+    drawings = {name: written.pop(name) for name in list(written) if name.endswith(".svg")}
+    assert set(written) == {"details.json", "index.html", "results.json", "summary.md"}
+    numbers = {**json.loads(written["details.json"]), "results": json.loads(written["results.json"])}
+    return Report(written["index.html"], written["summary.md"], numbers, drawings)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +101,19 @@ def test_every_number_of_the_tables_is_in_the_json(full: Report) -> None:
     shown = [found for cell in Page(full.html).cells for found in re.findall(r"−?\d*\.\d+", cell)]
     assert len(shown) > 200
     assert set(shown) <= known
+
+
+def test_figures_are_files_beside_the_summary(full: Report) -> None:
+    assert set(re.findall(r"^!\[.+\]\((.+)\)$", full.markdown, re.MULTILINE)) == set(full.drawings)
+    assert set(full.drawings) == {"figure-3.svg", "figure-4.svg"}
+    for svg in full.drawings.values():
+        drawing = ElementTree.fromstring(svg)  # noqa: S314  # our own
+        left = [float(panel.attrib["x"]) for panel in drawing.findall("{http://www.w3.org/2000/svg}svg")]
+        assert len(left) == 3
+        assert left == sorted(set(left))
+        assert set(re.findall(r"https?://[^\"]+", svg)) == {"http://www.w3.org/2000/svg"}
+        assert set(re.findall(r"var\((--\w+)\)", svg)) <= set(re.findall(r"(--\w+):", svg))
+    assert "AMNL_i" in full.drawings["figure-4.svg"]
 
 
 def test_the_page_is_well_formed_and_refers_to_nothing_outside(full: Report) -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from training.report.evidence import Evidence
-from training.report.page import html, markdown
+from training.report.page import drawings, html, markdown
 from training.report.sections import sections
 
 __all__ = ["write_report"]
@@ -14,13 +14,15 @@ def write_report(runs: Path, out: Path) -> None:
     """Write the page of the runs there are into `out`.
 
     index.html needs no other file; results.json is the list of means and intervals, details.json the rest of the page's
-    numbers; summary.md has the tables.
+    numbers; summary.md has the tables, and links to the figures beside it.
     """
     evidence = Evidence.read(runs)
     told = sections(evidence)
     out.mkdir(parents=True, exist_ok=True)
     (out / "index.html").write_text(html(told), "utf-8")
     (out / "summary.md").write_text(markdown(told), "utf-8")
+    for name, svg in drawings(told).items():
+        (out / name).write_text(svg, "utf-8")
     details = evidence.json()
     _write(out / "results.json", details.pop("results"))
     _write(out / "details.json", details)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from training.report.lineup import AMNL, PAPER_AMNL, placed, plain
-from training.report.plots import Curve, legend, panel
+from training.report.plots import Curve, panel
 from training.report.tables import LABELS, Cell, Line, Table, estimated, number
 from training.results import Row, number_or_none
 from training.runs import Key, Run
@@ -17,10 +17,14 @@ SERIES = [*reversed(AMNL.systems), *reversed(PAPER_AMNL.systems)]
 
 @dataclass(frozen=True)
 class Figure:
-    """Panels as SVG under one legend, and what they show as a table; without panels the caption says why."""
+    """Panels as SVG under one legend, and what they show as a table; without panels the caption says why.
 
+    `labels` are those of the legend, by place in the order of colours; `name` is that of its file.
+    """
+
+    name: str
     caption: str
-    legend: str
+    labels: list[tuple[int, str]]
     panels: list[str]
     table: Table | None
 
@@ -33,7 +37,7 @@ def dimensions(rows: list[Row]) -> Figure:
             of_series.setdefault(SERIES.index(plain(row.key.system)), []).append(row)
     drawn = {series: of_series[series] for series in sorted(of_series) if len(of_series[series]) > 1}
     if not drawn:
-        return Figure("Figure 3. Dimensions: not run (nobody at two dimensions or more).", "", [], None)
+        return Figure("figure-3", "Figure 3. Dimensions: not run (nobody at two dimensions or more).", [], [], None)
     ticks = sorted({float(row.key.dim) for group in drawn.values() for row in group})
     panels = []
     for metric in ("p@1", "p@3", "auc"):
@@ -57,7 +61,7 @@ def dimensions(rows: list[Row]) -> Figure:
     ]
     table = Table("Figure 3 as a table", ["System", "P@1", "P@3", "AUC"], [("", lines)])
     caption = "Figure 3. Dimensions, made network, 80 % training. Bands are 95 % intervals over users."
-    return Figure(caption, _legend(drawn), panels, table)
+    return Figure("figure-3", caption, _labels(drawn), panels, table)
 
 
 def epochs(curves: list[dict[str, Any]]) -> Figure:
@@ -65,7 +69,7 @@ def epochs(curves: list[dict[str, Any]]) -> Figure:
     of_series = {SERIES.index(plain(told["system"])): told for told in curves if plain(told["system"]) in SERIES}
     drawn = {series: of_series[series] for series in sorted(of_series) if of_series[series]["curve"]}
     if not drawn:
-        return Figure("Figure 4. Objective and time by epoch: not run.", "", [], None)
+        return Figure("figure-4", "Figure 4. Objective and time by epoch: not run.", [], [], None)
     panels = []
     for field, title in (("loss", "Objective"), ("auc", "Validation AUC"), ("elapsed", "Seconds since the start")):
         lines = [
@@ -98,7 +102,7 @@ def epochs(curves: list[dict[str, Any]]) -> Figure:
         "Figure 4. Objective and time by epoch, made network, 80 % training, means over seeds. The paper tells of "
         "22,881 updates an epoch and of 9 epochs in under 50 minutes, on its data and machine."
     )
-    return Figure(caption, _legend(drawn), panels, table)
+    return Figure("figure-4", caption, _labels(drawn), panels, table)
 
 
 def curves_json(groups: dict[Key, list[Run]]) -> list[dict[str, Any]]:
@@ -153,8 +157,8 @@ def _points(curves: list[Curve]) -> str:
     )
 
 
-def _legend(drawn: dict[int, Any]) -> str:
-    return legend([(series, {**AMNL.systems, **PAPER_AMNL.systems}[SERIES[series]]) for series in drawn])
+def _labels(drawn: dict[int, Any]) -> list[tuple[int, str]]:
+    return [(series, {**AMNL.systems, **PAPER_AMNL.systems}[SERIES[series]]) for series in drawn]
 
 
 def _label(key: Key) -> str:

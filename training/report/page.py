@@ -4,6 +4,7 @@ from html import escape
 from pathlib import Path
 
 from training.report.figures import Figure
+from training.report.plots import drawing, legend
 from training.report.sections import Block, Folded, Section
 from training.report.tables import Table
 
@@ -32,9 +33,15 @@ def html(sections: list[Section]) -> str:
 
 
 def markdown(sections: list[Section]) -> str:
-    """The tables for a document; a figure is its table of values."""
+    """The tables for a document; a figure is a link to its file, and its table of values."""
     parts = [f"## {section.title}\n\n" + "\n".join(map(_markdown, section.blocks)) for section in sections]
     return f"# {TITLE}\n\n" + "\n".join(parts)
+
+
+def drawings(sections: list[Section]) -> dict[str, str]:
+    """Every figure that has panels as an SVG file, by the file's name."""
+    figures = [block for section in sections for block in section.blocks if isinstance(block, Figure)]
+    return {f"{one.name}.svg": drawing(one.caption, one.panels, one.labels) for one in figures if one.panels}
 
 
 def _html(block: Block) -> str:
@@ -47,7 +54,7 @@ def _html(block: Block) -> str:
             table = _html(Folded("The values", [block.table])) if block.table else ""
             panels = "".join(f"<div>{panel}</div>" for panel in block.panels)
             caption = f"<figcaption>{escape(block.caption)}</figcaption>"
-            return f'<figure>{caption}{block.legend}<div class="panels">{panels}</div>{table}</figure>'
+            return f'<figure>{caption}{legend(block.labels)}<div class="panels">{panels}</div>{table}</figure>'
         case Folded():
             inner = "".join(map(_html, block.blocks))
             return f"<details><summary>{escape(block.title)}</summary>{inner}</details>"
@@ -60,7 +67,8 @@ def _markdown(block: Block) -> str:
         case Table():
             return block.markdown()
         case Figure():
-            return f"{block.caption}\n" + (f"\n{block.table.markdown()}" if block.table else "")
+            shown = f"\n![{block.caption}]({block.name}.svg)\n" if block.panels else ""
+            return f"{block.caption}\n{shown}" + (f"\n{block.table.markdown()}" if block.table else "")
         case Folded():
             return f"### {block.title}\n\n" + "\n".join(map(_markdown, block.blocks))
         case _:

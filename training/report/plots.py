@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from html import escape
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -15,6 +16,9 @@ SERIES = 6
 MARKERS = ("●", "■", "▲", "◆", "▼", "✚")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _DASHES = ("-", "-", "-", "--", "--", "--")
+_LEGEND = 34
+"""Height of a drawing's legend."""
+_PAGE_STYLE = Path(__file__).with_name("page.css")
 _INK, _GRID = "#010101", "#020202"
 _COLOURS = tuple(f"#03030{number}" for number in range(1, SERIES + 1))
 _STYLE: dict[Any, Any] = {
@@ -88,13 +92,42 @@ def legend(labels: list[tuple[int, str]]) -> str:
     return f'<ul class="legend">{items}</ul>'
 
 
+def drawing(alt: str, panels: list[str], labels: list[tuple[int, str]]) -> str:
+    """Panels side by side under their legend as one SVG file that needs no page; it follows light and dark too."""
+    sizes = [_size(one) for one in panels]
+    width, height = sum(width for width, _ in sizes), max(height for _, height in sizes)
+    nested, left = "", 0.0
+    for one, (panel_width, panel_height) in zip(panels, sizes, strict=True):
+        place = f'x="{left:g}" y="{_LEGEND}" width="{panel_width:g}" height="{panel_height:g}"'
+        nested += one.replace("<svg", f"<svg {place}", 1)
+        left += panel_width
+    items = " \u2002 ".join(
+        f'<tspan fill="var(--s{series + 1})">{MARKERS[series]}</tspan> {escape(label)}' for series, label in labels
+    )
+    palette = _PAGE_STYLE.read_text("utf-8").partition("* {")[0]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height + _LEGEND:g}" role="img">'
+        f"<title>{escape(alt)}</title><style>{palette}</style>"
+        '<rect width="100%" height="100%" fill="var(--card)"/>'
+        f'<text x="12" y="22" font-size="12" fill="var(--ink)" style="font-family: var(--font)">{items}</text>'
+        f"{nested}</svg>\n"
+    )
+
+
+def _size(svg: str) -> tuple[float, float]:
+    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    if found is None:
+        raise ValueError("an SVG without a viewBox")
+    return float(found[1]), float(found[2])
+
+
 def _inline(svg: str, name: str, alt: str) -> str:
     """The drawing alone, with the page's colours and font in place of the file's, and nothing that points outside."""
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()  # type: ignore[union-attr]
+    width, height = _size(svg)
     opening = (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-labelledby="{name}-alt">'
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-labelledby="{name}-alt">'
         f'<title id="{name}-alt">{escape(alt)}</title>'
     )
     svg = opening + svg[svg.index(">") + 1 :]
