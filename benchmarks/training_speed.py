@@ -67,7 +67,7 @@ def rate(steps: Iterator[int], seconds: float) -> float:
 def fast_steps(problem: Problem, settings: TrainingSettings) -> Iterator[int]:
     """The shared trainer's steps; yields the tuples of each."""
     torch.manual_seed(0)
-    trainee = Trainee(Amnl(problem, settings), problem, settings)
+    trainee = Trainee(Amnl(problem, settings), problem, settings, np.arange(problem.users))
     optimizer = torch.optim.Adagrad(trainee.parameters(), lr=settings.learning_rate)
     sampler = triple_sampler(problem, "followees")
     for epoch in range(1_000):

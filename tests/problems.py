@@ -56,6 +56,7 @@ def problem_of_matrices(
         unretweeted=group(user_X, tweet_X, users),
         content=content,
         posted_T=None,
+        existing=np.arange(tweets),
         validation=test if validation is None else validation,
         test=test,
     )

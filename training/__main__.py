@@ -93,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help="trained ones, split by commas",
     )
-    command.add_argument("--seeds", type=int, default=1, help="training seeds (default: 1)")
+    command.add_argument("--seeds", type=at_least_one, default=1, help="training seeds (default: 1)")
     command.set_defaults(run=run_evaluate)
 
     command = commands.add_parser("tune", help="pick systems' settings on validation lists, equal trials for all")
@@ -107,8 +107,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--lastfm", type=Path, help="folder of HetRec 2011's lastfm-2k")
     command.add_argument("--flickr", type=Path, help="folder of the Flickr likes of DiffNet")
     command.add_argument("--out", type=Path, default=Path("var/reproduction"), help="runs, page and results.json")
-    command.add_argument("--seeds", type=int, default=3)
-    command.add_argument("--quick", action="store_true", help="one split, one seed, two epochs")
+    command.add_argument("--seeds", type=at_least_one, default=3)
+    command.add_argument("--quick", action="store_true", help="one split, one seed, two epochs, in OUT/quick")
     command.set_defaults(run=run_reproduce)
 
     command = commands.add_parser("demo", help="print curl lines that show a made dataset at work")
@@ -177,14 +177,35 @@ def add_network(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--kind", choices=["made", "lastfm", "flickr"], default="made", help="made: this project's format"
     )
-    command.add_argument("--split", type=int, default=80, help="percent of retweets before the test period (made only)")
+    command.add_argument(
+        "--split",
+        type=percentage,
+        default=80,
+        metavar="PERCENT",
+        help="retweets before the test period (made only; default: 80)",
+    )
+
+
+def at_least_one(text: str) -> int:
+    """A number of an option; argparse says which."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return int(text)
+
+
+def percentage(text: str) -> int:
+    """From 1 to 99."""
+    if not 1 <= int(text) <= 99:
+        raise argparse.ArgumentTypeError(f"{text} is not from 1 to 99")
+    return int(text)
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
     """Print a line a system."""
     from training.compare import compare
+    from training.systems import known_systems
 
-    names = [name.strip() for name in options.systems.split(",") if name.strip()]
+    names = known_systems(options.systems)
     cache = StoreSettings().var_dir / "features"
     lines = compare(
         options.kind, options.data, options.protocol, options.split, names, options.seeds, cache, progress.terminal
@@ -193,30 +214,32 @@ def run_evaluate(options: argparse.Namespace) -> None:
     for number, (name, means) in enumerate(lines):
         if number == 0:
             print(f"{'held-out retweets':<30} {' '.join(f'{metric:>7}' for metric in metrics)}")
-        print(f"  {name:<28} {' '.join(f'{means[metric]:7.3f}' for metric in metrics)}", flush=True)
+        said = means if isinstance(means, str) else " ".join(f"{means[metric]:7.3f}" for metric in metrics)
+        print(f"  {name:<28} {said}", flush=True)
 
 
 def run_tune(options: argparse.Namespace) -> None:
     """Print every trial and keep the best."""
     from training.compare import network_problem
+    from training.systems import known_systems
     from training.tune import tune
 
-    names = [name.strip() for name in options.systems.split(",") if name.strip()]
+    names = known_systems(options.systems)
     cache = StoreSettings().var_dir / "features"
     problem = network_problem(options.kind, options.data, options.split, cache, progress.terminal)
-    for trial in tune(problem, options.kind, names, options.out, progress.terminal):
-        print(f"{trial.system}: validation AUC {trial.auc:.4f} with {trial.settings}", flush=True)
-    print(f"the best of each is in {options.out}")
+    for trial in tune(problem, options.kind, options.split, names, options.out, progress.terminal):
+        gave = trial.failed if trial.auc is None else f"validation AUC {trial.auc:.4f}"
+        print(f"{trial.system}: {gave} with {trial.settings}", flush=True)
+    print(f"the best of each is in {options.out}, all trials are in {options.out.with_suffix('.trials.jsonl')}")
 
 
 def run_reproduce(options: argparse.Namespace) -> None:
     """Make the runs that are missing and the page."""
-    from training.reproduce import Sources, reproduce, runs_folder
+    from training.reproduce import Sources, reproduce
 
     sources = Sources(options.data, StoreSettings().var_dir / "features", options.lastfm, options.flickr)
     page = reproduce(sources, options.out, options.seeds, options.quick, progress.terminal)
-    runs = runs_folder(options.out, options.quick)
-    print(f"page {page}, figures {page.with_name('results.json')}, runs {runs}")
+    print(f"page {page}, figures {page.with_name('results.json')}, runs {page.with_name('runs')}")
 
 
 def run_retrain(options: argparse.Namespace) -> None:

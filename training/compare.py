@@ -15,7 +15,8 @@ from training.public.lastfm import load_lastfm
 from training.settings import TrainingSettings
 from training.systems import SYSTEMS, UNTRAINED, tuned
 
-Line = tuple[str, dict[str, float]]
+Line = tuple[str, dict[str, float] | str]
+"""A system, and its metrics or why there are none."""
 
 
 def compare(
@@ -23,11 +24,8 @@ def compare(
 ) -> Iterator[Line]:
     """Metrics by system, the mean over seeds: rows without training, ceilings of a planted truth, then `names`.
 
-    Raises InputRejected for a name that is no system, a folder that cannot be read, a protocol that is not the kind's.
+    Raises InputRejected for a folder that cannot be read, a protocol that is not the kind's, a system not tuned.
     """
-    unknown = [name for name in names if name not in SYSTEMS]
-    if unknown:
-        raise InputRejected(f"--systems: {unknown[0]} is none of {', '.join(SYSTEMS)}")
     problem = network_problem(kind, folder, split, cache, progress, protocol, with_features=bool(names))
     for name in (*UNTRAINED, *names):
         try:
@@ -35,7 +33,9 @@ def compare(
                 judge(problem.test, SYSTEMS[name](problem, tuned(kind, name), seed, silent).scorer, seed).means
                 for seed in range(seeds)
             ]
-        except NotForThisNetwork:
+        except NotForThisNetwork as error:
+            if name in names:
+                yield name, f"not for this network: {error}"
             continue
         yield name, {metric: float(np.mean([run[metric] for run in runs])) for metric in runs[0]}
         if name == list(UNTRAINED)[-1] and kind == "made":

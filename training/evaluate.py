@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from training.errors import TrainingDiverged
 from training.indexing import count_up, entries, find, grouped_matrix
 from training.network import Ints
 from training.problem import CandidateLists, Floats, Problem
@@ -38,11 +39,11 @@ def judge(lists: CandidateLists, scorer: Scorer, seed: int) -> Judgement:
     """P@1, P@3 (over 3 and over min(3, positives)), AUC, NDCG@10 and MRR of every list; each has a positive.
 
     Where there is no negative there is no order to judge: AUC, NDCG and MRR are NaN. Ties are broken at random, by the
-    seed. Raises ValueError where a score is not a number.
+    seed. Raises TrainingDiverged where a score is not a number.
     """
     score_C = np.asarray(scorer(lists), dtype=np.float64)
     if np.isnan(score_C).any():
-        raise ValueError("a score is NaN: the system diverged")
+        raise TrainingDiverged("a score is not a number: lower the learning rate or the initial deviation")
     starts, counts_L = lists.starts[:-1], np.diff(lists.starts)
     best_first = np.lexsort((np.random.default_rng(seed).random(len(score_C)), -score_C, lists.list_C))
     positive_C = lists.positive_C[best_first]

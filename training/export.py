@@ -225,6 +225,10 @@ def _libraries() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """Of the working tree, None outside a repository."""
-    result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    """Of this code's working tree, marked where files differ from it; None without git or outside a repository."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
     return result.stdout.strip() or None

@@ -19,6 +19,8 @@ from training.backbones import Backbone
 from training.errors import InputRejected
 from training.progress import Progress
 
+LEAST_DEVIATION = 0.3
+"""Of the median one: what a feature is taken to deviate by at least."""
 _BATCH = 16
 
 
@@ -71,6 +73,15 @@ def _compute(keys: list[str], blobs: Pictures, backbone: Backbone, folder: Path)
                 np.save(file, x_F, allow_pickle=False)
             partial.rename(folder / f"{key}.npy")
             yield key
+
+
+def moments(x_TF: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Every feature's mean and standard deviation over some pictures, float32 [F] each.
+
+    One that hardly varies over these pictures may on others: it is taken to vary by LEAST_DEVIATION of the median.
+    """
+    std_F, mean_F = torch.std_mean(x_TF, dim=0)
+    return mean_F, std_F.clamp(min=max(LEAST_DEVIATION * float(std_F.median()), 1e-6))
 
 
 def read_image(blobs: Pictures, key: str, image_size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -6,7 +6,6 @@ Shape suffixes: T image tweets, X exposures.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from contract.blobs import blob_key
@@ -16,6 +15,7 @@ from training.ceilings import ceilings
 from training.dataset.arrays import network_of_folder
 from training.evaluate import Scorer, list_by_list
 from training.features import image_features
+from training.indexing import find
 from training.network import Exposures, Network, exposures, first_exposures, split_by_time
 from training.problem import Problem, content_of, problem_of
 from training.progress import Progress
@@ -79,13 +79,17 @@ def load_made(folder: Path, settings: TrainingSettings, cache: Path, progress: P
 
 
 def in_network(network: Network, logged: Exposures | None) -> Exposures:
-    """Exposures by followees: those that were logged or, without a log, all that follows and retweets imply."""
+    """Exposures by followees: those that were logged or, without a log, all that follows and retweets imply.
+
+    What was shown before any followee had it is not the network's showing, whoever retweets it later.
+    """
     implied = exposures(network)
     if logged is None:
         return implied
     tweets = len(network.tweet_ids)
-    key_X, implied_X = logged.user_X * tweets + logged.tweet_X, implied.user_X * tweets + implied.tweet_X
-    kept_X = np.isin(key_X, implied_X)
+    key_X, implied_N = logged.user_X * tweets + logged.tweet_X, implied.user_X * tweets + implied.tweet_X
+    place_X, found_X = find(key_X, implied_N)
+    kept_X = found_X & (implied.at_X[place_X] <= logged.at_X)
     return first_exposures(logged.user_X[kept_X], logged.tweet_X[kept_X], logged.at_X[kept_X])
 
 

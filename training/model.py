@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from contract.preprocessing import PAD_ID
+from training.features import moments
 from training.problem import Problem
 from training.settings import Attention, Link, TrainingSettings
 from training.word_vectors import pretrained
 
 FEATURE_STD = 0.03
-LEAST_DEVIATION = 0.3
-"""Of the median one: what a feature is taken to deviate by at least."""
 _PARTS = 4
 
 
@@ -65,10 +64,9 @@ class TweetEncoder(nn.Module):
         direction that all pictures share. One that hardly varies over these pictures may on others, or come to life
         when it is fine-tuned: it is not blown up to what the others are (docs/experiments.md).
         """
-        std_F, mean_F = torch.std_mean(x_TF, dim=0)
+        mean_F, std_F = moments(x_TF)
         self.feature_mean_F.copy_(mean_F)
-        least = max(LEAST_DEVIATION * float(std_F.median()), 1e-6)
-        self.feature_scale_F.copy_(FEATURE_STD / std_F.clamp(min=least))
+        self.feature_scale_F.copy_(FEATURE_STD / std_F)
 
     def text(self, token_ids_BSW: Tensor) -> Tensor:
         """y, float32 [B, H]: the elementwise max over sentences of the LSTM's state after each one's last word.

@@ -174,7 +174,11 @@ def split_by_time(network: Network, test_share: float, validation_share: float) 
 
 
 def exposures(network: Network) -> Exposures:
-    """Every (user, tweet) once, at the first moment a followee posted or retweeted it, in order of user and tweet."""
+    """Every (user, tweet) once, at the first moment a followee posted or retweeted it, in order of user and tweet.
+
+    What the user had retweeted before that is left out: a followee who took it from the user shows the user nothing,
+    and would bring into the lists retweets of what the network had not shown, and no passing by of the like.
+    """
     owner = np.concatenate([network.author_T, network.retweet_user_R])
     tweet = np.concatenate([np.arange(len(network.tweet_ids)), network.retweet_tweet_R])
     at = np.concatenate([network.posted_T, network.retweet_at_R])
@@ -183,7 +187,9 @@ def exposures(network: Network) -> Exposures:
     user_X = np.concatenate([followers[int(q)] for q in owner]) if len(owner) else np.empty(0, np.int64)
     tweet_X, at_X = np.repeat(tweet, count), np.repeat(at, count)
     others = network.author_T[tweet_X] != user_X
-    return first_exposures(user_X[others], tweet_X[others], at_X[others])
+    exposed = first_exposures(user_X[others], tweet_X[others], at_X[others])
+    shown_X = exposed.at_X <= _first_retweets(network, exposed.user_X, exposed.tweet_X)
+    return Exposures(exposed.user_X[shown_X], exposed.tweet_X[shown_X], exposed.at_X[shown_X])
 
 
 def first_exposures(user_X: Ints, tweet_X: Ints, at_X: Ints) -> Exposures:
@@ -193,6 +199,17 @@ def first_exposures(user_X: Ints, tweet_X: Ints, at_X: Ints) -> Exposures:
     first = np.ones(len(user_X), dtype=bool)
     first[1:] = (np.diff(user_X) != 0) | (np.diff(tweet_X) != 0)
     return Exposures(user_X[first], tweet_X[first], at_X[first])
+
+
+def _first_retweets(network: Network, user_X: Ints, tweet_X: Ints) -> Ints:
+    """When each user first retweeted each tweet (Unix ms), [X]; the end of time for never."""
+    tweets = len(network.tweet_ids)
+    key_R = network.retweet_user_R * tweets + network.retweet_tweet_R
+    key_N, first_N = np.unique(key_R, return_index=True)  # retweets are in order of time
+    key_X = user_X * tweets + tweet_X
+    place_X = np.searchsorted(key_N, key_X).clip(max=len(key_N) - 1)
+    at_X = network.retweet_at_R[first_N[place_X]]
+    return np.where(key_N[place_X] == key_X, at_X, np.iinfo(np.int64).max)
 
 
 def _followers(network: Network) -> Grouped:

@@ -86,6 +86,8 @@ class Problem:
     unretweeted: Grouped
     content: Content
     posted_T: Ints | None
+    existing: Ints
+    """Tweets that there were by the end of training: what was posted later is no negative of anyone's."""
     validation: CandidateLists
     test: CandidateLists
 
@@ -100,10 +102,13 @@ class Problem:
         return np.unique(np.concatenate([self.tweet_P, self.unretweeted.values]))
 
     @property
-    def trained_users(self) -> Ints:
-        """Users whose vector is trained: who retweeted, and whom those follow. The others' are noise."""
-        retweeters = np.unique(self.user_P)
-        return np.unique(np.concatenate([retweeters, rows_of(self.followees, retweeters)[1]]))
+    def silent_users(self) -> Ints:
+        """Users without a retweet in training."""
+        return np.setdiff1d(np.arange(self.users), self.user_P)
+
+    def with_followees(self, users: Ints) -> Ints:
+        """Some users and whom those follow."""
+        return np.unique(np.concatenate([users, rows_of(self.followees, np.unique(users))[1]]))
 
 
 def content_of(
@@ -157,6 +162,7 @@ def problem_by_user(
         unretweeted=group(user_X[passed_by], tweet_X[passed_by], len(network.user_ids)),
         content=content,
         posted_T=network.posted_T,
+        existing=np.flatnonzero(network.posted_T < validation_from_U.max()),
         validation=_lists_between(network, exposed, validation_from_U, test_from_U),
         test=test,
     )

@@ -1,10 +1,12 @@
 """Every system on every split, a folder a run, so that an interrupted reproduction goes on where it was.
 
-A run that is not for its network leaves an empty file of its name, which is no run and no unfinished one either.
+A run that came to nothing leaves a file of its name that says why. One that was made with other settings than those of
+today counts as missing.
 
-plan -> the runs that are not there yet, in two processes -> the page
+plan -> the runs that are not there yet, a process a core -> the page
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -22,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from training.compare import network_problem
-from training.errors import NotForThisNetwork
+from training.errors import InputRejected, NotForThisNetwork, TrainingDiverged
 from training.evaluate import Scorer, judge
 from training.export import git_revision
 from training.made import ceiling_scorers, load_made
@@ -34,6 +36,8 @@ from training.systems import FIXED, IN_TEST, PLACEBOS, SYSTEMS, VARIANTS, Traine
 
 SPLITS = (60, 70, 80)
 DIMS = (100, 200, 400)
+MOST_WORKERS = 8
+"""Each holds a network and its features, 1 GB or so."""
 SWEPT = ("amnl", "amnl_i", "amnl_d")
 ONLY_AT_80 = VARIANTS | PLACEBOS
 """Systems that explain AMNL, run at 80 % alone: the tables by split are for whole systems."""
@@ -79,21 +83,52 @@ class Run:
 def reproduce(sources: Sources, out: Path, seeds: int, quick: bool, progress: Progress) -> Path:
     """Make the runs that are missing, then the page of all of them. Returns the page's path.
 
-    Raises InputRejected where a network cannot be read.
+    Quick ones are apart, in a folder of their own, or they would count as the full ones of the same name.
+    Raises InputRejected where a network cannot be read, or is not the one that the folder's runs are of.
     """
-    runs = runs_folder(out, quick)
+    out = out / "quick" if quick else out
+    runs = out / "runs"
     runs.mkdir(parents=True, exist_ok=True)
+    same_networks(sources, out / "networks.json")
     load_made(sources.made, TrainingSettings(), sources.cache, progress)  # features once, before the workers need them
-    missing = [run for run in plan(sources, seeds, quick) if not (runs / run.name).exists()]
+    missing = [run for run in plan(sources, seeds, quick) if not is_made(run, runs)]
     for _ in progress(_done(missing, sources, runs), len(missing), "runs"):
         pass
     write_report(runs, out)
     return out / "index.html"
 
 
-def runs_folder(out: Path, quick: bool) -> Path:
-    """Where the runs are; quick ones apart, or they would count as the full ones of the same name."""
-    return out / ("quick" if quick else "runs")
+def same_networks(sources: Sources, known: Path) -> None:
+    """Note a digest of every network's tables in a file. Raises InputRejected where it has another one."""
+    noted = json.loads(known.read_text("utf-8")) if known.exists() else {}
+    for name in ("made", "lastfm", "flickr"):
+        folder: Path | None = getattr(sources, name)
+        if folder is None:
+            continue
+        digest = hashlib.sha256()
+        for path in sorted(path for path in folder.glob("*") if path.is_file()):
+            digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        if noted.setdefault(name, digest.hexdigest()) != digest.hexdigest():
+            raise InputRejected(
+                f"{folder} is not the {name} network that {known.parent} has runs of: give another --out"
+            )
+    known.write_text(json.dumps(noted, indent=1) + "\n", "utf-8")
+
+
+def is_made(run: Run, runs: Path) -> bool:
+    """Whether there is a run of the name, with the settings that it would have today."""
+    path = runs / run.name
+    told = path / "run.json" if path.is_dir() else path
+    return told.exists() and json.loads(told.read_text("utf-8"))["settings"] == settings_of(run)
+
+
+def settings_of(run: Run) -> dict[str, Any]:
+    """The tuned settings, with what the run has of its own."""
+    settings = tuned(run.network, run.system)
+    settings |= {"dim": run.dim} if run.dim else {}
+    if run.epochs and run.system in SYSTEMS:
+        settings |= {"epochs": run.epochs}
+    return settings
 
 
 def plan(sources: Sources, seeds: int, quick: bool) -> list[Run]:
@@ -121,7 +156,7 @@ def plan(sources: Sources, seeds: int, quick: bool) -> list[Run]:
 
 
 def _done(runs: list[Run], sources: Sources, folder: Path) -> Iterator[Run]:
-    workers = max(1, min(os.cpu_count() or 1, len(runs)))
+    workers = max(1, min(len(os.sched_getaffinity(0)), MOST_WORKERS, len(runs)))
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread) as pool:
         futures = {pool.submit(make, run, sources, folder): run for run in runs}
         try:
@@ -142,23 +177,23 @@ def _one_thread() -> None:
 def make(run: Run, sources: Sources, folder: Path) -> None:
     """Train and judge, then leave run.json and users.npz under the run's name, whole or not at all.
 
-    With AMNL come its placebos that differ in the test alone: they are the same training.
+    With AMNL come its placebos that differ in the test alone: they are the same training. What is not for its network,
+    or diverges, leaves a file that says so.
     """
     problem = problem_for(run.network, run.protocol, run.split, sources)
-    settings = tuned(run.network, run.system)
-    settings |= {"dim": run.dim} if run.dim else {}
-    if run.epochs and run.system in SYSTEMS:
-        settings |= {"epochs": run.epochs}
+    settings = settings_of(run)
     started = time.perf_counter()
     try:
         trained = train_system(problem, run, settings, sources)
-    except NotForThisNetwork:
-        (folder / run.name).touch()
-        return
-    seconds = time.perf_counter() - started
-    for placebo, scorer in _told_otherwise(run, problem, trained):
-        _keep(placebo, problem, replace(trained, scorer=scorer), settings, seconds, folder)
-    _keep(run, problem, trained, settings, seconds, folder)
+        seconds = time.perf_counter() - started
+        for placebo, scorer in _told_otherwise(run, problem, trained):
+            _keep(placebo, problem, replace(trained, scorer=scorer), settings, seconds, folder)
+        _keep(run, problem, trained, settings, seconds, folder)
+    except (NotForThisNetwork, TrainingDiverged) as error:
+        diverged = isinstance(error, TrainingDiverged)
+        _remove(folder / run.name)
+        told = {"failed": str(error), "diverged": diverged, "settings": settings}
+        (folder / run.name).write_text(json.dumps(told, indent=2), "utf-8")
 
 
 def _told_otherwise(run: Run, problem: Problem, trained: Trained) -> Iterator[tuple[Run, Scorer]]:
@@ -183,18 +218,26 @@ def _keep(run: Run, problem: Problem, trained: Trained, settings: dict[str, Any]
         "curve": trained.curve,
         "seconds": seconds,
         "settings": settings,
-        "git_revision": git_revision(),
+        "git_revision": git_revision() or "unknown",
         "backbone": TrainingSettings().backbone if run.network == "made" else None,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "run": asdict(run),
     }
     draft = folder / f".{run.name}.{os.getpid()}"
-    for left in (draft, folder / run.name):
-        shutil.rmtree(left, ignore_errors=True)
+    shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     (draft / "run.json").write_text(json.dumps(described, indent=2), "utf-8")
     np.savez(draft / "users.npz", allow_pickle=False, **_by_user(problem), **judgement.of_L)
+    _remove(folder / run.name)
     draft.rename(folder / run.name)
+
+
+def _remove(path: Path) -> None:
+    """Whatever an earlier run of the name left."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def train_system(problem: Problem, run: Run, settings: dict[str, Any], sources: Sources) -> Trained:

@@ -50,6 +50,12 @@ def unfinished(runs: Path) -> list[str]:
     return [folder.name for folder in _folders(runs) if not _finished(folder)]
 
 
+def diverged(runs: Path) -> list[str]:
+    """Names of the runs that came to nothing though they are for their network."""
+    files = (path for path in sorted(runs.glob("*")) if path.is_file() and not path.name.startswith("."))
+    return [path.name for path in files if json.loads(path.read_text("utf-8"))["diverged"]]
+
+
 def seeds_of(group: list[Run]) -> int:
     """How many seeds were run."""
     return len(group)

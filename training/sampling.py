@@ -19,7 +19,7 @@ _TRIES = 8
 
 @dataclass(frozen=True)
 class TripleSampler:
-    """Draws negatives: from `pool` for the positives named by `pooled_P`, among all tweets for the others.
+    """Draws negatives: from `pool` for the positives named by `pooled_P`, among `existing` tweets for the others.
 
     `retweeted` are the keys user x tweets + tweet of all positives, sorted.
     """
@@ -28,6 +28,7 @@ class TripleSampler:
     tweet_P: Ints
     pooled_P: Bools
     pool: Grouped
+    existing: Ints
     tweets: int
     retweeted: Ints
 
@@ -54,21 +55,25 @@ class TripleSampler:
 
     def _uniform(self, user_P: Ints, negatives: int, generator: np.random.Generator) -> Ints:
         """Retweeted ones are drawn again, a few times; who retweeted nearly everything keeps some."""
-        drawn_PK = generator.integers(self.tweets, size=(len(user_P), negatives))
+        drawn_PK = self._any((len(user_P), negatives), generator)
         for _ in range(_TRIES):
             again_PK = self.is_retweeted(user_P[:, None], drawn_PK)
             if not again_PK.any():
                 break
-            drawn_PK[again_PK] = generator.integers(self.tweets, size=int(again_PK.sum()))
+            drawn_PK[again_PK] = self._any((int(again_PK.sum()),), generator)
         return drawn_PK
+
+    def _any(self, shape: tuple[int, ...], generator: np.random.Generator) -> Ints:
+        drawn: Ints = self.existing[generator.integers(len(self.existing), size=shape)]
+        return drawn
 
 
 def triple_sampler(problem: Problem, negatives: Negatives) -> TripleSampler:
     """Sample negatives from a problem's training period.
 
     followees  from what followees showed and the user passed by (the paper's); users who have none are left out
-    matched    so for what a followee had posted or retweeted; for other positives among all tweets
-    uniform    among all tweets
+    matched    so for what a followee had posted or retweeted; for other positives among all tweets that there were
+    uniform    among all tweets that there were
 
     Raises NotEnoughData where no user has both a positive and a negative.
     """
@@ -85,4 +90,4 @@ def triple_sampler(problem: Problem, negatives: Negatives) -> TripleSampler:
     if not len(user_P):
         raise NotEnoughData("no user has both a retweet and an unretweeted tweet of a followee before the test period")
     retweeted = np.unique(problem.user_P * problem.tweets + problem.tweet_P)
-    return TripleSampler(user_P, tweet_P, pooled_P, problem.unretweeted, problem.tweets, retweeted)
+    return TripleSampler(user_P, tweet_P, pooled_P, problem.unretweeted, problem.existing, problem.tweets, retweeted)

@@ -8,7 +8,7 @@ from typing import Any
 
 from training.baselines import adabpr, citing, ease, famf, famf_visual, lightgcn, rrfm, vbpr
 from training.baselines.settings import BaselineSettings
-from training.errors import NotForThisNetwork
+from training.errors import InputRejected, NotForThisNetwork
 from training.evaluate import Scorer, followee_count_scorer, popularity_scorer, random_scorer, recency_scorer
 from training.placebos import permuted_pictures, permuted_words, rewired_follows
 from training.problem import Content, Problem
@@ -46,7 +46,7 @@ def _amnl(fixed: dict[str, Any], keep: Callable[[Content], Content] | None = Non
             return replace(whole, content=(keep or _all)(whole.content))
 
         def scorer_on(other: Problem) -> Scorer:
-            return Trainee(fitted.model, seen(other), told, trained_users=fitted.users).scorer()
+            return Trainee(fitted.model, seen(other), told, fitted.users).scorer()
 
         told = TrainingSettings(**{**settings, **fixed, "seed": seed})
         fitted = fit(seen(problem), told, None, progress)
@@ -150,7 +150,24 @@ FIXED = {"ease", *UNTRAINED} - {"random"}
 
 
 def tuned(network: str, system: str) -> dict[str, Any]:
-    """Settings of a system on a network; AMNL's for its family and placebos without settings of their own."""
-    of_network: dict[str, dict[str, Any]] = json.loads(TUNED.read_text("utf-8"))[network]
-    family = "amnl" if system not in of_network and system in AMNL_FAMILY | PLACEBOS else system
-    return of_network.get(family, {})
+    """Settings of a system on a network; its ablations, variants and placebos have those of the whole AMNL.
+
+    Empty for what has nothing to tune and for what is not for the network. Raises InputRejected where a system was not
+    tuned.
+    """
+    of_network: dict[str, dict[str, Any] | None] = json.loads(TUNED.read_text("utf-8"))[network]
+    family = system
+    if system in AMNL_FAMILY | PLACEBOS:
+        family = "amnl (product)" if "product" in system else "amnl"
+    if family in AMNL_FAMILY | BASELINES and family not in of_network:
+        raise InputRejected(f"{TUNED.name} has no settings of {family} on {network}: run `python -m training tune`")
+    return of_network.get(family) or {}
+
+
+def known_systems(names: str) -> list[str]:
+    """Names that are split by commas. Raises InputRejected for one that is no system."""
+    told = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in told if name not in SYSTEMS]
+    if unknown:
+        raise InputRejected(f"--systems: {unknown[0]} is none of {', '.join(SYSTEMS)}")
+    return told

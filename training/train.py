@@ -54,12 +54,13 @@ def fit(
         raise NotForThisNetwork(f"--finetune {settings.finetune} needs pictures, which this network has none of")
     torch.manual_seed(settings.seed)
     sampler = triple_sampler(problem, settings.sampling)
-    trainee = Trainee(Amnl(problem, settings), problem, settings, tuned)
+    trained_users = problem.with_followees(sampler.user_P)
+    trainee = Trainee(Amnl(problem, settings), problem, settings, trained_users, tuned)
     label = f"fit ({settings.link}, {settings.loss})"
     rates = {} if tuned is None else {"tuned": settings.backbone_rate}
     told = replace(schedule(settings), rates=rates)
     curve = train(trainee, sampler, problem.validation, told, progress, label, checkpoint)
-    return Fitted(trainee.model.eval(), problem.trained_users, curve, trainee.scorer())
+    return Fitted(trainee.model.eval(), trained_users, curve, trainee.scorer())
 
 
 def schedule(settings: TrainingSettings) -> Schedule:
@@ -80,7 +81,8 @@ class Trainee(nn.Module):
     """An AMNL model on a problem, as the shared trainer wants it.
 
     Each distinct tweet of a batch is encoded, and each distinct user's attention computed, once. Only users whose
-    vector is trained count as followees, as in service. What is tuned of a backbone is not a part of Psi: L2 would pull
+    vector is trained, those that samples are drawn of and their followees, have one and count as followees, as in
+    service; the others' are noise. What is tuned of a backbone is not a part of Psi: L2 would pull
     it away from what it was pretrained to.
     """
 
@@ -89,14 +91,13 @@ class Trainee(nn.Module):
         model: Amnl,
         problem: Problem,
         settings: TrainingSettings,
+        trained_users: Ints,
         tuned: Tuned | None = None,
-        trained_users: Ints | None = None,
     ) -> None:
-        """`trained_users`, where the model was trained on another problem than this one."""
         super().__init__()
         self.model, self.problem, self.settings, self.tuned = model, problem, settings, tuned
         self.known_U = np.zeros(problem.users, dtype=bool)
-        self.known_U[problem.trained_users if trained_users is None else trained_users] = True
+        self.known_U[trained_users] = True
         self.followees = known_followees(problem, self.known_U)
 
     def pairs(self, user_B: Ints, positive_B: Ints, negative_BK: Ints) -> Pairs:
@@ -115,11 +116,12 @@ class Trainee(nn.Module):
         return Pairs(score_BC[:, 0], score_BC[:, 1:], self.settings.l2 * (touched + of_tweets + dense))
 
     def facets(self, user_U: Ints) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """u and ubar, float32 [U, D] each, who follows anyone, bool [U], and the square of the vectors they are of."""
+        """u (0 where it is unknown) and ubar, float32 [U, D] each, who follows anyone, bool [U], and |vectors|^2."""
         place_E, number_E = rows_of(self.followees, user_U)
         member_M, place = distinct(np.concatenate([user_U, number_E]))
         vectors_MD = self.model.user_vectors(member_M)
-        u_UD, followee_E = vectors_MD[place[: len(user_U)]], place[len(user_U) :]
+        known_U1 = torch.from_numpy(self.known_U[user_U])[:, None]
+        u_UD, followee_E = vectors_MD[place[: len(user_U)]] * known_U1, place[len(user_U) :]
         attention_E = self.model.ranker.attention.of_edges(u_UD, torch.from_numpy(place_E), vectors_MD, followee_E)
         counts_U = torch.from_numpy(self.followees.counts[user_U])
         starts_U = torch.cumsum(counts_U, 0) - counts_U
@@ -127,7 +129,7 @@ class Trainee(nn.Module):
         return u_UD, ubar_UD, counts_U > 0, vectors_MD.square().sum()
 
     def tweets(self, tweet_M: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """z, float32 [M, D], biases [M] where the model has them, and the square of the free vectors and biases."""
+        """z, float32 [M, D], biases [M] where the model has them, and |what the tweets alone touch of Psi|^2."""
         model, content = self.model, self.problem.content
         squares = torch.zeros(())
         z_MD = torch.zeros(1)
@@ -136,6 +138,9 @@ class Trainee(nn.Module):
             x_MF = self.features(tweet_M)
             ids_MSW = None if content.token_ids_TSW is None else content.token_ids_TSW[tweet_M]
             z_MD = model.encoder(x_MF, ids_MSW)
+            if ids_MSW is not None and model.encoder.text_to_z is not None:
+                word_N = torch.bincount(ids_MSW.flatten(), minlength=content.vocabulary).nonzero().squeeze(1)
+                squares = squares + model.encoder.word_vectors(word_N).square().sum()
         if model.residual is not None:
             free_MD = model.residual(tweet_M)
             z_MD, squares = z_MD + free_MD, squares + free_MD.square().sum()
@@ -168,7 +173,7 @@ class Trainee(nn.Module):
             torch.split(torch.from_numpy(lists.list_C), _CHUNK), torch.split(place_C, _CHUNK), strict=True
         ):
             score_C1, _, _ = self.model.ranker.score(
-                u_UD[list_C] * known_U[list_C, None],
+                u_UD[list_C],
                 ubar_UD[list_C],
                 known_U[list_C],
                 social_U[list_C],

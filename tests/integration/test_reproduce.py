@@ -9,7 +9,7 @@ from tests.unit.test_public import flickr_likes, write_flickr
 from training import reproduce as reproduction
 from training.__main__ import main
 from training.progress import silent
-from training.reproduce import Run, Sources, make, plan, reproduce, runs_folder
+from training.reproduce import Run, Sources, make, plan, reproduce
 from training.runs import read_runs, unfinished
 from training.systems import IN_TEST, PLACEBOS, SYSTEMS, VARIANTS, tuned
 
@@ -96,7 +96,7 @@ def test_a_full_run_does_not_take_a_quick_one_for_its_own(
     epochs = {}
     for quick in (True, False):
         reproduce(sources, tmp_path, 1, quick, silent)
-        ((run,),) = read_runs(runs_folder(tmp_path, quick)).values()
+        ((run,),) = read_runs((tmp_path / "quick" if quick else tmp_path) / "runs").values()
         epochs[quick] = len(run.curve)
     assert epochs[True] == 2 < epochs[False]
 
@@ -155,9 +155,9 @@ def test_a_secondary_run_says_so(
     wanted = [Run("made", 80, system, 0, epochs=1, protocol="secondary") for system in ("random", "amnl")]
     monkeypatch.setattr(reproduction, "plan", lambda *_: [*wanted, Run("made", 80, "random", 0)])
     reproduce(sources, tmp_path, 1, quick=True, progress=silent)
-    described = json.loads((tmp_path / "quick" / "made-secondary-80-random-s0" / "run.json").read_text("utf-8"))
+    described = json.loads((tmp_path / "quick" / "runs" / "made-secondary-80-random-s0" / "run.json").read_text("utf-8"))
     assert described["protocol"] == "secondary"
-    results = json.loads((tmp_path / "results.json").read_text("utf-8"))
+    results = json.loads((tmp_path / "quick" / "results.json").read_text("utf-8"))
     of = {(row["protocol"], row["system"]) for row in results}
     assert of == {("primary", "random"), ("secondary", "random"), ("secondary", "amnl")}
-    assert "Made network, secondary protocol (reconstruction), 80 % training" in (tmp_path / "summary.md").read_text()
+    assert "Made network, secondary protocol (reconstruction), 80 % training" in (tmp_path / "quick" / "summary.md").read_text()

@@ -118,7 +118,7 @@ def test_l2_does_not_pull_at_the_backbone(tmp_path: Path) -> None:
     x_TF, tuned = visual_part("all", load_backbone("tiny", None), album.keys, album, tmp_path, silent)
     assert tuned is not None
     seen = seeing(problem, x_TF)
-    pairs = Trainee(Amnl(seen, SETTINGS), seen, SETTINGS, tuned).pairs(
+    pairs = Trainee(Amnl(seen, SETTINGS), seen, SETTINGS, np.arange(seen.users), tuned).pairs(
         seen.user_P[:5], seen.tweet_P[:5], seen.tweet_P[5:10, None]
     )
     parameters = [*tuned.parameters()]

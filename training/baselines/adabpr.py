@@ -41,7 +41,7 @@ class AdaptiveSampler:
     def batches(self, batch: int, negatives: int, seed: int, epoch: int) -> Iterator[tuple[Ints, Ints, Ints]]:
         """As TripleSampler's, with adaptive negatives."""
         generator = np.random.default_rng([seed, epoch, 1])
-        tweets, drawn = self.plain.tweets, 0
+        tweets, drawn = len(self.plain.existing), 0
         best_first_DT, sigma_D = self.sorted()
         for user_B, positive_B, negative_BK in self.plain.batches(batch, negatives, seed, epoch):
             if drawn >= tweets * np.log(tweets):
@@ -54,9 +54,9 @@ class AdaptiveSampler:
             drawn += negative_BK.size
 
     def sorted(self) -> tuple[Ints, Floats]:
-        """Tweets by factor, highest first, int64 [D, T], and the factors' standard deviations [D]."""
-        v_TD = self.items.vectors.weight.detach().numpy()
-        return np.argsort(-v_TD.T, axis=1), v_TD.std(axis=0)
+        """Tweets that there were by factor, highest first, int64 [D, T], and the factors' standard deviations [D]."""
+        v_TD = self.items.vectors.weight.detach().numpy()[self.plain.existing]
+        return self.plain.existing[np.argsort(-v_TD.T, axis=1)], v_TD.std(axis=0)
 
     def draw(
         self, u_BD: Floats, best_first_DT: Ints, sigma_D: Floats, negatives: int, generator: np.random.Generator
@@ -84,7 +84,7 @@ def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progr
     """score = u . v_i + b_i, as FAMF; only the negatives differ."""
 
     def sampler(model: Factors, items: IdItems) -> AdaptiveSampler:
-        return AdaptiveSampler(triple_sampler(problem, "uniform"), model, items, RANK_SHARE * problem.tweets)
+        return AdaptiveSampler(triple_sampler(problem, "uniform"), model, items, RANK_SHARE * len(problem.existing))
 
     items = partial(IdItems, problem.tweets)
     return fit_factors(problem, items, settings, seed, progress, "adabpr", sampler_of=sampler)

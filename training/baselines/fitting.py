@@ -29,11 +29,13 @@ def fit_factors(
 ) -> tuple[Scorer, Curve]:
     """Train Factors whose items `make_items` draws, once the seed is set, from a dimension and a deviation.
 
-    Without `sampler_of`, triples are drawn as the settings say.
+    Without `sampler_of`, triples are drawn as the settings say. A user without retweets has the vector 0.
     """
     torch.manual_seed(seed)
     items = make_items(settings.dim, settings.init_std)
     model = model_of(problem.users, settings.dim, settings.init_std, items, settings.l2)
+    with torch.no_grad():
+        model.users.weight[torch.from_numpy(problem.silent_users)] = 0
     sampler = sampler_of(model, items) if sampler_of else triple_sampler(problem, settings.negatives)
     curve = train(model, sampler, problem.validation, settings.schedule(seed), progress, label)
     return model.scorer(), curve

@@ -29,7 +29,9 @@ class LightGcn(nn.Module):
     def __init__(self, problem: Problem, settings: BaselineSettings) -> None:
         super().__init__()
         self.users, self.l2 = problem.users, settings.l2
-        self.free = nn.Parameter(torch.randn(problem.users + problem.tweets, settings.dim) * settings.init_std)
+        free_ND = torch.randn(problem.users + problem.tweets, settings.dim) * settings.init_std
+        free_ND[torch.from_numpy(problem.silent_users)] = 0
+        self.free = nn.Parameter(free_ND)
         self.graph_NN = normalised_graph(problem)
 
     def propagated(self) -> Tensor:

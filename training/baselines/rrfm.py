@@ -1,6 +1,6 @@
 """RRFM: relaxed ranking-based factor model, a reconstruction, since the full text was not at hand.
 
-    x = p_u . q_i, learned boundary theta_u, s(a) = a + ln(1 + e^(-eta a)) / eta
+    x = p_u . q_i + b_i, learned boundary theta_u, s(a) = a + ln(1 + e^(-eta a)) / eta
     mean over positives of s(1 - (x - theta))^2 + alpha mean over unobserved of s(1 + (x - theta))^2 + lambda |.|^2
 
 Shape suffixes: B positives, K unobserved of each.
@@ -47,7 +47,8 @@ class Boundaries(Factors):
         """As of factors, with the loss."""
         pairs = super().pairs(user_B, positive_B, negative_BK)
         theta_B = self.boundaries(torch.from_numpy(user_B)).squeeze(1)
-        return pairs._replace(own_loss=loss(pairs.positive_B, pairs.negative_BK, theta_B))
+        penalty = pairs.penalty + self.l2 * theta_B.square().sum()
+        return Pairs(pairs.positive_B, pairs.negative_BK, penalty, loss(pairs.positive_B, pairs.negative_BK, theta_B))
 
 
 def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:

@@ -13,6 +13,7 @@ from training.baselines.settings import BaselineSettings
 from training.errors import NotForThisNetwork
 from training.evaluate import Scorer
 from training.factors import IdItems, Items
+from training.features import moments
 from training.problem import Problem
 from training.progress import Progress
 from training.trainer import Curve
@@ -49,10 +50,13 @@ def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progr
 
 
 def standard_features(problem: Problem, system: str) -> Tensor:
-    """Dense features with mean 0 and mean square norm 1, float32 [T, F]."""
+    """Dense features, float32 [T, F]: over the tweets seen in training each has mean 0, and mean square norm is 1.
+
+    As AMNL's encoder has it, one that hardly varies there is not blown up.
+    """
     x_TF = problem.content.x_TF
     if x_TF is None:
         raise NotForThisNetwork(f"{system} needs dense features, which this network has none of: leave the system out")
-    std_F, mean_F = torch.std_mean(x_TF, dim=0)
-    standard_TF: Tensor = (x_TF - mean_F) / std_F.clamp(min=1e-6) / x_TF.shape[1] ** 0.5
+    mean_F, std_F = moments(x_TF[problem.seen_in_training])
+    standard_TF: Tensor = (x_TF - mean_F) / std_F / x_TF.shape[1] ** 0.5
     return standard_TF

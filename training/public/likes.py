@@ -32,9 +32,10 @@ def problem_of_likes(
     content: Content,
     cap: "NegativeCap | None",
 ) -> Problem:
-    """Lists of what followees liked in training; what is positive in one period is left out of the other's list.
+    """Lists of what followees liked in training and the user had not liked before the period.
 
-    `cap` bounds a list's negatives, None keeps all of them.
+    What the user likes only in the test period is a negative on the validation lists: nobody knew. `cap` bounds a
+    list's negatives, None keeps all of them.
     """
     user_X, item_X = shown(followees, train, users, items)
     key_X = user_X * items + item_X
@@ -43,10 +44,9 @@ def problem_of_likes(
     user_X, item_X, key_X = user_X[fresh_X], item_X[fresh_X], key_X[fresh_X]
     validation_X, test_X = _marked(key_X, validation, items), _marked(key_X, test, items)
 
-    def lists(positive_X: Bools, other_X: Bools) -> CandidateLists:
-        kept_X = ~(other_X & ~positive_X)
+    def lists(positive_X: Bools, kept_X: Bools) -> CandidateLists:
         if cap is not None:
-            kept_X &= cap.keep(user_X, positive_X, kept_X, users)
+            kept_X = kept_X & cap.keep(user_X, positive_X, kept_X, users)
         return candidate_lists(user_X[kept_X], item_X[kept_X], positive_X[kept_X], users)
 
     return Problem(
@@ -59,8 +59,9 @@ def problem_of_likes(
         unretweeted=Grouped(np.searchsorted(user_X, np.arange(users + 1)).astype(np.int64), item_X),
         content=content,
         posted_T=None,
-        validation=lists(validation_X, test_X),
-        test=lists(test_X, validation_X),
+        existing=np.arange(items),
+        validation=lists(validation_X, np.ones(len(user_X), dtype=bool)),
+        test=lists(test_X, ~validation_X | test_X),
     )
 
 

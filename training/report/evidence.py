@@ -17,7 +17,7 @@ from training.results import (
     estimate_json,
     results_json,
 )
-from training.runs import Key, Run, common_settings, read_runs, unfinished
+from training.runs import Key, Run, common_settings, diverged, read_runs, unfinished
 
 COIN_FLIP = {"p@1": 0.61, "p@3": 0.62, "auc": 0.50}
 """What chance scores under the secondary protocol at the paper's counts."""
@@ -41,6 +41,7 @@ class Evidence:
     rows: list[Row]
     parts: list[Part]
     unfinished: list[str]
+    diverged: list[str]
     curves: list[dict[str, Any]]
     differences: list[Difference] = field(default_factory=list)
 
@@ -48,7 +49,7 @@ class Evidence:
     def read(cls, runs: Path) -> "Evidence":
         """All that is finished under `runs`."""
         groups = read_runs(runs)
-        return cls(groups, collect(runs), breakdowns(runs), unfinished(runs), curves_json(groups))
+        return cls(groups, collect(runs), breakdowns(runs), unfinished(runs), diverged(runs), curves_json(groups))
 
     def main(self, network: str, protocol: str = "primary", split: int | None = None) -> list[Row]:
         """Rows of one dimension a system, in the order of the tables."""
@@ -125,6 +126,7 @@ class Evidence:
             },
             "runs": self.summary(),
             "unfinished": self.unfinished,
+            "diverged": self.diverged,
         }
 
 

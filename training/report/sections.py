@@ -31,8 +31,13 @@ _RUN_FACTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "Image backbone": lambda one: ", ".join(_BACKBONES.get(name, name) for name in one["backbones"]) or "none",
     "Time of all runs": lambda one: str(timedelta(seconds=round(one["seconds"]))),
     "Made": lambda one: " to ".join(sorted({one["first_made_at"][:10], one["last_made_at"][:10]})),
-    "Code": lambda one: ", ".join(revision[:10] for revision in one["git_revisions"]),
+    "Code": lambda one: ", ".join(map(_revision, one["git_revisions"])),
 }
+
+
+def _revision(told: str) -> str:
+    commit, dirty, _ = told.partition("-dirty")
+    return commit[:10] + dirty
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,8 @@ def _runs(evidence: Evidence) -> list[Block]:
     )
     if evidence.unfinished:
         blocks.append(f"Not finished and left out: {', '.join(evidence.unfinished)}.")
+    if evidence.diverged:
+        blocks.append(f"Diverged and left out: {', '.join(evidence.diverged)}.")
     if differ := evidence.settings_that_differ():
         blocks.append(f"Seeds were not run with the same settings: {'; '.join(differ)}.")
     return blocks
