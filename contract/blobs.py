@@ -43,5 +43,9 @@ class BlobStore:
         data: bytes = self._fs.cat_file(self._path(key))
         return data
 
+    def place(self, key: str) -> str:
+        """Where the bytes of a key are, in words."""
+        return f"image {key} of the blob store"
+
     def _path(self, key: str) -> str:
         return f"{self._root}/{key[:2]}/{key}"

@@ -27,6 +27,9 @@ class Album:
             raise FileNotFoundError(key)
         return self._by_key[key]
 
+    def place(self, key: str) -> str:
+        return f"picture {key}"
+
 
 def painted(seed: int, tweets: int = 80) -> tuple[Problem, Album]:
     """The checkerboard of new tweets without words or features, and the pictures that its colours are painted in."""

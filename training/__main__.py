@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -40,7 +42,15 @@ def main(arguments: list[str] | None = None) -> int:
         first = error.errors()[0]
         print(f"error: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}", file=sys.stderr)
         return 1
-    except (TrainingError, ContractError, DatasetExists, SQLAlchemyError, RedisError, OSError) as error:
+    except (
+        TrainingError,
+        ContractError,
+        DatasetExists,
+        SQLAlchemyError,
+        RedisError,
+        OSError,
+        BrokenProcessPool,
+    ) as error:
         print(f"error: {(str(error) or repr(error)).splitlines()[0]}", file=sys.stderr)
         return 1
     return 0
@@ -267,4 +277,5 @@ def run_publish(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # drafts are removed on the way out
     sys.exit(main())

@@ -19,12 +19,14 @@ from training.synthesize.behaviour import (
 )
 from training.synthesize.follows import Floats, Indices
 
+CEILINGS = ("bayes", "content only", "personal only", "social only", "uniform attention")
+
 PairScores = Callable[[int, Indices], Floats]
 """User, tweets int64 [C] -> scores float64 [C]; both are numbered as in the Truth's arrays, the order of their ids."""
 
 
 def ceilings(truth: Truth) -> dict[str, PairScores]:
-    """Scores by the name of what they know.
+    """Scores by the name of what they know, in the order of CEILINGS.
 
     `bayes` is the log-odds of a retweet, `content only` leaves out the tweet's popularity, `personal only` is f,
     `social only` is h, and `uniform attention` has h of the plain mean of the followees' tastes.
@@ -40,10 +42,11 @@ def ceilings(truth: Truth) -> dict[str, PairScores]:
     def bayes(user: int, tweet_C: Indices) -> Floats:
         return BIAS + content(truth, user, tweet_C, PERSONAL_WEIGHT, SOCIAL_WEIGHT) + truth.popularity_T[tweet_C]
 
-    return {
-        "bayes": bayes,
-        "content only": lambda user, tweet_C: content(truth, user, tweet_C, PERSONAL_WEIGHT, SOCIAL_WEIGHT),
-        "personal only": lambda user, tweet_C: content(truth, user, tweet_C, 1.0, 0.0),
-        "social only": lambda user, tweet_C: content(truth, user, tweet_C, 0.0, 1.0),
-        "uniform attention": lambda user, tweet_C: content(uniform, user, tweet_C, PERSONAL_WEIGHT, SOCIAL_WEIGHT),
-    }
+    scores: list[PairScores] = [
+        bayes,
+        lambda user, tweet_C: content(truth, user, tweet_C, PERSONAL_WEIGHT, SOCIAL_WEIGHT),
+        lambda user, tweet_C: content(truth, user, tweet_C, 1.0, 0.0),
+        lambda user, tweet_C: content(truth, user, tweet_C, 0.0, 1.0),
+        lambda user, tweet_C: content(uniform, user, tweet_C, PERSONAL_WEIGHT, SOCIAL_WEIGHT),
+    ]
+    return dict(zip(CEILINGS, scores, strict=True))

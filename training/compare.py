@@ -39,7 +39,7 @@ def compare(
             continue
         yield name, {metric: float(np.mean([run[metric] for run in runs])) for metric in runs[0]}
         if name == list(UNTRAINED)[-1] and kind == "made":
-            for ceiling, scorer in ceiling_scorers(folder).items():
+            for ceiling, scorer in ceiling_scorers(folder, problem).items():
                 yield ceiling, judge(problem.test, scorer, 0).means
 
 

@@ -30,6 +30,9 @@ class Pictures(Protocol):
     def get(self, key: str, /) -> bytes:
         """Raises FileNotFoundError where there is none."""
 
+    def place(self, key: str, /) -> str:
+        """Where that is, in words."""
+
 
 def image_features(
     image_keys: list[str], blobs: Pictures, backbone: Backbone, cache: Path, progress: Progress
@@ -89,6 +92,6 @@ def read_image(blobs: Pictures, key: str, image_size: int) -> np.ndarray[tuple[i
     try:
         return decode_image(blobs.get(key), image_size)
     except FileNotFoundError as error:
-        raise InputRejected(f"image {key} is in the database but not in the blob store: check BLOB_URL") from error
+        raise InputRejected(f"{blobs.place(key)} is missing: put it there, or check BLOB_URL") from error
     except ImageRejected as error:
-        raise InputRejected(f"stored image {key}: {error}") from error
+        raise InputRejected(f"{blobs.place(key)}: {error}") from error

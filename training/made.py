@@ -6,17 +6,18 @@ Shape suffixes: T image tweets, X exposures.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from contract.blobs import blob_key
 from contract.preprocessing import Preprocessing
 from training.backbones import load_backbone
-from training.ceilings import ceilings
+from training.ceilings import CEILINGS, ceilings
 from training.dataset.arrays import network_of_folder
+from training.errors import InputRejected
 from training.evaluate import Scorer, list_by_list
 from training.features import image_features
 from training.indexing import find
-from training.network import Exposures, Network, exposures, first_exposures, split_by_time
+from training.network import Exposures, Network, exposures, first_exposures, group, split_by_time
 from training.problem import Problem, content_of, problem_of
 from training.progress import Progress
 from training.secondary import secondary_problem_of
@@ -25,11 +26,27 @@ from training.synthesize import Truth
 
 
 @dataclass(frozen=True)
+class FolderPictures:
+    """A dataset folder's pictures by the key of their content, as a blob store would have them."""
+
+    path_of: dict[str, Path]
+
+    def get(self, key: str) -> bytes:
+        """Raises FileNotFoundError where the file is gone."""
+        return self.path_of[key].read_bytes()
+
+    def place(self, key: str) -> str:
+        """The file's path."""
+        return str(self.path_of[key])
+
+
+@dataclass(frozen=True)
 class Made:
     """A folder's network, what followees showed, and its pictures' features."""
 
     network: Network
     exposed: Exposures
+    pictures: FolderPictures
     x_TF: torch.Tensor | None
 
     def problem(self, split_percent: int, settings: TrainingSettings) -> Problem:
@@ -47,34 +64,20 @@ class Made:
         return secondary_problem_of(self.network, self.exposed, share, settings.validation_share, content)
 
 
-class FolderPictures:
-    """A dataset folder's pictures by the key of their content, as a blob store would have them."""
-
-    def __init__(self, folder: Path) -> None:
-        paths = (path for path in (folder / "images").rglob("*") if path.is_file())
-        self._path_of = {blob_key(path.read_bytes()): path for path in paths}
-
-    def get(self, key: str) -> bytes:
-        """Raises FileNotFoundError where no picture of the folder has the key."""
-        if key not in self._path_of:
-            raise FileNotFoundError(key)
-        return self._path_of[key].read_bytes()
-
-
 def read_made(folder: Path) -> Made:
     """Read a folder, without its pictures' features; what it says was shown is kept as far as a followee showed it.
 
     Raises InputRejected and NotEnoughData as the folder's reader does.
     """
-    network, logged = network_of_folder(folder)
-    return Made(network, in_network(network, logged), None)
+    network, logged, pictures = network_of_folder(folder)
+    return Made(network, in_network(network, logged), FolderPictures(pictures), None)
 
 
 def load_made(folder: Path, settings: TrainingSettings, cache: Path, progress: Progress) -> Made:
     """As `read_made`, with the pictures' features, cached by content, preprocessing and weights."""
     made = read_made(folder)
     backbone = load_backbone(settings.backbone, settings.weights)
-    x_TF = image_features(made.network.image_keys, FolderPictures(folder), backbone, cache, progress)
+    x_TF = image_features(made.network.image_keys, made.pictures, backbone, cache, progress)
     return replace(made, x_TF=x_TF)
 
 
@@ -93,9 +96,26 @@ def in_network(network: Network, logged: Exposures | None) -> Exposures:
     return first_exposures(logged.user_X[kept_X], logged.tweet_X[kept_X], logged.at_X[kept_X])
 
 
-def ceiling_scorers(folder: Path) -> dict[str, Scorer]:
-    """Scores by the planted truth, by the name of what they know; none for a folder without truth.npz."""
-    path = folder / "truth.npz"
-    if not path.exists():
+def ceiling_names(folder: Path) -> list[str]:
+    """What the planted truth can be asked for; nothing for a folder without truth.npz."""
+    return [f"{name} (ceiling)" for name in CEILINGS] if (folder / "truth.npz").exists() else []
+
+
+def ceiling_scorers(folder: Path, problem: Problem) -> dict[str, Scorer]:
+    """Scores by the planted truth, by the name of what they know; none for a folder without truth.npz.
+
+    Raises InputRejected where the truth is of other users, follows or tweets than the folder's problem.
+    """
+    if not ceiling_names(folder):
         return {}
-    return {f"{name} (ceiling)": list_by_list(scores) for name, scores in ceilings(Truth.load(path)).items()}
+    truth = Truth.load(folder / "truth.npz")
+    planted = group(truth.follower_E, truth.followee_E, len(truth.tastes_UD))
+    same_follows = planted.starts.tolist() == problem.followees.starts.tolist() and (
+        np.sort(planted.values).tolist() == np.sort(problem.followees.values).tolist()
+    )
+    if len(truth.visual_TV) != problem.tweets or not same_follows:
+        raise InputRejected(
+            f"{folder / 'truth.npz'} is of other users, follows or tweets than the tables beside it: make the network "
+            "again, or remove the file to do without ceilings"
+        )
+    return dict(zip(ceiling_names(folder), map(list_by_list, ceilings(truth).values()), strict=True))

@@ -147,8 +147,7 @@ def build_network(
     events = sorted((to_ms(at), user_of[user], tweet_of[tweet]) for user, tweet, at in retweets)
     if len(events) < MIN_RETWEETS:
         raise NotEnoughData(
-            f"the network has {len(events)} retweets; at least {MIN_RETWEETS} are needed: "
-            "run `python -m training import FOLDER` first"
+            f"the network has {len(events)} retweets; at least {MIN_RETWEETS} are needed: import or record more"
         )
     edge_E2 = np.array(edges, dtype=np.int64).reshape(-1, 2)
     event_R3 = np.array(events, dtype=np.int64).reshape(-1, 3)

@@ -151,7 +151,10 @@ def problem_by_user(
     user_X, tweet_X = exposed.user_X[seen], exposed.tweet_X[seen]
     passed_by = ~network.retweeted_before(user_X, tweet_X, validation_from_U)
     if not passed_by.any() or not before.any():
-        raise NotEnoughData("there is no retweet, or no unretweeted tweet of a followee, before the validation period")
+        raise NotEnoughData(
+            "before the validation period there is no retweet, or no tweet of a followee that was passed by: are there "
+            "follows, and, where exposures are logged, any of what followees posted?"
+        )
     return Problem(
         users=len(network.user_ids),
         tweets=len(network.tweet_ids),
@@ -173,7 +176,10 @@ def candidate_lists(user_X: Ints, tweet_X: Ints, positive_X: Bools, users: int) 
     positives_U = np.bincount(user_X, weights=positive_X, minlength=users)
     judged_X = ((positives_U > 0) & (positives_U < np.bincount(user_X, minlength=users)))[user_X]
     if not judged_X.any():
-        raise NotEnoughData("no user has both retweeted and unretweeted exposures in the period that is judged")
+        raise NotEnoughData(
+            "in the period that is judged no user has both retweeted and passed by what followees showed: are there "
+            "follows, and, where exposures are logged, any of what followees posted?"
+        )
     return lists_by_user(user_X[judged_X], tweet_X[judged_X], positive_X[judged_X])
 
 

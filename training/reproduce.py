@@ -27,7 +27,7 @@ from training.compare import network_problem
 from training.errors import InputRejected, NotForThisNetwork, TrainingDiverged
 from training.evaluate import Scorer, judge
 from training.export import git_revision
-from training.made import ceiling_scorers, load_made
+from training.made import ceiling_names, ceiling_scorers, load_made
 from training.problem import Problem
 from training.progress import Progress, silent
 from training.report import write_report
@@ -140,7 +140,7 @@ def plan(sources: Sources, seeds: int, quick: bool) -> list[Run]:
     splits = (80,) if quick else SPLITS
     public = [name for name in ("lastfm", "flickr") if getattr(sources, name) is not None]
     cells = [("made", split) for split in reversed(splits)] + [(name, 80) for name in public]
-    named = [*(system for system in SYSTEMS if system not in IN_TEST), *ceilings_of(sources.made)]
+    named = [*(system for system in SYSTEMS if system not in IN_TEST), *ceiling_names(sources.made)]
     runs = [
         Run(network, split, system, seed, epochs=epochs)
         for seed in range(1 if quick else seeds)
@@ -244,13 +244,7 @@ def train_system(problem: Problem, run: Run, settings: dict[str, Any], sources: 
     """A system of the registry, or a ceiling of the planted truth."""
     if run.system in SYSTEMS:
         return SYSTEMS[run.system](problem, settings, run.seed, silent)
-    return Trained(ceilings_of(sources.made)[run.system], [])
-
-
-@lru_cache(maxsize=1)
-def ceilings_of(made: Path) -> dict[str, Scorer]:
-    """Ceilings of the made network; a worker reads its truth once."""
-    return ceiling_scorers(made)
+    return Trained(ceiling_scorers(sources.made, problem)[run.system], [])
 
 
 @lru_cache(maxsize=2)

@@ -155,9 +155,14 @@ def test_a_secondary_run_says_so(
     wanted = [Run("made", 80, system, 0, epochs=1, protocol="secondary") for system in ("random", "amnl")]
     monkeypatch.setattr(reproduction, "plan", lambda *_: [*wanted, Run("made", 80, "random", 0)])
     reproduce(sources, tmp_path, 1, quick=True, progress=silent)
-    described = json.loads((tmp_path / "quick" / "runs" / "made-secondary-80-random-s0" / "run.json").read_text("utf-8"))
+    described = json.loads(
+        (tmp_path / "quick" / "runs" / "made-secondary-80-random-s0" / "run.json").read_text("utf-8")
+    )
     assert described["protocol"] == "secondary"
     results = json.loads((tmp_path / "quick" / "results.json").read_text("utf-8"))
     of = {(row["protocol"], row["system"]) for row in results}
     assert of == {("primary", "random"), ("secondary", "random"), ("secondary", "amnl")}
-    assert "Made network, secondary protocol (reconstruction), 80 % training" in (tmp_path / "quick" / "summary.md").read_text()
+    assert (
+        "Made network, secondary protocol (reconstruction), 80 % training"
+        in (tmp_path / "quick" / "summary.md").read_text()
+    )

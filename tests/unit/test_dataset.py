@@ -153,7 +153,7 @@ def many_retweets() -> dict[str, Rows]:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_folder_is_a_network_and_its_exposures(tmp_path: Path, kind: str) -> None:
     folder = write_folder(tmp_path, many_retweets(), kind)
-    network, exposures = network_of_folder(folder)
+    network, exposures, _ = network_of_folder(folder)
     assert network.user_ids[:3] == ["ann", "bob", "cem"]
     assert network.image_keys == [blob_key((folder / "red.png").read_bytes())] * 2
     assert network.author_T.tolist() == [1, 2]
@@ -178,7 +178,7 @@ def test_bad_rows_are_left_out_of_the_network_only_where_they_are_collected(tmp_
     with pytest.raises(InputRejected, match=r"exposures.jsonl line 6, field user_id"):
         network_of_folder(folder)
     rejects = Rejects(strict=False)
-    _, exposures = network_of_folder(folder, rejects)
+    _, exposures, _ = network_of_folder(folder, rejects)
     assert rejects.counts() == {"exposures": 1}
     assert exposures is not None
     assert len(exposures.at_X) == 3

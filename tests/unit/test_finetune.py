@@ -178,7 +178,7 @@ def test_a_network_without_pictures_cannot_be_fine_tuned_on(
 @pytest.mark.parametrize("finetune", TUNED)
 def test_a_damaged_picture_is_named(finetune: Finetune, tmp_path: Path) -> None:
     album = Album([png(np.zeros((32, 32, 3))), b"no picture"])
-    with pytest.raises(InputRejected, match=f"stored image {album.keys[1]}: image is no JPEG"):
+    with pytest.raises(InputRejected, match=f"picture {album.keys[1]}: image is no JPEG"):
         visual_part(finetune, load_backbone("tiny", None), album.keys, album, tmp_path, silent)
 
 
@@ -187,7 +187,7 @@ def test_a_picture_that_is_damaged_since_its_features_were_cached_is_named(tmp_p
     backbone = load_backbone("tiny", None)
     image_features(album.keys, album, backbone, tmp_path, silent)
     x_TF, tuned = visual_part("all", backbone, album.keys, Album([]), tmp_path, silent)
-    with pytest.raises(InputRejected, match="not in the blob store"):
+    with pytest.raises(InputRejected, match="picture .* is missing"):
         fit(seeing(problem, x_TF), SETTINGS.model_copy(update={"finetune": "all"}), None, silent, tuned)
 
 

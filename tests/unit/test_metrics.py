@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score, roc_auc_score
 
 from tests.problems import one_list
+from training.errors import TrainingDiverged
 from training.evaluate import METRICS, judge
 from training.problem import CandidateLists, Floats
 
@@ -152,5 +153,5 @@ def test_infinite_scores_have_their_place() -> None:
 
 
 def test_a_score_that_is_not_a_number_is_refused() -> None:
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(TrainingDiverged, match="lower the learning rate"):
         judged([(0.5, True), (np.nan, False)])

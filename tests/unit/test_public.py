@@ -79,13 +79,13 @@ def listed(lists: CandidateLists) -> dict[int, tuple[set[int], set[int]]]:
     return found
 
 
-def expected(follows: Sets, train: Sets, judged: Sets, other: Sets) -> dict[int, tuple[set[int], set[int]]]:
-    """What followees liked in training and the user had not, in plain sets."""
+def expected(follows: Sets, train: Sets, judged: Sets, before: Sets) -> dict[int, tuple[set[int], set[int]]]:
+    """What followees liked in training and the user had not before the period, in plain sets."""
     lists = {}
     for user, followees in follows.items():
         shown = set[int]().union(*(train[followee] for followee in followees)) - train[user]
         positives = shown & judged[user]
-        negatives = shown - judged[user] - other[user]
+        negatives = shown - judged[user] - before[user]
         if positives and negatives:
             lists[user] = positives, negatives
     return lists
@@ -119,7 +119,7 @@ def test_lastfm_lists_hold_what_a_friend_had_tagged_in_training_and_the_user_had
     assert pairs == {(user, artist) for user in train for artist in train[user]}
     follows = friends_by_number()
     assert listed(problem.test) == expected(follows, train, test, validation)
-    assert listed(problem.validation) == expected(follows, train, validation, test)
+    assert listed(problem.validation) == expected(follows, train, validation, defaultdict(set))
     assert listed(problem.test)
 
 
@@ -249,7 +249,7 @@ def test_flickr_lists_hold_what_a_followee_liked_in_training_and_the_user_had_no
     pairs = set(zip(problem.user_P.tolist(), problem.tweet_P.tolist(), strict=True))
     assert pairs == {(user, item) for user in train for item in train[user]}
     assert listed(problem.test) == expected(follows, train, test, validation)
-    assert listed(problem.validation) == expected(follows, train, validation, test)
+    assert listed(problem.validation) == expected(follows, train, validation, defaultdict(set))
     assert len(listed(problem.test)) > 5
 
 

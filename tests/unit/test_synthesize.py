@@ -89,7 +89,6 @@ def test_the_same_bytes_again_and_a_report_that_counts_them(dataset: Path, tmp_p
     assert made == {name: getattr(report, name) for name in made}
     assert len(rows(tmp_path / "made", "new_tweets")) == report.new_tweets
     assert seen == [("cascades", 80), ("pictures", 80 + report.new_tweets)]
-    assert 0.75 < report.bayes_auc < 1.0
     assert digests(tmp_path / "made") == digests(dataset)
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
 

@@ -18,10 +18,13 @@ from training.network import Exposures, Network, build_network, first_exposures
 from training.progress import silent
 
 
-def network_of_folder(folder: Path, rejects: Rejects | None = None) -> tuple[Network, Exposures | None]:
-    """The network, and who was shown what where the folder says so; pictures are hashed, not decoded.
+def network_of_folder(
+    folder: Path, rejects: Rejects | None = None
+) -> tuple[Network, Exposures | None, dict[str, Path]]:
+    """The network, who was shown what where the folder says so, and the pictures' files by the key of their content.
 
-    Bad rows are left out and collected in `rejects`; without it the first one raises InputRejected.
+    Pictures are hashed, not decoded. Bad rows are left out and collected in `rejects`; without it the first one raises
+    InputRejected.
     Raises InputRejected where a table cannot be read as a whole, NotEnoughData where there are too few retweets.
     """
     rejects = rejects or Rejects(strict=True)
@@ -37,7 +40,8 @@ def network_of_folder(folder: Path, rejects: Rejects | None = None) -> tuple[Net
         ((row.user_id, row.tweet_id, row.created_at) for row in dataset.retweets.values()),
     )
     rows = read_exposures(folder, nothing, dataset, rejects)
-    return network, None if rows is None else _exposures(network, rows)
+    pictures = {dataset.image_keys[key]: folder / row.image for key, row in dataset.tweets.items()}
+    return network, None if rows is None else _exposures(network, rows), pictures
 
 
 def _exposures(network: Network, rows: Iterable[ExposureRow]) -> Exposures:

@@ -218,9 +218,9 @@ def _picture(folder: Path, image: str) -> bytes:
 
 
 def _refuse_change(tweet: TweetRow, image_key: str, known: KnownTweet | None) -> None:
-    if known is not None and known[:3] != (tweet.author_id, tweet.text, image_key):
+    if known is not None and known != (tweet.author_id, tweet.text, image_key, tweet.created_at):
         raise BadRow(
             None,
-            f"tweet_id {tweet.tweet_id} is stored with another author, text or image: "
+            f"tweet_id {tweet.tweet_id} is stored with another author, text, image or time: "
             "give the new tweet an id of its own",
         )

@@ -24,6 +24,8 @@ SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 _BLANK = " \t\r\n"
 _BATCH = 16_384
+_LONGEST_FIELD = 2**31 - 1
+"""As long as it goes: a field that is longer than csv's own bound is a quote that was not closed."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -145,8 +147,9 @@ def _csv(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, 
 def _csv_records(path: Path) -> Iterator[tuple[int, list[str] | _Broken]]:
     """The first line and the fields of each record.
 
-    Raises InputRejected where a quote is never closed, since all that follows is inside it.
+    Raises InputRejected where a quote is never closed, or closed by one of a later line: all between is inside it.
     """
+    csv.field_size_limit(_LONGEST_FIELD)
     record_lines: list[str] = []
 
     def remembered() -> Iterator[str]:
@@ -165,6 +168,12 @@ def _csv_records(path: Path) -> Iterator[tuple[int, list[str] | _Broken]]:
         except csv.Error as error:
             if str(error) == "unexpected end of data":
                 raise InputRejected(f"{path} line {number}: a quote is opened and never closed: close it") from error
+            if len(record_lines) > 1:
+                last = number + len(record_lines) - 1
+                raise InputRejected(
+                    f"{path} line {number}: a quote is opened here and wrongly closed on line {last}: close it, and "
+                    "double the quotes inside a field"
+                ) from error
             reason = f"is no CSV ({error}): put the field in quotes and double the quotes inside"
             yield number, _Broken(reason, "".join(record_lines).rstrip("\r\n"))
 

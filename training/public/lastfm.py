@@ -3,6 +3,7 @@
 A tag is written by the interaction itself, so an artist's text is made of its training-period tags alone.
 """
 
+from collections import Counter
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from contract.preprocessing import Preprocessing, token_ids
-from training.errors import InputRejected
+from training.errors import InputRejected, NotEnoughData
 from training.indexing import rank_within
 from training.network import Ints, group
 from training.problem import Content, Problem
@@ -24,6 +25,8 @@ from training.tokenizer import train_tokenizer, vocabulary_of
 _TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1
 _TEXT_FEATURES = 128
 _MAX_TAGS = 32
+_MIN_ARTISTS = 2
+"""That a tag is given to, so that it is a feature."""
 _SOURCE = "HetRec 2011's lastfm-2k"
 
 
@@ -88,7 +91,11 @@ def _content(artist_A: Ints, tag_A: list[str], artists: int) -> Content:
     tags_of: list[list[str]] = [[] for _ in range(artists)]
     for artist, tag in zip(artist_A.tolist(), tag_A, strict=True):
         tags_of[artist].append(tag)
-    weights = TfidfVectorizer(analyzer=lambda tags: tags, min_df=2, sublinear_tf=True).fit_transform(tags_of)
+    artists_with = Counter(tag for tags in tags_of for tag in set(tags))
+    if not any(count >= _MIN_ARTISTS for count in artists_with.values()):
+        raise NotEnoughData(f"no tag is given to {_MIN_ARTISTS} artists: give the whole of {_SOURCE}")
+    vectorizer = TfidfVectorizer(analyzer=lambda tags: tags, min_df=_MIN_ARTISTS, sublinear_tf=True)
+    weights = vectorizer.fit_transform(tags_of)
     x_TF = TruncatedSVD(min(_TEXT_FEATURES, weights.shape[1]), random_state=0).fit_transform(weights).astype(np.float32)
     texts = [" ".join(sorted(set(tags), key=lambda tag: (-tags.count(tag), tag))) for tags in tags_of]
     tokenizer = train_tokenizer(texts)
@@ -99,10 +106,13 @@ def _content(artist_A: Ints, tag_A: list[str], artists: int) -> Content:
 
 def _days(assigned: Ints, path: Path) -> Ints:
     """Ordinals of the dates in the last three columns: day, month, year."""
-    try:
-        return np.array([date(year, month, day).toordinal() for day, month, year in assigned[:, 3:].tolist()])
-    except ValueError as error:
-        raise InputRejected(f"{path}: {error}: the last columns are day, month and year") from error
+    days = []
+    for row, (day, month, year) in enumerate(assigned[:, 3:].tolist()):
+        try:
+            days.append(date(year, month, day).toordinal())
+        except ValueError as error:
+            raise InputRejected(f"{path} row {row + 1}: {error}: the last columns are day, month and year") from error
+    return np.array(days)
 
 
 def _tags(path: Path) -> dict[int, str]:
@@ -111,8 +121,11 @@ def _tags(path: Path) -> dict[int, str]:
         lines = path.read_bytes().decode("utf-8", errors="replace").split("\n")[1:]
     except OSError as error:
         raise InputRejected(f"{path} is missing: give the folder of {_SOURCE}") from error
-    rows = (line.rstrip("\r").split("\t", 1) for line in lines if line.strip())
-    try:
-        return {int(number): tag.strip().lower() for number, tag in rows}
-    except ValueError as error:
-        raise InputRejected(f"{path}: {error}: a number, a tab and a tag") from error
+    tags = {}
+    for number, line in enumerate(lines, start=2):
+        tag_id, tab, tag = line.partition("\t")
+        if tab and tag_id.isascii() and tag_id.isdigit():
+            tags[int(tag_id)] = tag.strip().lower()
+        elif line.strip():
+            raise InputRejected(f"{path} line {number}: {line.strip()[:40]!r} is not a number, a tab and a tag")
+    return tags

@@ -37,7 +37,10 @@ class DatasetExists(Exception):
 
 
 class SynthesisSettings(BaseModel):
-    """What to make. The same settings give the same bytes."""
+    """What to make. The same settings give the same tables and pictures, byte for byte, on every machine.
+
+    The last digits of truth.npz may differ between kinds of processors.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -73,8 +76,6 @@ class SynthesisReport:
     exposures: int
     retweets: int
     new_tweets: int
-    bayes_auc: float
-    """Macro mean over users of the AUC of the logged probabilities over the user's exposures; no model beats it."""
 
 
 def synthesize(out: Path, settings: SynthesisSettings, progress: Progress, workers: int = 1) -> SynthesisReport:
@@ -106,7 +107,6 @@ def synthesize(out: Path, settings: SynthesisSettings, progress: Progress, worke
         exposures=len(exposures),
         retweets=sum(exposure.retweeted for exposure in exposures),
         new_tweets=len(new_tweets),
-        bayes_auc=_bayes_auc(exposures),
     )
 
 
@@ -114,19 +114,20 @@ def draw_network(settings: SynthesisSettings, progress: Progress) -> tuple[Truth
     """The truth, the mean popularity of its tweets, and every exposure in order of time; no pictures, no words.
 
     Where a number of retweets is wanted, popularity is raised to the level that gives it: what a few hubs happen to
-    like decides a lot, so that no level is right for every seed.
+    like decides a lot, so that no level is right for every seed. A network that is too small for the wanted number
+    gets what the last pass gave.
     """
     size, seed = settings.shape(), settings.seed
     truth = draw_truth(size, np.random.default_rng([seed, _TRUTH]))
-    level = size.popularity
+    level, surplus = size.popularity, 0.0
     for _ in range(_PASSES):
+        level -= surplus
         levelled = replace(truth, popularity_T=truth.popularity_T + level)
         exposures = _exposures(levelled, size, seed, progress)
         retweets = sum(exposure.retweeted for exposure in exposures)
         surplus = 0.0 if size.retweets is None else math.log(max(retweets, 1) / (size.retweets * size.users))
         if abs(surplus) < _NEAR_ENOUGH:
             break
-        level -= surplus
     return levelled, level, exposures
 
 
@@ -158,16 +159,3 @@ def _posts(truth: Truth, new_tweets: list[NewTweet], seed: int) -> list[Post]:
     """What the pictures and texts of the network's tweets, then of the new ones, are made from."""
     topics = [*zip(truth.visual_TV, truth.text_TV, strict=True), *((new.visual_V, new.text_V) for new in new_tweets)]
     return [(visual_V, text_V, (seed, _TWEET, number)) for number, (visual_V, text_V) in enumerate(topics)]
-
-
-def _bayes_auc(exposures: list[Exposure]) -> float:
-    """NaN where no user has both a retweet and an exposure without one."""
-    by_user: dict[int, tuple[list[float], list[float]]] = {}
-    for exposure in exposures:
-        by_user.setdefault(exposure.user, ([], []))[exposure.retweeted].append(exposure.probability)
-    aucs = [
-        float(np.mean(np.sign(np.subtract.outer(retweeted, passed_by)) / 2.0 + 0.5))
-        for passed_by, retweeted in by_user.values()
-        if retweeted and passed_by
-    ]
-    return float(np.mean(aucs)) if aucs else float("nan")

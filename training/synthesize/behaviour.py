@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from training.errors import InputRejected
 from training.synthesize.follows import Floats, Indices, draw_follows
 from training.synthesize.sizes import Size
 
@@ -35,6 +36,7 @@ _CALLED_STRONG = 1.25
 PERIOD_S = 30 * 86_400
 PERSONAL_WEIGHT, SOCIAL_WEIGHT = 1.3, 2.0
 BIAS = -4.0
+_WEIGHTS = np.array([BIAS, PERSONAL_WEIGHT, SOCIAL_WEIGHT])
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,18 @@ class Truth:
         return np.concatenate([self.visual_TV, self.text_TV], axis=1)
 
     def save(self, path: Path) -> None:
-        """Write the arrays as an .npz (numbers only, no pickle)."""
+        """Write the arrays, and the weights that they are read with, as an .npz (numbers only, no pickle)."""
         arrays: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        np.savez_compressed(path, **arrays)
+        np.savez_compressed(path, weights=_WEIGHTS, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Truth:
-        """Read what `save` wrote. Raises KeyError where an array is missing."""
+        """Read what `save` wrote. Raises InputRejected where it was not this version of the project."""
         with np.load(path, allow_pickle=False) as arrays:
+            if not {"weights", *(field.name for field in fields(cls))} <= set(arrays) or any(
+                arrays["weights"] != _WEIGHTS
+            ):
+                raise InputRejected(f"{path} is of another version of `synthesize`: make the network again")
             return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 
 

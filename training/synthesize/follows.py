@@ -31,14 +31,15 @@ def even_counts(users: int, followees: float, rng: np.random.Generator) -> Indic
 def heavy_tailed_counts(users: int, followees: float, rng: np.random.Generator) -> Indices:
     """As `even_counts`, of the paper's shape: half of all users follow nobody, a few very many.
 
-    The sum over all users is `followees` a user, to the nearest whole follow.
+    The sum over all users is `followees` a user, to the nearest whole follow, but at least one for each who follows
+    anyone and at most MOST_FOLLOWEES.
     """
     followers = users - round(MANY_WITHOUT * users)
     total = max(round(followees * users), followers)
     beyond_one_U = np.exp(HEAVY_SPREAD * even_normals(rng, followers))
-    for _ in range(50):  # what the cap takes from the few goes to the many
+    for _ in range(50 if total > followers else 0):  # what the cap takes from the few goes to the many
         beyond_one_U = np.minimum(beyond_one_U * (total - followers) / beyond_one_U.sum(), MOST_FOLLOWEES - 1)
-    upto_U = np.rint(np.cumsum(beyond_one_U)).astype(np.int64)
+    upto_U = np.rint(np.cumsum(beyond_one_U * (total > followers))).astype(np.int64)
     count_U = np.zeros(users, dtype=np.int64)
     count_U[rng.permutation(users)[:followers]] = 1 + np.diff(upto_U, prepend=0)
     within_U = (count_U + rng.integers(2, size=users)) // 2
