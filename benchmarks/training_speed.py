@@ -37,7 +37,8 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=400)
     parser.add_argument("--seconds", type=float, default=60.0, help="at least so long for each")
     options = parser.parse_args()
-    problem = network_problem("made", options.data, 80, StoreSettings().var_dir / "features", terminal)
+    cache = StoreSettings().var_dir / "features"
+    problem = network_problem("made", options.data, 80, TrainingSettings(), cache, terminal)
     settings = TrainingSettings(
         dim=options.dim, link="product", loss="hinge", attention="paper", negatives=2, text_dim=32, word_dim=32
     )

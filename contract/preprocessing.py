@@ -33,7 +33,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SENTENCE_END = re.compile(r"[.!?…。！？;\n]+")
+_SENTENCE_END = re.compile(r"[.!?…。！？؟।॥۔;\n]+")
 
 
 class Preprocessing(BaseModel):

@@ -24,6 +24,8 @@ from training.stores import with_stores
 from training.synthesize import DatasetExists, SynthesisSettings, synthesize
 
 INTERRUPTED = 130
+PICTURES = ("backbone", "weights")
+"""Settings of a comparison that are not tuned by system."""
 MOST_WORKERS = 8
 """Processes that make pictures; each takes some 100 MB."""
 
@@ -118,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--flickr", type=Path, help="folder of the Flickr likes of DiffNet")
     command.add_argument("--out", type=Path, default=Path("var/reproduction"), help="runs, page and results.json")
     command.add_argument("--seeds", type=at_least_one, default=3)
+    add_settings(command, TrainingSettings, PICTURES)
     command.add_argument("--quick", action="store_true", help="one split, one seed, two epochs, in OUT/quick")
     command.set_defaults(run=run_reproduce)
 
@@ -128,9 +131,13 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
-def add_settings(command: argparse.ArgumentParser, settings: type[BaseModel]) -> None:
-    """An option for every field of a settings model; pydantic reads and checks the values."""
+def add_settings(
+    command: argparse.ArgumentParser, settings: type[BaseModel], names: tuple[str, ...] | None = None
+) -> None:
+    """An option for every field of a settings model, or for some; pydantic reads and checks the values."""
     for name, field in settings.model_fields.items():
+        if names is not None and name not in names:
+            continue
         choices = [str(value) for value in get_args(field.annotation)]
         literal = choices if choices and all(isinstance(value, str) for value in get_args(field.annotation)) else None
         command.add_argument(
@@ -194,6 +201,7 @@ def add_network(command: argparse.ArgumentParser) -> None:
         metavar="PERCENT",
         help="retweets before the test period (made only; default: 80)",
     )
+    add_settings(command, TrainingSettings, PICTURES)
 
 
 def at_least_one(text: str) -> int:
@@ -216,9 +224,16 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from training.systems import known_systems
 
     names = known_systems(options.systems)
-    cache = StoreSettings().var_dir / "features"
     lines = compare(
-        options.kind, options.data, options.protocol, options.split, names, options.seeds, cache, progress.terminal
+        options.kind,
+        options.data,
+        options.protocol,
+        options.split,
+        names,
+        options.seeds,
+        TrainingSettings(**given(options, TrainingSettings)),
+        StoreSettings().var_dir / "features",
+        progress.terminal,
     )
     metrics = ("p@1", "p@3", "auc", "ndcg@10", "mrr")
     for number, (name, means) in enumerate(lines):
@@ -235,8 +250,9 @@ def run_tune(options: argparse.Namespace) -> None:
     from training.tune import tune
 
     names = known_systems(options.systems)
+    pictures = TrainingSettings(**given(options, TrainingSettings))
     cache = StoreSettings().var_dir / "features"
-    problem = network_problem(options.kind, options.data, options.split, cache, progress.terminal)
+    problem = network_problem(options.kind, options.data, options.split, pictures, cache, progress.terminal)
     for trial in tune(problem, options.kind, options.split, names, options.out, progress.terminal):
         gave = trial.failed if trial.auc is None else f"validation AUC {trial.auc:.4f}"
         print(f"{trial.system}: {gave} with {trial.settings}", flush=True)
@@ -247,7 +263,9 @@ def run_reproduce(options: argparse.Namespace) -> None:
     """Make the runs that are missing and the page."""
     from training.reproduce import Sources, reproduce
 
-    sources = Sources(options.data, StoreSettings().var_dir / "features", options.lastfm, options.flickr)
+    pictures = TrainingSettings(**given(options, TrainingSettings))
+    cache = StoreSettings().var_dir / "features"
+    sources = Sources(options.data, cache, options.lastfm, options.flickr, pictures)
     page = reproduce(sources, options.out, options.seeds, options.quick, progress.terminal)
     print(f"page {page}, figures {page.with_name('results.json')}, runs {page.with_name('runs')}")
 

@@ -20,13 +20,21 @@ Line = tuple[str, dict[str, float] | str]
 
 
 def compare(
-    kind: str, folder: Path, protocol: str, split: int, names: list[str], seeds: int, cache: Path, progress: Progress
+    kind: str,
+    folder: Path,
+    protocol: str,
+    split: int,
+    names: list[str],
+    seeds: int,
+    pictures: TrainingSettings,
+    cache: Path,
+    progress: Progress,
 ) -> Iterator[Line]:
     """Metrics by system, the mean over seeds: rows without training, ceilings of a planted truth, then `names`.
 
     Raises InputRejected for a folder that cannot be read, a protocol that is not the kind's, a system not tuned.
     """
-    problem = network_problem(kind, folder, split, cache, progress, protocol, with_features=bool(names))
+    problem = network_problem(kind, folder, split, pictures, cache, progress, protocol, with_features=bool(names))
     for name in (*UNTRAINED, *names):
         try:
             runs = [
@@ -47,12 +55,16 @@ def network_problem(
     kind: str,
     folder: Path,
     split: int,
+    pictures: TrainingSettings,
     cache: Path,
     progress: Progress,
     protocol: str = "primary",
     with_features: bool = True,
 ) -> Problem:
-    """A network's problem by a protocol, primary or secondary; pictures' features only where they are asked for."""
+    """A network's problem by a protocol, primary or secondary; pictures' features only where they are asked for.
+
+    `pictures` says which backbone they are of.
+    """
     if protocol == "secondary" and kind != "made":
         raise InputRejected(
             f"--protocol secondary is for --kind made alone, not for {kind}: it needs each retweet's time"
@@ -63,6 +75,5 @@ def network_problem(
         case "flickr":
             return load_flickr(folder)
         case _:
-            settings = TrainingSettings()
-            made = load_made(folder, settings, cache, progress) if with_features else read_made(folder)
-            return made.secondary_problem(split, settings) if protocol == "secondary" else made.problem(split, settings)
+            made = load_made(folder, pictures, cache, progress) if with_features else read_made(folder)
+            return made.secondary_problem(split, pictures) if protocol == "secondary" else made.problem(split, pictures)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from multiprocessing import get_context
@@ -58,6 +58,8 @@ class Sources:
     cache: Path
     lastfm: Path | None = None
     flickr: Path | None = None
+    pictures: TrainingSettings = field(default_factory=TrainingSettings)
+    """Of which the backbone and its weights are read."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def reproduce(sources: Sources, out: Path, seeds: int, quick: bool, progress: Pr
     runs = out / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     same_networks(sources, out / "networks.json")
-    load_made(sources.made, TrainingSettings(), sources.cache, progress)  # features once, before the workers need them
+    load_made(sources.made, sources.pictures, sources.cache, progress)  # features once, before the workers need them
     missing = [run for run in plan(sources, seeds, quick) if not is_made(run, runs)]
     for _ in progress(_done(missing, sources, runs), len(missing), "runs"):
         pass
@@ -119,7 +121,7 @@ def is_made(run: Run, runs: Path) -> bool:
     """Whether there is a run of the name, with the settings that it would have today."""
     path = runs / run.name
     told = path / "run.json" if path.is_dir() else path
-    return told.exists() and json.loads(told.read_text("utf-8"))["settings"] == settings_of(run)
+    return told.exists() and json.loads(told.read_text("utf-8"))["asked"] == settings_of(run)
 
 
 def settings_of(run: Run) -> dict[str, Any]:
@@ -132,7 +134,7 @@ def settings_of(run: Run) -> dict[str, Any]:
 
 
 def plan(sources: Sources, seeds: int, quick: bool) -> list[Run]:
-    """Tables first, seed by seed, then the dimension sweep, then the secondary protocol with one seed.
+    """Tables first, seed by seed, then the dimension sweep, then the secondary protocol.
 
     Placebos in the test alone are not in it: they come with AMNL's runs.
     """
@@ -141,18 +143,24 @@ def plan(sources: Sources, seeds: int, quick: bool) -> list[Run]:
     public = [name for name in ("lastfm", "flickr") if getattr(sources, name) is not None]
     cells = [("made", split) for split in reversed(splits)] + [(name, 80) for name in public]
     named = [*(system for system in SYSTEMS if system not in IN_TEST), *ceiling_names(sources.made)]
+    drawn = range(1 if quick else seeds)
     runs = [
         Run(network, split, system, seed, epochs=epochs)
-        for seed in range(1 if quick else seeds)
+        for seed in drawn
         for network, split in cells
         for system in named
         if (split == 80 or system not in ONLY_AT_80)
         and (seed == 0 or (system in SYSTEMS and system not in FIXED))
         and (network == "made" or system in SYSTEMS)
     ]
-    sweep = [] if quick else [Run("made", 80, system, 0, dim) for dim in DIMS for system in SWEPT]
-    names = QUICK_SECONDARY if quick else SECONDARY
-    return runs + sweep + [Run("made", 80, system, 0, epochs=epochs, protocol="secondary") for system in names]
+    sweep = [Run("made", 80, system, seed, dim) for seed in drawn for dim in DIMS for system in SWEPT]
+    secondary = [
+        Run("made", 80, system, seed, epochs=epochs, protocol="secondary")
+        for seed in drawn
+        for system in (QUICK_SECONDARY if quick else SECONDARY)
+        if seed == 0 or system not in FIXED
+    ]
+    return runs + ([] if quick else sweep) + secondary
 
 
 def _done(runs: list[Run], sources: Sources, folder: Path) -> Iterator[Run]:
@@ -187,12 +195,12 @@ def make(run: Run, sources: Sources, folder: Path) -> None:
         trained = train_system(problem, run, settings, sources)
         seconds = time.perf_counter() - started
         for placebo, scorer in _told_otherwise(run, problem, trained):
-            _keep(placebo, problem, replace(trained, scorer=scorer), settings, seconds, folder)
-        _keep(run, problem, trained, settings, seconds, folder)
+            _keep(placebo, problem, replace(trained, scorer=scorer), seconds, sources, folder)
+        _keep(run, problem, trained, seconds, sources, folder)
     except (NotForThisNetwork, TrainingDiverged) as error:
         diverged = isinstance(error, TrainingDiverged)
         _remove(folder / run.name)
-        told = {"failed": str(error), "diverged": diverged, "settings": settings}
+        told = {"failed": str(error), "diverged": diverged, "asked": settings}
         (folder / run.name).write_text(json.dumps(told, indent=2), "utf-8")
 
 
@@ -205,21 +213,22 @@ def _told_otherwise(run: Run, problem: Problem, trained: Trained) -> Iterator[tu
             yield replace(run, system=system), trained.scorer_on(mix(problem, run.seed))
 
 
-def _keep(run: Run, problem: Problem, trained: Trained, settings: dict[str, Any], seconds: float, folder: Path) -> None:
+def _keep(run: Run, problem: Problem, trained: Trained, seconds: float, sources: Sources, folder: Path) -> None:
     judgement = judge(problem.test, trained.scorer, run.seed)
     described = {
         "network": run.network,
         "protocol": run.protocol,
         "split": run.split,
         "system": run.system,
-        "dim": run.dim or settings.get("dim", 64),
+        "dim": trained.settings.get("dim", 64),
         "seed": run.seed,
         "metrics": judgement.means,
         "curve": trained.curve,
         "seconds": seconds,
-        "settings": settings,
+        "settings": trained.settings,
+        "asked": settings_of(run),
         "git_revision": git_revision() or "unknown",
-        "backbone": TrainingSettings().backbone if run.network == "made" else None,
+        "backbone": sources.pictures.backbone if run.network == "made" else None,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "run": asdict(run),
     }
@@ -244,14 +253,14 @@ def train_system(problem: Problem, run: Run, settings: dict[str, Any], sources: 
     """A system of the registry, or a ceiling of the planted truth."""
     if run.system in SYSTEMS:
         return SYSTEMS[run.system](problem, settings, run.seed, silent)
-    return Trained(ceiling_scorers(sources.made, problem)[run.system], [])
+    return Trained(ceiling_scorers(sources.made, problem)[run.system], [], {})
 
 
 @lru_cache(maxsize=2)
 def problem_for(network: str, protocol: str, split: int, sources: Sources) -> Problem:
     """The network's problem; a worker keeps the last two."""
     folder: Path = getattr(sources, network)
-    return network_problem(network, folder, split, sources.cache, silent, protocol)
+    return network_problem(network, folder, split, sources.pictures, sources.cache, silent, protocol)
 
 
 def _by_user(problem: Problem) -> dict[str, np.ndarray[Any, Any]]:

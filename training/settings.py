@@ -42,7 +42,7 @@ class TrainingSettings(BaseModel):
     l2: float = Field(3e-5, ge=0, description="beta of beta |Psi|^2")
     init_std: PositiveFloat = Field(0.05, description="sigma of the initial N(0, sigma^2)")
     patience: PositiveInt = Field(1_000, description="epochs without a better validation AUC that end training")
-    sampling: Negatives = Field("followees", description="where negatives come from")
+    sampling: Negatives = Field("matched", description="where negatives come from")
     negatives: PositiveInt = Field(8, description="negatives a retweet and epoch")
     test_share: float = Field(0.2, gt=0, lt=0.5, description="newest share of retweets, judged on and not trained on")
     validation_share: float = Field(0.1, gt=0, lt=0.5, description="last share of training time, picks the epoch")

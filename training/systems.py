@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class Trained:
 
     scorer: Scorer
     curve: Curve
+    settings: dict[str, Any]
+    """All that it was told, what it has by default included."""
     scorer_on: Callable[[Problem], Scorer] | None = None
     """Of AMNL: the same model told of another problem's content and follows."""
 
@@ -50,7 +52,7 @@ def _amnl(fixed: dict[str, Any], keep: Callable[[Content], Content] | None = Non
 
         told = TrainingSettings(**{**settings, **fixed, "seed": seed})
         fitted = fit(seen(problem), told, None, progress)
-        return Trained(scorer_on(judged), fitted.curve, scorer_on)
+        return Trained(scorer_on(judged), fitted.curve, told.model_dump(mode="json"), scorer_on)
 
     return run
 
@@ -64,7 +66,9 @@ def _placebo(changed: Mix) -> Fit:
 
 def _baseline(module: Any) -> Fit:
     def run(problem: Problem, settings: dict[str, Any], seed: int, progress: Progress) -> Trained:
-        return Trained(*module.fit(problem, BaselineSettings(**settings), seed, progress))
+        told = BaselineSettings(**settings)
+        scorer, curve = module.fit(problem, told, seed, progress)
+        return Trained(scorer, curve, asdict(told))
 
     return run
 
@@ -74,7 +78,7 @@ def _row(scorer_of: Callable[[Problem, int], Scorer | None]) -> Fit:
         scorer = scorer_of(problem, seed)
         if scorer is None:
             raise NotForThisNetwork("it needs times, which this network has none of")
-        return Trained(scorer, [])
+        return Trained(scorer, [], {})
 
     return run
 

@@ -28,9 +28,9 @@ AMNL: dict[str, dict[str, Any]] = {
 }
 """What the AMNL family is told of a network's kind; docs/experiments.md says where from."""
 PRODUCT: dict[str, dict[str, Any]] = {
-    "made": {"text_dim": 32, "word_dim": 32, "batch": 2048, "epochs": 30},
-    "lastfm": {"residual": True, "batch": 2048, "epochs": 30},
-    "flickr": {"residual": True, "batch": 4096, "epochs": 20},
+    "made": {"text_dim": 32, "word_dim": 32, "sampling": "followees", "batch": 2048, "epochs": 30},
+    "lastfm": {"residual": True, "sampling": "followees", "batch": 2048, "epochs": 30},
+    "flickr": {"residual": True, "sampling": "followees", "batch": 4096, "epochs": 20},
 }
 """The same for the paper's link and loss, with the paper's two negatives, of what followees showed."""
 EPOCHS = {"made": 60, "lastfm": 60, "flickr": 30}
@@ -121,9 +121,12 @@ def _settings(out: Path) -> dict[str, dict[str, Any]]:
 
 
 def _trials(log: Path) -> list[Trial]:
-    """What is in the log; a last line that an interruption cut off was not made."""
-    lines = log.read_text("utf-8").split("\n") if log.exists() else [""]
+    """What is in the log; a last line that an interruption cut off was not made, and is taken out."""
+    whole, _, cut_off = log.read_text("utf-8").rpartition("\n") if log.exists() else ("", "", "")
     try:
-        return [Trial(**json.loads(line)) for line in lines[:-1]]
+        trials = [Trial(**json.loads(line)) for line in whole.splitlines()]
     except (ValueError, TypeError) as error:
         raise InputRejected(f"{log} is no log of trials ({error}): move it away") from error
+    if cut_off:
+        log.write_text(f"{whole}\n" if whole else "", "utf-8")
+    return trials

@@ -82,6 +82,19 @@ def open_quote(folder: Path) -> None:
     path.write_text(path.read_text().replace("cem", '"cem'))
 
 
+def long_after_an_open_quote(folder: Path) -> None:
+    """More follows than csv's own bound of a field."""
+    open_quote(folder)
+    with (folder / "users.csv").open("a") as file:
+        file.writelines(f"{number:05},2026-01-01T00:00:00Z\n" for number in range(5_000))
+
+
+def quote_in_a_later_row(folder: Path) -> None:
+    open_quote(folder)
+    with (folder / "users.csv").open("a") as file:
+        file.write('dan,2026-01-01T00:00:00Z\n"eve",2026-01-01T00:00:00Z\nfay,2026-01-01T00:00:00Z\n')
+
+
 def no_parquet(folder: Path) -> None:
     (folder / "users.csv").rename(folder / "users.parquet")
 
@@ -113,6 +126,8 @@ MOMENTS = pa.array([0], pa.timestamp("ms", tz="Europe/Berlin"))
         (twice_a_column, ["users.csv, column user_id: there more than once"]),
         (no_header, ["users.csv, column created_at and user_id: missing", "empty"]),
         (open_quote, ["users.csv line 4: a quote is opened and never closed"]),
+        (long_after_an_open_quote, ["users.csv line 4: a quote is opened and never closed"]),
+        (quote_in_a_later_row, ["users.csv line 4: a quote is opened here and wrongly closed on line 6"]),
         (no_parquet, ["users.parquet cannot be read as Parquet"]),
         (in_parquet(user_id=["a"]), ["users.parquet, column created_at: missing"]),
         (in_parquet(user_id=["a"], created_at=pa.array([0], pa.timestamp("us"))), ["have no time zone", "tz_localize"]),

@@ -232,6 +232,8 @@ def test_a_damaged_picture_is_shown_or_rejected(data: st.DataObject) -> None:
         ("wait... what?!", ["wait", "what"]),
         ("line\nbreak; and more…", ["line", "break", "and more"]),
         ("日本語。二つ！三つ？", ["日本語", "二つ", "三つ"]),
+        ("बारिश। झील", ["बारिश", "झील"]),
+        ("مطر؟ بحيرة۔ ليل", ["مطر", "بحيرة", "ليل"]),
     ],
 )
 def test_sentences_are_split(text: str, expected: list[str]) -> None:

@@ -311,3 +311,9 @@ def test_ids_sort_as_they_are_numbered(paper_shaped: Path) -> None:
     for name, count in (("u", PAPER.users), ("t", PAPER.tweets), ("u", 123_456)):
         assert ids(name, count) == sorted(ids(name, count))
     assert [row["user_id"] for row in rows(paper_shaped, "users")] == ids("u", 200)
+
+
+@pytest.mark.parametrize(("followees", "follows"), [(0.4, 48), (0.48, 48), (0.6, 60)])
+def test_who_follows_anyone_follows_one_at_least(followees: float, follows: int) -> None:
+    truth, _, _ = draw_network(SynthesisSettings(size="paper", users=100, tweets=50, followees=followees), quiet)
+    assert len(truth.follower_E) == follows
