@@ -54,5 +54,5 @@ def test_a_feature_is_found_by_the_content_of_its_picture(tmp_path: Path) -> Non
     assert not torch.equal(x_TF[0], x_TF[1])
     emptied = Album([])
     assert torch.equal(image_features(once.keys[::-1], emptied, backbone, tmp_path, silent), x_TF.flip(0))
-    with pytest.raises(InputRejected, match="picture .* is missing"):
+    with pytest.raises(InputRejected, match=r"picture .* is missing"):
         image_features(Album([png(np.full((32, 32, 3), 41))]).keys, emptied, backbone, tmp_path, silent)

@@ -187,7 +187,7 @@ def test_a_picture_that_is_damaged_since_its_features_were_cached_is_named(tmp_p
     backbone = load_backbone("tiny", None)
     image_features(album.keys, album, backbone, tmp_path, silent)
     x_TF, tuned = visual_part("all", backbone, album.keys, Album([]), tmp_path, silent)
-    with pytest.raises(InputRejected, match="picture .* is missing"):
+    with pytest.raises(InputRejected, match=r"picture .* is missing"):
         fit(seeing(problem, x_TF), SETTINGS.model_copy(update={"finetune": "all"}), None, silent, tuned)
 
 
