@@ -63,11 +63,13 @@ def test_the_model_beats_popularity_and_chance(results: list[Metrics], metric: s
         assert all(result["amnl"][metric] > result[floor][metric] + 0.1 for result in results), results
 
 
-@pytest.mark.parametrize("placebo", [permuted_pictures, permuted_words, rewired_follows])
+@pytest.mark.parametrize(
+    ("placebo", "least"), [(permuted_pictures, 0.07), (permuted_words, 0.03), (rewired_follows, 0.01)]
+)
 def test_mixing_what_the_model_uses_makes_it_worse(
-    problem: Problem, results: list[Metrics], placebo: Callable[[Problem, int], Problem]
+    problem: Problem, results: list[Metrics], placebo: Callable[[Problem, int], Problem], least: float
 ) -> None:
     mixed = [train_and_judge(placebo(problem, seed), seed) for seed in SEEDS]
     cost = mean(results, "amnl", "auc") - mean(mixed, "amnl", "auc")
     print(f"AUC {mean(results, 'amnl', 'auc'):.3f}, {placebo.__name__} {mean(mixed, 'amnl', 'auc'):.3f}")  # noqa: T201
-    assert cost > 0.01, (cost, mixed)
+    assert cost > least, (cost, mixed)

@@ -42,9 +42,10 @@ def test_any_text_comes_through_every_format(tmp_path: Path, text: str) -> None:
         "👩‍👩‍👧‍👦🏳️‍🌈",
         "e\u0301 a\u0308 Z\u0351\u036b",
         'a "quoted", comma\nand a second line\r\nand a third',
+        "a. " * 200,
         "One more sentence. " * 200,
     ],
-    ids=["empty", "arabic", "cjk", "emoji", "combining", "quoted", "long"],
+    ids=["empty", "arabic", "cjk", "emoji", "combining", "quoted", "two hundred sentences", "as long as may be"],
 )
 def test_texts_that_are_allowed(tmp_path: Path, kind: str, text: str) -> None:
     text = text[:MAX_TEXT_LENGTH]

@@ -24,6 +24,8 @@ T = TypeVar("T")
 SMALL = SynthesisSettings(users=60, tweets=80)
 PAPER = SynthesisSettings(size="paper")
 PAPER_SHAPED = SynthesisSettings(size="paper", users=200, tweets=40)
+TABLES_OF_SMALL = "42b976f9d12acc9f792812f9c1664612d5f90b0608b91ac7d96790a58703db4b"
+PIXELS_OF_SMALL = "d436c62726662a5c1fa0f996531b953579f45a1b228411ea608046c2416fa274"
 
 
 def quiet(items: Iterable[T], total: int, label: str) -> Iterable[T]:  # noqa: ARG001
@@ -91,6 +93,16 @@ def test_the_same_bytes_again_and_a_report_that_counts_them(dataset: Path, tmp_p
     assert seen == [("cascades", 80), ("pictures", 80 + report.new_tweets)]
     assert digests(tmp_path / "made") == digests(dataset)
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_the_tables_and_pixels_are_those_of_every_platform(dataset: Path) -> None:
+    tables, shown = hashlib.sha256(), hashlib.sha256()
+    for path in sorted(dataset.glob("*.jsonl")):
+        tables.update(path.read_bytes())
+    for path in sorted(dataset.rglob("*.jpg")):
+        with Image.open(path) as picture:
+            shown.update(np.asarray(picture).tobytes())
+    assert (tables.hexdigest(), shown.hexdigest()) == (TABLES_OF_SMALL, PIXELS_OF_SMALL)
 
 
 def test_every_reference_resolves(dataset: Path) -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from training.baselines.fitting import fit_factors
 from training.baselines.settings import BaselineSettings
 from training.evaluate import Scorer
-from training.factors import Factors, IdItems, table
+from training.factors import Factors, IdItems, distinct, table
 from training.network import Ints
 from training.problem import Problem
 from training.progress import Progress
@@ -46,9 +46,11 @@ class Boundaries(Factors):
     def pairs(self, user_B: Ints, positive_B: Ints, negative_BK: Ints) -> Pairs:
         """As of factors, with the loss."""
         pairs = super().pairs(user_B, positive_B, negative_BK)
-        theta_B = self.boundaries(torch.from_numpy(user_B)).squeeze(1)
-        penalty = pairs.penalty + self.l2 * theta_B.square().sum()
-        return Pairs(pairs.positive_B, pairs.negative_BK, penalty, loss(pairs.positive_B, pairs.negative_BK, theta_B))
+        user_U, place_B = distinct(user_B)
+        theta_U = self.boundaries(user_U).squeeze(1)
+        penalty = pairs.penalty + self.l2 * theta_U.square().sum()
+        own_loss = loss(pairs.positive_B, pairs.negative_BK, theta_U[place_B])
+        return Pairs(pairs.positive_B, pairs.negative_BK, penalty, own_loss)
 
 
 def fit(problem: Problem, settings: BaselineSettings, seed: int, progress: Progress) -> tuple[Scorer, Curve]:

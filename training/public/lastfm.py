@@ -107,11 +107,11 @@ def _content(artist_A: Ints, tag_A: list[str], artists: int) -> Content:
 def _days(assigned: Ints, path: Path) -> Ints:
     """Ordinals of the dates in the last three columns: day, month, year."""
     days = []
-    for row, (day, month, year) in enumerate(assigned[:, 3:].tolist()):
+    for number, (day, month, year) in enumerate(assigned[:, 3:].tolist(), start=2):
         try:
             days.append(date(year, month, day).toordinal())
         except ValueError as error:
-            raise InputRejected(f"{path} row {row + 1}: {error}: the last columns are day, month and year") from error
+            raise InputRejected(f"{path} line {number}: {error}: the last columns are day, month and year") from error
     return np.array(days)
 
 
