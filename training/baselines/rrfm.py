@@ -8,7 +8,6 @@ Shape suffixes: B positives, K unobserved of each.
 
 from functools import partial
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
