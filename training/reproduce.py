@@ -96,7 +96,7 @@ def reproduce(sources: Sources, out: Path, seeds: int, quick: bool, progress: Pr
     missing = [run for run in plan(sources, seeds, quick) if not is_made(run, runs)]
     for _ in progress(_done(missing, sources, runs), len(missing), "runs"):
         pass
-    write_report(runs, out)
+    write_report(runs, out, quick=quick)
     return out / "index.html"
 
 

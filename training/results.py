@@ -30,14 +30,23 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """A key's metrics. `settings` are those of all its seeds; where they disagree, the list of what they had."""
+    """A key's metrics. `settings` are those of all its seeds; where they disagree, the list of what they had.
+
+    `warm` is the share of a list's tweets that were retweeted in training, the mean over users.
+    """
 
     key: Key
-    seeds: int
+    seed_numbers: list[int]
     users: int
+    warm: float
     of: dict[str, Estimate]
     settings: dict[str, Any]
     git_revision: str
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds were run."""
+        return len(self.seed_numbers)
 
 
 @dataclass(frozen=True)
@@ -69,8 +78,17 @@ def collect(runs: Path) -> list[Row]:
     for key, group in read_runs(runs).items():
         people = _people(group)
         revisions = ", ".join(sorted({run.git_revision for run in group}))
-        of = _estimates(people.value_ML)
-        rows.append(Row(key, seeds_of(group), len(people.user_L), of, common_settings(group), revisions))
+        rows.append(
+            Row(
+                key=key,
+                seed_numbers=[run.seed for run in group],
+                users=len(people.user_L),
+                warm=float(people.warm_L.mean()),
+                of=_estimates(people.value_ML),
+                settings=common_settings(group),
+                git_revision=revisions,
+            )
+        )
     return rows
 
 
@@ -103,7 +121,15 @@ def breakdowns(runs: Path) -> list[Part]:
 
 def results_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Rows as JSON has them; what is NaN is null."""
-    return [_told(row, {}) | {"settings": row.settings, "git_revision": row.git_revision} for row in rows]
+    return [
+        {
+            **_told(row, {}),
+            "seed_numbers": row.seed_numbers,
+            "settings": row.settings,
+            "git_revision": row.git_revision,
+        }
+        for row in rows
+    ]
 
 
 def breakdowns_json(parts: Iterable[Part]) -> list[dict[str, Any]]:

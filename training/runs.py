@@ -1,10 +1,15 @@
 """Finished runs of a comparison: folders with run.json (what, how, its epochs) and users.npz (metrics by user)."""
 
 import json
+import re
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+_NAME = re.compile(r"(?P<network>[^-]+)-(?P<protocol>[^-]+)-\d+-(?P<system>.+?)(-d\d+)?-s\d+")
+"""A run's name, as the reproduction gives it."""
 
 
 class Key(NamedTuple):
@@ -52,8 +57,16 @@ def unfinished(runs: Path) -> list[str]:
 
 def diverged(runs: Path) -> list[str]:
     """Names of the runs that came to nothing though they are for their network."""
-    files = (path for path in sorted(runs.glob("*")) if path.is_file() and not path.name.startswith("."))
-    return [path.name for path in files if json.loads(path.read_text("utf-8"))["diverged"]]
+    return [name[0] for name, told in _came_to_nothing(runs) if told["diverged"]]
+
+
+def not_for_network(runs: Path) -> set[tuple[str, str, str]]:
+    """Network, protocol and system, as names of runs have it, of what cannot be run there."""
+    return {
+        (name["network"], name["protocol"], name["system"])
+        for name, told in _came_to_nothing(runs)
+        if not told["diverged"]
+    }
 
 
 def seeds_of(group: list[Run]) -> int:
@@ -68,6 +81,14 @@ def common_settings(group: list[Run]) -> dict[str, Any]:
         values = [run.settings.get(name) for run in group]
         common[name] = values[0] if all(value == values[0] for value in values) else values
     return common
+
+
+def _came_to_nothing(runs: Path) -> Iterator[tuple[re.Match[str], dict[str, Any]]]:
+    """The files that stand in for runs, by name: they say why there is none."""
+    for path in sorted(runs.glob("*")):
+        name = _NAME.fullmatch(path.name)
+        if name and path.is_file():
+            yield name, json.loads(path.read_text("utf-8"))
 
 
 def _folders(runs: Path) -> list[Path]:

@@ -175,7 +175,8 @@ def test_a_full_run_does_not_take_a_quick_one_for_its_own(
     monkeypatch.setattr(reproduction, "plan", lambda *of: [run for run in plan(*of) if run.name == name])
     epochs = {}
     for quick in (True, False):
-        reproduce(sources, tmp_path, 1, quick, silent)
+        page = reproduce(sources, tmp_path, 1, quick, silent)
+        assert ("This is a quick run" in page.read_text("utf-8")) is quick
         ((run,),) = read_runs((tmp_path / "quick" if quick else tmp_path) / "runs").values()
         epochs[quick] = len(run.curve)
     assert epochs[True] == 2 < epochs[False]

@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.made_runs import write_run
+from tests.made_runs import write_marker, write_run
+from training.evaluate import METRICS
 from training.results import breakdowns, breakdowns_json, collect, paired, results_json
-from training.runs import Key, unfinished
+from training.runs import Key, diverged, not_for_network, unfinished
 
 AMNL = Key("made", "primary", 80, "amnl", 64)
 FAMF = AMNL._replace(system="famf")
@@ -109,10 +110,39 @@ def test_json_has_exactly_these_fields(tmp_path: Path) -> None:
     (row,) = results_json(collect(tmp_path))
     interval = [f"{name}{end}" for name in ("p_at_1", "p_at_3", "auc") for end in ("", "_low", "_high")]
     named = ["network", "protocol", "split", "system", "dim", "seeds", "users", *interval, "ndcg_at_10", "mrr"]
-    assert list(row) == [*named, "settings", "git_revision"]
+    assert list(row) == [*named, "seed_numbers", "settings", "git_revision"]
+    assert row["seed_numbers"] == [0, 1]
     assert row["settings"] == {"learning_rate": [0.02, 0.05]}
     part = breakdowns_json(breakdowns(tmp_path))[0]
     assert (part["by"], part["group"], part["users"]) == ("tweets", "cold", 20)
+
+
+def test_each_metric_is_under_its_own_name(tmp_path: Path) -> None:
+    folder = write_run(tmp_path)
+    with np.load(folder / "users.npz") as file:
+        means = {name: float(file[name].mean()) for name in METRICS}
+    (row,) = results_json(collect(tmp_path))
+    names = {"p@1": "p_at_1", "p@3": "p_at_3", "auc": "auc", "ndcg@10": "ndcg_at_10", "mrr": "mrr"}
+    assert {name: row[name] for name in names.values()} == pytest.approx({names[name]: means[name] for name in names})
+    assert len(set(means.values())) == len(METRICS)
+
+
+def test_the_share_of_warm_tweets_is_that_of_all_lists(tmp_path: Path) -> None:
+    write_run(tmp_path, "amnl", users=41)
+    write_run(tmp_path, "famf", warm=False)
+    assert [row.warm for row in collect(tmp_path)] == [20 / 41, 0]
+
+
+def test_runs_that_came_to_nothing(tmp_path: Path) -> None:
+    write_marker(tmp_path, "flickr-primary-80-famf_visual-s1")
+    write_marker(tmp_path, "made-secondary-80-amnl_i_(product)-d400-s0")
+    write_marker(tmp_path, "made-primary-60-amnl-s2", diverged=True)
+    (tmp_path / "notes.txt").write_text("not a run")
+    assert diverged(tmp_path) == ["made-primary-60-amnl-s2"]
+    assert not_for_network(tmp_path) == {
+        ("flickr", "primary", "famf_visual"),
+        ("made", "secondary", "amnl_i_(product)"),
+    }
 
 
 def test_an_unfinished_run_is_left_out(tmp_path: Path) -> None:

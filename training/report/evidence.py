@@ -1,11 +1,22 @@
 """Everything that the page says in numbers, read once, and the same as JSON."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.report.figures import curves_json
-from training.report.lineup import GROUPS, NETWORKS, PAPER, PAPER_AMNL, headline, placed, plain
+from training.report.curves import curves_json
+from training.report.lineup import (
+    GROUPS,
+    NETWORKS,
+    PAPER,
+    PAPER_AMNL,
+    SINGLE_FACETS,
+    TOLD_IN_TEST,
+    headline,
+    placed,
+    plain,
+)
 from training.results import (
     Estimate,
     Part,
@@ -17,7 +28,8 @@ from training.results import (
     estimate_json,
     results_json,
 )
-from training.runs import Key, Run, common_settings, diverged, read_runs, unfinished
+from training.runs import Key, Run, common_settings, diverged, not_for_network, read_runs, unfinished
+from training.systems import IN_TEST
 
 COIN_FLIP = {"p@1": 0.61, "p@3": 0.62, "auc": 0.50}
 """What chance scores under the secondary protocol at the paper's counts."""
@@ -42,6 +54,7 @@ class Evidence:
     parts: list[Part]
     unfinished: list[str]
     diverged: list[str]
+    not_for_network: set[tuple[str, str, str]]
     curves: list[dict[str, Any]]
     differences: list[Difference] = field(default_factory=list)
 
@@ -49,7 +62,15 @@ class Evidence:
     def read(cls, runs: Path) -> "Evidence":
         """All that is finished under `runs`."""
         groups = read_runs(runs)
-        return cls(groups, collect(runs), breakdowns(runs), unfinished(runs), diverged(runs), curves_json(groups))
+        return cls(
+            groups=groups,
+            rows=collect(runs),
+            parts=breakdowns(runs),
+            unfinished=unfinished(runs),
+            diverged=diverged(runs),
+            not_for_network=not_for_network(runs),
+            curves=curves_json(groups),
+        )
 
     def main(self, network: str, protocol: str = "primary", split: int | None = None) -> list[Row]:
         """Rows of one dimension a system, in the order of the tables."""
@@ -59,6 +80,11 @@ class Evidence:
     def networks(self) -> list[str]:
         """Those of the project, run or not, then whatever else was run."""
         return [*NETWORKS, *sorted({row.key.network for row in self.rows} - set(NETWORKS))]
+
+    def unfit(self, network: str, protocol: str = "primary") -> set[str]:
+        """Systems that cannot be run there, by their names without capitals and punctuation."""
+        of = {plain(system) for *where, system in self.not_for_network if where == [network, protocol]}
+        return of | {TOLD_IN_TEST[system] for system in of & TOLD_IN_TEST.keys()}
 
     def difference(self, a: Row, b: Row, metric: str) -> Estimate:
         """a - b, paired by user."""
@@ -79,20 +105,21 @@ class Evidence:
         return told
 
     def summary(self) -> list[dict[str, Any]]:
-        """What was run, by network and protocol."""
+        """What was run, by network and protocol. Placebos in the test alone are AMNL's training, not runs."""
         told = []
         for network, protocol in sorted({row.key[:2] for row in self.rows}):
             rows = [row for row in self.rows if row.key[:2] == (network, protocol)]
             runs = [run for row in rows for run in self.groups[row.key]]
+            trained = [run for run in runs if run.key.system not in IN_TEST]
             told.append(
                 {
                     "network": network,
                     "protocol": protocol,
                     "systems": len({row.key.system for row in rows}),
-                    "runs": len(runs),
+                    "runs": len(trained),
                     "seeds": sorted({row.seeds for row in rows}),
                     "users": {str(row.key.split): row.users for row in rows},
-                    "seconds": sum(run.seconds for run in runs),
+                    "seconds": sum(run.seconds for run in trained),
                     "git_revisions": sorted({run.git_revision for run in runs}),
                     "backbones": sorted({run.backbone for run in runs if run.backbone}),
                     "first_made_at": min(run.made_at for run in runs),
@@ -103,8 +130,10 @@ class Evidence:
 
     def json(self) -> dict[str, Any]:
         """Ask last: it has the differences that were asked for until then."""
+        shown = {row.key for row in headline(self.rows)}
         return {
-            "results": results_json(self.rows),
+            "results": results_json(row for row in self.rows if row.key in shown),
+            "other_dimensions": results_json(row for row in self.rows if row.key not in shown),
             "breakdowns": breakdowns_json(self.parts),
             "p_at_3_over_min": [
                 {**row.key._asdict(), **estimate_json("p_at_3_over_min", row.of["p@3/min"])} for row in self.rows
@@ -136,6 +165,17 @@ def find(rows: list[Row], name: str) -> Row | None:
 
 
 def strongest(rows: list[Row], metric: str) -> Row | None:
-    """The best by `metric` of those that are neither AMNL nor know the truth."""
-    others = [row for row in rows if placed(row.key.system).group < GROUPS.index(PAPER_AMNL)]
-    return max((row for row in others if row.of[metric].mean >= 0), key=lambda row: row.of[metric].mean, default=None)
+    """The best by `metric` of the systems without training, the paper's baselines and today's anchors.
+
+    AMNL, its parts, variants and placebos, systems that nobody foresaw, and ceilings do not count.
+    """
+    return _best((row for row in rows if placed(row.key.system).group < GROUPS.index(PAPER_AMNL)), metric)
+
+
+def best_facet(rows: list[Row], metric: str) -> Row | None:
+    """The better by `metric` of AMNL's facets alone."""
+    return _best((row for row in rows if plain(row.key.system) in SINGLE_FACETS), metric)
+
+
+def _best(rows: Iterable[Row], metric: str) -> Row | None:
+    return max((row for row in rows if row.of[metric].mean >= 0), key=lambda row: row.of[metric].mean, default=None)

@@ -7,9 +7,9 @@ import numpy as np
 
 from training.report.lineup import AMNL, PAPER_AMNL, placed, plain
 from training.report.plots import Curve, panel
-from training.report.tables import LABELS, Cell, Line, Table, estimated, number
-from training.results import Row, number_or_none
-from training.runs import Key, Run
+from training.report.tables import COMPARED, LABELS, Cell, Line, Table, estimated, fewer_seeds, number, seeds_told
+from training.results import Row
+from training.runs import Key
 
 SERIES = [*reversed(AMNL.systems), *reversed(PAPER_AMNL.systems)]
 """Who is drawn: AMNL and its ablations, first as this project trains them, then as the paper does."""
@@ -40,7 +40,7 @@ def dimensions(rows: list[Row]) -> Figure:
         return Figure("figure-3", "Figure 3. Dimensions: not run (nobody at two dimensions or more).", [], [], None)
     ticks = sorted({float(row.key.dim) for group in drawn.values() for row in group})
     panels = []
-    for metric in ("p@1", "p@3", "auc"):
+    for metric in COMPARED:
         curves = [
             Curve(
                 series,
@@ -54,13 +54,17 @@ def dimensions(rows: list[Row]) -> Figure:
         ]
         alt = f"{LABELS[metric]} by dimension. {_points(curves)}"
         panels.append(panel(f"dimensions-{metric.replace('@', '')}", LABELS[metric], "d", curves, alt, ticks))
+    points = [row for group in drawn.values() for row in group]
+    seeds = [row.seeds for row in points]
     lines = [
-        Line(_label(row.key), f"d {row.key.dim}", [estimated(row.of[metric]) for metric in ("p@1", "p@3", "auc")])
-        for group in drawn.values()
-        for row in group
+        Line(_label(row.key), _beside(row.key.dim, row.seeds, max(seeds)), [estimated(row.of[m]) for m in COMPARED])
+        for row in points
     ]
-    table = Table("Figure 3 as a table", ["System", "P@1", "P@3", "AUC"], [("", lines)])
-    caption = "Figure 3. Dimensions, made network, 80 % training. Bands are 95 % intervals over users."
+    table = Table("Figure 3 as a table", ["System", *(LABELS[metric] for metric in COMPARED)], [("", lines)])
+    caption = (
+        "Figure 3. Dimensions, made network, 80 % training. Bands are 95 % intervals over users. Each point is the "
+        f"mean of {seeds_told(seeds)}{'; the values say which are of fewer' if len(set(seeds)) > 1 else ''}."
+    )
     return Figure("figure-3", caption, _labels(drawn), panels, table)
 
 
@@ -96,52 +100,32 @@ def epochs(curves: list[dict[str, Any]]) -> Figure:
             "Seconds an epoch",
             "Seconds",
         ],
-        [("", [_epochs_line(told) for told in drawn.values()])],
+        [("", [_epochs_line(told, max(one["seeds"] for one in drawn.values())) for told in drawn.values()])],
+        "Of each seed's whole training, then the mean over seeds.",
     )
     caption = (
-        "Figure 4. Objective and time by epoch, made network, 80 % training, means over seeds. The paper tells of "
-        "22,881 updates an epoch and of 9 epochs in under 50 minutes, on its data and machine."
+        "Figure 4. Objective and time by epoch, made network, 80 % training, means over seeds up to the shortest "
+        "seed's last epoch. The paper tells of 22,881 updates an epoch and of 9 epochs in under 50 minutes, on its "
+        "data and machine."
     )
     return Figure("figure-4", caption, _labels(drawn), panels, table)
 
 
-def curves_json(groups: dict[Key, list[Run]]) -> list[dict[str, Any]]:
-    """Means over seeds by epoch, up to the last epoch that all seeds had; `elapsed` is the seconds up to there."""
-    told: list[dict[str, Any]] = []
-    for key, group in groups.items():
-        curve, elapsed = [], 0.0
-        for points in zip(*(run.curve for run in group), strict=False):
-            of = {
-                field: float(np.mean([point.get(field, np.nan) for point in points]))
-                for field in ("loss", "seconds", "auc")
-            }
-            elapsed += of["seconds"]
-            values = {name: number_or_none(value) for name, value in {**of, "elapsed": elapsed}.items()}
-            curve.append({"epoch": int(points[0]["epoch"]), **values})
-        told.append(
-            {
-                **key._asdict(),
-                "curve": curve,
-                "epochs": len(curve),
-                "best_auc": max((point["auc"] for point in curve if point["auc"] is not None), default=None),
-                "seconds_an_epoch": elapsed / len(curve) if curve else None,
-                "seconds": float(np.mean([run.seconds for run in group])),
-            }
-        )
-    return told
-
-
-def _epochs_line(told: dict[str, Any]) -> Line:
-    curve = told["curve"]
+def _epochs_line(told: dict[str, Any], most_seeds: int) -> Line:
     cells = [
-        str(told["epochs"]),
-        _value("loss", curve[0]["loss"]),
-        _value("loss", curve[-1]["loss"]),
+        " to ".join(str(count) for count in sorted({min(told["epochs"]), max(told["epochs"])})),
+        _value("loss", told["first_loss"]),
+        _value("loss", told["last_loss"]),
         _value("auc", told["best_auc"]),
         _value("elapsed", told["seconds_an_epoch"]),
         _value("elapsed", told["seconds"]),
     ]
-    return Line(placed(told["system"]).label, f"d {told['dim']}", [Cell(text) for text in cells])
+    beside = _beside(told["dim"], told["seeds"], most_seeds)
+    return Line(placed(told["system"]).label, beside, [Cell(text) for text in cells])
+
+
+def _beside(dim: int, seeds: int, most_seeds: int) -> str:
+    return ", ".join([f"d {dim}", *fewer_seeds([seeds], most_seeds)])
 
 
 def _value(field: str, value: float | None) -> str:

@@ -64,6 +64,13 @@ PLACEBOS = Group(
         "follows rewired in test": "Follows rewired in the test",
     },
 )
+SINGLE_FACETS = ("personal only", "social only")
+TOLD_IN_TEST = {
+    "permuted pictures": "pictures permuted in test",
+    "permuted words": "words permuted in test",
+    "rewired follows": "follows rewired in test",
+}
+"""Placebos, and the same in the test alone: these come with AMNL's runs and leave no word where they cannot be run."""
 OTHERS = Group("Other systems", {})
 GROUPS = (
     Group(

@@ -13,29 +13,32 @@ _LEDE = (
     "Which image tweets will a user retweet? Attentional Image Retweet Modeling via Multi-Faceted Ranking Network "
     "Learning (Zhao et al., IJCAI 2018), reimplemented and compared with its baselines under one protocol."
 )
+_QUICK = "This is a quick run: at most two epochs, one seed, not for comparing."
 _STYLE = Path(__file__).with_name("page.css")
 
 
-def html(sections: list[Section]) -> str:
+def html(sections: list[Section], quick: bool = False) -> str:
     """A page without scripts that refers to nothing outside itself."""
     links = "".join(f'<li><a href="#{section.name}">{escape(section.title)}</a></li>' for section in sections)
     body = "".join(
         f'<section id="{section.name}"><h2>{escape(section.title)}</h2>{"".join(map(_html, section.blocks))}</section>'
         for section in sections
     )
+    warning = f'<p class="warning">{escape(_QUICK)}</p>' if quick else ""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(TITLE)}</title><style>{_STYLE.read_text('utf-8')}</style></head><body>"
-        f"<header><h1>{escape(TITLE)}</h1><p>{escape(_LEDE)}</p>"
+        f"<header><h1>{escape(TITLE)}</h1>{warning}<p>{escape(_LEDE)}</p>"
         f'<nav aria-label="Contents"><ul>{links}</ul></nav></header><main>{body}</main></body></html>\n'
     )
 
 
-def markdown(sections: list[Section]) -> str:
+def markdown(sections: list[Section], quick: bool = False) -> str:
     """The tables for a document; a figure is a link to its file, and its table of values."""
     parts = [f"## {section.title}\n\n" + "\n".join(map(_markdown, section.blocks)) for section in sections]
-    return f"# {TITLE}\n\n" + "\n".join(parts)
+    warning = f"**{_QUICK}**\n\n" if quick else ""
+    return f"# {TITLE}\n\n{warning}" + "\n".join(parts)
 
 
 def drawings(sections: list[Section]) -> dict[str, str]:

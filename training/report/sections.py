@@ -8,7 +8,8 @@ from typing import Any
 from training.report.comparisons import ablations, beside_the_paper, glance, what_amnl_uses
 from training.report.evidence import COIN_FLIP, Evidence
 from training.report.figures import Figure, dimensions, epochs
-from training.report.lineup import CEILINGS, GROUPS, PLACEBOS, VARIANTS, group_of, name_of, plain
+from training.report.lineup import GROUPS, PLACEBOS, VARIANTS, group_of, name_of
+from training.report.notes import BACKBONES, backbone_note, cold_note, missing_note, protocol_note
 from training.report.tables import COMPARED, LABELS, Cell, Column, Line, Table, all_metrics, number, system_table
 from training.results import Estimate, Part, Row
 
@@ -18,8 +19,6 @@ _DIVISIONS = {
     "history": "by the user's retweets in training",
     "followees": "by the user's followees",
 }
-_BACKBONES = {"vgg16": "VGG16", "efficientnet_lite0": "EfficientNet-Lite0", "tiny": "the tests' tiny backbone"}
-
 
 _RUN_FACTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "Systems": lambda one: str(one["systems"]),
@@ -28,7 +27,7 @@ _RUN_FACTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "Judged users, by share of training": lambda one: ", ".join(
         f"{users:,} ({split} %)" for split, users in one["users"].items()
     ),
-    "Image backbone": lambda one: ", ".join(_BACKBONES.get(name, name) for name in one["backbones"]) or "none",
+    "Image backbone": lambda one: ", ".join(BACKBONES.get(name, name) for name in one["backbones"]) or "none",
     "Time of all runs": lambda one: str(timedelta(seconds=round(one["seconds"]))),
     "Made": lambda one: " to ".join(sorted({one["first_made_at"][:10], one["last_made_at"][:10]})),
     "Code": lambda one: ", ".join(map(_revision, one["git_revisions"])),
@@ -71,21 +70,10 @@ def sections(evidence: Evidence) -> list[Section]:
         Section("ablations", "Ablations", [*ablations(evidence), what_amnl_uses(evidence)]),
         Section("figures", "Dimensions and epochs", [dimensions(at_80), epochs(curves)]),
         Section("paper", "Beside the paper", [beside_the_paper(evidence)]),
-        Section("public", "Public networks", [_network(evidence, name) for name in evidence.networks()[1:]]),
+        Section("public", "Public networks", _public(evidence)),
         Section("secondary", "Secondary protocol: a reconstruction", _secondary(evidence)),
         Section("breakdowns", "Who it works for", _breakdowns(evidence)),
     ]
-
-
-def backbone_note(backbones: set[str]) -> str:
-    """Says where the figures are not VGG16's, as the paper's are."""
-    others = [_BACKBONES.get(name, name) for name in sorted(backbones - {"vgg16"})]
-    if not others:
-        return ""
-    if "vgg16" in backbones:
-        return f"Some runs have VGG16's features, others those of {' or '.join(others)}: they do not compare."
-    features = " or ".join(f"{name}'s features" for name in others)
-    return f"VGG16's ImageNet weights could not be had, {features} made these figures."
 
 
 def _runs(evidence: Evidence) -> list[Block]:
@@ -96,10 +84,11 @@ def _runs(evidence: Evidence) -> list[Block]:
     if note := backbone_note({name for one in told for name in one["backbones"]}):
         blocks.append(note)
     blocks.append(Table("Runs", columns, [("", lines)], wraps=True) if told else "Nothing was run.")
+    blocks += filter(None, (protocol_note(one["network"]) for one in told if one["protocol"] == "primary"))
     blocks.append(
-        "Primary protocol: one global cut in time, and for each user the tweets that followees showed after it; the "
-        "retweeted ones belong on top. Values are means over users, after those over seeds; beneath them stands the "
-        "95 % bootstrap interval over users. The best value of a column is bold; ceilings and placebos do not compete."
+        "Values are means over users, after those over seeds; beneath them stands the 95 % bootstrap interval over "
+        "users. A system with fewer seeds than others of its table says how many; one says all of a system that draws "
+        "nothing. The best value of a column is bold; ceilings and placebos do not compete."
     )
     if evidence.unfinished:
         blocks.append(f"Not finished and left out: {', '.join(evidence.unfinished)}.")
@@ -110,7 +99,13 @@ def _runs(evidence: Evidence) -> list[Block]:
     return blocks
 
 
-def _made(evidence: Evidence) -> list[Table]:
+def _made(evidence: Evidence) -> list[Block]:
+    note = cold_note(evidence.main("made"))
+    return [*([note] if note else []), *_by_split(evidence)]
+
+
+def _by_split(evidence: Evidence) -> list[Table]:
+    """Tables 1 to 3."""
     whole = tuple(group for group in GROUPS if group not in (VARIANTS, PLACEBOS))
     rows = [row for row in evidence.main("made") if group_of(row) in whole]
     return [
@@ -119,16 +114,21 @@ def _made(evidence: Evidence) -> list[Table]:
             [(f"{split} %", _at(split, metric), True) for split in SPLITS],
             rows,
             whole,
+            unfit=evidence.unfit("made"),
         )
         for place, metric in enumerate(COMPARED, start=1)
     ]
 
 
-def _network(evidence: Evidence, network: str) -> Block:
-    rows = evidence.main(network)
-    if not rows:
-        return f"{name_of(network)}: not run."
-    return _all_of(f"{name_of(network)}, primary protocol", rows)
+def _public(evidence: Evidence) -> list[Block]:
+    blocks: list[Block] = []
+    for network in evidence.networks()[1:]:
+        rows = evidence.main(network)
+        if note := cold_note(rows):
+            blocks.append(note)
+        table = _all_of(f"{name_of(network)}, primary protocol", rows, evidence.unfit(network))
+        blocks.append(table if rows else f"{name_of(network)}: not run.")
+    return blocks
 
 
 def _secondary(evidence: Evidence) -> list[Block]:
@@ -144,7 +144,8 @@ def _secondary(evidence: Evidence) -> list[Block]:
         rows = evidence.main(network, "secondary")
         for split in sorted({row.key.split for row in rows}):
             caption = f"{name_of(network)}, secondary protocol (reconstruction), {split} % training"
-            blocks.append(_all_of(caption, [row for row in rows if row.key.split == split]))
+            of_split = [row for row in rows if row.key.split == split]
+            blocks.append(_all_of(caption, of_split, evidence.unfit(network, "secondary")))
     return blocks if networks else [*blocks, "The secondary protocol was not run."]
 
 
@@ -177,11 +178,8 @@ def _breakdown(parts: list[Part], rows: list[Row], caption: str, by: str, metric
     return system_table(caption, columns, rows)
 
 
-def _all_of(caption: str, rows: list[Row]) -> Table:
-    there = {plain(row.key.system) for row in rows}
-    wanted = {name: label for group in GROUPS if group is not CEILINGS for name, label in group.systems.items()}
-    missing = [label for name, label in wanted.items() if name not in there]
-    return system_table(caption, all_metrics(), rows, (), f"Not run here: {', '.join(missing)}." if missing else "")
+def _all_of(caption: str, rows: list[Row], unfit: set[str]) -> Table:
+    return system_table(caption, all_metrics(), rows, note=missing_note(rows, unfit))
 
 
 def _at(split: int, metric: str) -> Callable[[list[Row]], Estimate | None]:

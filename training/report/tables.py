@@ -1,6 +1,6 @@
 """Tables that know how to be HTML and Markdown."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import groupby
@@ -14,6 +14,7 @@ LABELS = {"p@1": "P@1", "p@3": "P@3", "p@3/min": "P@3/min", "auc": "AUC", "ndcg@
 COMPARED = ("p@1", "p@3", "auc")
 """What the paper has."""
 NOT_RUN = "not run"
+NOT_FOR_IT = "not for this network"
 _WITH_INTERVAL = (*COMPARED, "p@3/min")
 
 
@@ -96,8 +97,24 @@ def interval(estimate: Estimate) -> str:
 def estimated(estimate: Estimate | None, with_interval: bool = True) -> Cell:
     """A cell that says so where there is nothing."""
     if estimate is None:
-        return Cell(NOT_RUN, muted=True)
+        return absent()
     return Cell(number(estimate.mean), interval(estimate) if with_interval else "")
+
+
+def absent(can_run: bool = True) -> Cell:
+    """A cell of a system without rows."""
+    return Cell(NOT_RUN if can_run else NOT_FOR_IT, muted=True)
+
+
+def seeds_told(counts: Collection[int]) -> str:
+    """How many seeds there are, as "1 to 3 seeds"."""
+    least, most = min(counts), max(counts)
+    return f"{least} seed{'' if most == 1 else 's'}" if least == most else f"{least} to {most} seeds"
+
+
+def fewer_seeds(counts: Collection[int], most: int) -> list[str]:
+    """The same where some are less than `most`, for beside a row; else nothing."""
+    return [seeds_told(counts)] if min(counts) < most else []
 
 
 Column = tuple[str, Callable[[list[Row]], Estimate | None], bool]
@@ -105,9 +122,18 @@ Column = tuple[str, Callable[[list[Row]], Estimate | None], bool]
 
 
 def system_table(
-    caption: str, columns: list[Column], rows: Iterable[Row], expected: tuple[Group, ...] = (), note: str = ""
+    caption: str,
+    columns: list[Column],
+    rows: list[Row],
+    expected: tuple[Group, ...] = (),
+    note: str = "",
+    unfit: Collection[str] = (),
 ) -> Table:
-    """A line a system, in groups, the best of each column bold; missing systems of `expected` have lines too."""
+    """A line a system, in groups, the best of each column bold; missing systems of `expected` have lines too.
+
+    Those of `unfit` are not for the network. Who has fewer seeds than the most of the table says so.
+    """
+    most_seeds = max((row.seeds for row in rows), default=0)
     of_system = {name: list(group) for name, group in groupby(rows, key=lambda row: row.key.system)}
     lines: dict[int, list[tuple[int, Line]]] = {}
     ours = [group for group in of_system.values() if competes(group[0])]
@@ -119,13 +145,15 @@ def system_table(
             cell = estimated(estimate, shown)
             is_best = competes(group[0]) and estimate is not None and number(estimate.mean) == number(top)
             cells.append(replace(cell, best=is_best))
-        lines.setdefault(at.group, []).append((at.place, Line(at.label, detail(group[0]), cells)))
+        beside = [*filter(None, [detail(group[0])]), *fewer_seeds([row.seeds for row in group], most_seeds)]
+        lines.setdefault(at.group, []).append((at.place, Line(at.label, ", ".join(beside), cells)))
     there = {(index, line.label) for index, group in lines.items() for _, line in group}
     for wanted in expected:
         index = GROUPS.index(wanted)
-        for place, label in enumerate(wanted.systems.values()):
+        for place, (name, label) in enumerate(wanted.systems.items()):
             if (index, label) not in there:
-                lines.setdefault(index, []).append((place, Line(label, "", [estimated(None) for _ in columns])))
+                line = Line(label, "", [absent(name not in unfit) for _ in columns])
+                lines.setdefault(index, []).append((place, line))
     groups = [
         (GROUPS[index].title, [line for _, line in sorted(lines[index], key=lambda one: one[0])])
         for index in sorted(lines)
