@@ -19,7 +19,7 @@ from training.systems import AMNL_FAMILY, BASELINES, SYSTEMS
 SEED = 1_000
 """Not one of the seeds that the tables are made with."""
 
-DIMS = {"made": (16, 64), "lastfm": (16, 64), "flickr": (64, 128)}
+DIMS = {"made": (16, 64), "lastfm": (64, 128), "flickr": (64, 128)}
 FREE: dict[str, Any] = {"residual": True, "item_bias": True, "init_std": 0.02}
 AMNL: dict[str, dict[str, Any]] = {
     "made": {"text_dim": 32, "word_dim": 32, "sampling": "matched", "init_std": 0.05, "batch": 2048, "epochs": 30},
@@ -59,7 +59,7 @@ def grid(network: str, system: str) -> list[dict[str, Any]]:
     dims = DIMS[network]
     if system in AMNL_FAMILY and "product" in system:
         told = PRODUCT[network] | {"negatives": 2, "l2": 1e-6, "patience": 4}
-        return [told | varied for varied in _all(learning_rate=(0.02, 0.05), init_std=(0.1, 0.3), dim=dims)]
+        return [told | varied for varied in _all(learning_rate=(0.02, 0.05), init_std=(0.03, 0.1), dim=dims)]
     if system in AMNL_FAMILY:
         told = AMNL[network] | {"loss": "softmax", "negatives": 8, "patience": 4}
         return [told | varied for varied in _all(learning_rate=(0.05, 0.1), l2=(3e-6, 1e-5), dim=dims)]
