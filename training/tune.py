@@ -67,6 +67,8 @@ def grid(network: str, system: str) -> list[dict[str, Any]]:
         return _all(l2=(20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0))
     if system in BASELINES:
         told = {"epochs": EPOCHS[network], "patience": 8}
+        if (network, system) == ("flickr", "lightgcn"):  # every step goes over the whole graph
+            told["batch"] = 16_384
         return [told | varied for varied in _all(learning_rate=(0.05, 0.2), l2=(3e-6, 3e-5), dim=dims)]
     return []
 
