@@ -96,6 +96,8 @@ def _pictures(content: Content) -> Content:
 def _words(content: Content) -> Content:
     if content.token_ids_TSW is None:
         raise NotForThisNetwork("it needs text, which this network has none of")
+    if content.x_TF is None or content.x_is_text:
+        raise NotForThisNetwork("there are no pictures to leave out: AMNL reads text alone here")
     return replace(content, x_TF=None)
 
 

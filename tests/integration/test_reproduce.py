@@ -202,7 +202,9 @@ def test_the_plan_has_every_system_once_a_seed(tiny_network: Path, tmp_path: Pat
     for system in VARIANTS | PLACEBOS:
         expected = [] if system in IN_TEST else [(80, 0), (80, 1), (80, 2)]
         assert [(run.split, run.seed) for run in runs if run.system == system] == expected
-    assert len(plan(Sources(tiny_network, tmp_path), seeds=3, quick=True)) < len(runs) / 5
+    quick = plan(Sources(tiny_network, tmp_path), seeds=3, quick=True)
+    assert not {run.system for run in quick} & set(VARIANTS | PLACEBOS)
+    assert len(quick) < len(runs) / 5
 
 
 def test_with_amnl_come_its_placebos_in_the_test_alone(

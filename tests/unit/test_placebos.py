@@ -162,3 +162,10 @@ def test_whose_vector_was_trained_stays_when_follows_are_rewired_in_the_test() -
     of_one_retweet = replace(problem, user_P=problem.user_P[:1], followees=nobody)
     expected_C = amnl.scorer_on(replace(problem, followees=nobody))(problem.test)
     assert amnl.scorer_on(of_one_retweet)(problem.test).tolist() == expected_C.tolist()
+
+
+def test_where_amnl_reads_text_alone_there_is_no_amnl_d() -> None:
+    problem = checkerboard(0)
+    no_pictures = replace(problem, content=replace(problem.content, x_is_text=True))
+    with pytest.raises(NotForThisNetwork, match="no pictures to leave out"):
+        AMNL_FAMILY["amnl_d"](no_pictures, {"dim": 8, "epochs": 1}, 0, silent)
