@@ -256,9 +256,9 @@ def train_system(problem: Problem, run: Run, settings: dict[str, Any], sources: 
     return Trained(ceiling_scorers(sources.made, problem)[run.system], [], {})
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def problem_for(network: str, protocol: str, split: int, sources: Sources) -> Problem:
-    """The network's problem; a worker keeps the last two."""
+    """The network's problem; a worker keeps all that there are."""
     folder: Path = getattr(sources, network)
     return network_problem(network, folder, split, sources.pictures, sources.cache, silent, protocol)
 
