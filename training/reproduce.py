@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from training.progress import Progress, silent
 from training.report import write_report
 from training.settings import TrainingSettings
 from training.systems import FIXED, IN_TEST, PLACEBOS, SYSTEMS, VARIANTS, Trained, tuned
+from training.workers import end_with_parent
 
 SPLITS = (60, 70, 80)
 DIMS = (100, 200, 400)
@@ -165,7 +166,7 @@ def plan(sources: Sources, seeds: int, quick: bool) -> list[Run]:
 
 def _done(runs: list[Run], sources: Sources, folder: Path) -> Iterator[Run]:
     workers = max(1, min(len(os.sched_getaffinity(0)), MOST_WORKERS, len(runs)))
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin) as pool:
         futures = {pool.submit(make, run, sources, folder): run for run in runs}
         try:
             for future in as_completed(futures):
@@ -173,12 +174,15 @@ def _done(runs: list[Run], sources: Sources, folder: Path) -> Iterator[Run]:
                 yield futures[future]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in active_children():  # a run that is cut off leaves nothing
+                worker.terminate()
             raise
 
 
-def _one_thread() -> None:
+def _begin() -> None:
     import torch
 
+    end_with_parent()
     torch.set_num_threads(1)
 
 

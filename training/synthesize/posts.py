@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +12,7 @@ from numpy.typing import NDArray
 
 from training.synthesize.pictures import render
 from training.synthesize.words import write
+from training.workers import end_with_parent
 
 Post = tuple[NDArray[np.float64], NDArray[np.float64], tuple[int, ...]]
 """Visual topic (8,), text topic (8,) and the key of the random stream that draws the rest."""
@@ -28,7 +26,7 @@ def made_posts(posts: Sequence[Post], workers: int) -> Iterator[Iterator[tuple[b
     if workers == 1:
         yield map(_make, posts)
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=end_with_parent)
     try:
         yield pool.map(_make, posts, chunksize=_CHUNK)
     finally:
@@ -39,15 +37,3 @@ def _make(post: Post) -> tuple[bytes, str]:
     visual_V, text_V, stream = post
     rng = np.random.default_rng(stream)
     return render(visual_V, rng), write(text_V, rng)
-
-
-def _end_with_parent() -> None:
-    """Leave Ctrl-C to the parent, and do not wait for work from one that was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        if parent := multiprocessing.parent_process():
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
