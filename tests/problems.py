@@ -162,3 +162,13 @@ def one_true_followee(seed: int, followers: int = 120, tweets: int = 120) -> tup
     shown_UT[:LEADERS] = True
     test, validation = (fair_lists(judged_UT & period_UT, taste_UT) for period_UT in (of_test_UT, ~of_test_UT))
     return problem_of_matrices(follows_UU, retweeted_UT, shown_UT, test, validation), true_F
+
+
+def keeping(problem: Problem, kept_P: Bools) -> Problem:
+    """The problem with some of its training retweets."""
+    return replace(
+        problem,
+        user_P=problem.user_P[kept_P],
+        tweet_P=problem.tweet_P[kept_P],
+        shown_P=problem.shown_P[kept_P],
+    )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.problems import checkerboard, lists_of
+from tests.problems import checkerboard, keeping, lists_of
 from training.baselines import citing, famf_visual, lightgcn
 from training.baselines.citing import WordItems
 from training.baselines.famf_visual import ProjectedItems
@@ -117,15 +117,8 @@ def test_lightgcn_s_penalty_is_of_the_free_vectors_not_the_propagated() -> None:
 def with_a_silent_user(user: int) -> Problem:
     """Every tweet is on everyone's list, and one user has no retweet in training."""
     problem = checkerboard(0, users=12, tweets=30, followees=4)
-    others_P = problem.user_P != user
     every_UT = np.ones((problem.users, problem.tweets), dtype=bool)
-    return replace(
-        problem,
-        user_P=problem.user_P[others_P],
-        tweet_P=problem.tweet_P[others_P],
-        shown_P=problem.shown_P[others_P],
-        test=lists_of(every_UT, every_UT),
-    )
+    return replace(keeping(problem, problem.user_P != user), test=lists_of(every_UT, every_UT))
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.problems import checkerboard, lists_of
+from tests.problems import checkerboard, keeping, lists_of
 from training import reproduce as reproduction
 from training.network import group
 from training.problem import Problem
@@ -25,10 +25,7 @@ def uneven() -> Problem:
     follower_E = np.repeat(np.arange(problem.users), problem.followees.counts)
     kept_E = np.tile(np.arange(8), problem.users) < follower_E
     return replace(
-        problem,
-        user_P=problem.user_P[kept_P],
-        tweet_P=problem.tweet_P[kept_P],
-        shown_P=problem.shown_P[kept_P],
+        keeping(problem, kept_P),
         test=lists_of(judged_UT, positive_UT),
         followees=group(follower_E[kept_E], problem.followees.values[kept_E], problem.users),
     )
