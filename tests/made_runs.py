@@ -79,5 +79,5 @@ def write_run(
 
 def write_marker(runs: Path, name: str, *, diverged: bool = False) -> None:
     """What a run leaves that came to nothing."""
-    told = {"failed": "a reason", "diverged": diverged, "settings": {}}
+    told = {"failed": "a reason", "diverged": diverged, "asked": {}}
     (runs / name).write_text(json.dumps(told), "utf-8")
