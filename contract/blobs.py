@@ -43,6 +43,15 @@ class BlobStore:
         data: bytes = self._fs.cat_file(self._path(key))
         return data
 
+    def exists(self, key: str) -> bool:
+        """Whether there are bytes under a key."""
+        return bool(self._fs.exists(self._path(key)))
+
+    def delete(self, key: str) -> None:
+        """Remove the bytes of a key; a key that is not there changes nothing."""
+        if self.exists(key):
+            self._fs.rm_file(self._path(key))
+
     def place(self, key: str) -> str:
         """Where the bytes of a key are, in words."""
         return f"image {key} of the blob store"

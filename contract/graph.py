@@ -4,8 +4,10 @@ Everything here can be rebuilt from SQL. Keys (ns is the namespace) and their bo
     {ns}:user:{user}          the user exists; one a user
     {ns}:follow:{user}        ids of followees; one member a follow
     {ns}:seen:{user}          tweets retweeted, by time; the newest SEEN_LIMIT
+    {ns}:hidden:{user}        tweets that the user does not want to see, by time of hiding; the newest SEEN_LIMIT
     {ns}:timeline:{author}    what an author posted or retweeted, by time; the newest TIMELINE_LIMIT
     {ns}:recent               the newest tweets of the whole service; RECENT_LIMIT
+A tweet on a timeline is a candidate only where the active version has a vector of it (`VectorStore.forget_tweet`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -41,6 +43,18 @@ class UserView:
     exists: bool
     followee_ids: list[str]
     seen_tweet_ids: set[str]
+    """Retweeted or hidden."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserState:
+    """All that is online of one user, within the bounds above; `seen` and `hidden` tweets with times (Unix ms)."""
+
+    user_id: str
+    followee_ids: list[str]
+    seen: dict[str, int]
+    hidden: dict[str, int]
+    timeline: list[TimelineEntry]
 
 
 def to_ms(moment: datetime) -> int:
@@ -67,9 +81,7 @@ class OnlineGraph:
         """Put tweets on their authors' timelines and among the recent ones."""
         entries = list(entries)
         await self._add_to_timelines((entry.author_id, entry) for entry in entries)
-        recent = self._key("recent")
-        await self._pipelined(("zadd", recent, {_member(entry): entry.at_ms}) for entry in entries)
-        await self._redis.zremrangebyrank(recent, 0, -RECENT_LIMIT - 1)
+        await self.add_recent(entries)
 
     async def add_retweets(self, retweets: Iterable[tuple[str, TimelineEntry]]) -> None:
         """Put (user_id, retweeted entry at the retweet's time) on the users' timelines and into what they have seen."""
@@ -80,17 +92,70 @@ class OnlineGraph:
         )
         await self._trim("seen", {user for user, _ in retweets}, SEEN_LIMIT)
 
+    async def remove_follow(self, follower_id: str, followee_id: str) -> None:
+        """Take an edge away; one that is not there changes nothing."""
+        await self._redis.srem(self._key("follow", follower_id), followee_id)
+
+    async def remove_retweet(self, user_id: str, post: TimelineEntry) -> None:
+        """Take a retweet away; on their own timeline an author's tweet stays, at the time of `post`."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.zrem(self._key("seen", user_id), post.tweet_id)
+        if post.author_id == user_id:
+            pipeline.zadd(self._key("timeline", user_id), {_member(post): post.at_ms})
+        else:
+            pipeline.zrem(self._key("timeline", user_id), _member(post))
+        await pipeline.execute()
+
+    async def remove_tweet(self, post: TimelineEntry, owner_ids: Iterable[str]) -> None:
+        """Take a tweet from the timelines of its author and retweeters, and from the recent ones."""
+        member = _member(post)
+        await self._redis.zrem(self._key("recent"), member)
+        await self._pipelined(("zrem", self._key("timeline", id_), member) for id_ in owner_ids)
+
+    async def hide(self, user_id: str, tweet_id: str, at_ms: int) -> None:
+        """Do not recommend a tweet to this user."""
+        await self._redis.zadd(self._key("hidden", user_id), {tweet_id: at_ms})
+        await self._trim("hidden", {user_id}, SEEN_LIMIT)
+
+    async def unhide(self, user_id: str, tweet_id: str) -> None:
+        """Recommend it again."""
+        await self._redis.zrem(self._key("hidden", user_id), tweet_id)
+
+    async def replace_users(self, users: Iterable[UserState]) -> None:
+        """Make what is online of some users what is given, in one step for every reader."""
+        pipeline = self._redis.pipeline(transaction=True)
+        for state in users:
+            pipeline.set(self._key("user", state.user_id), b"1")
+            follow = self._key("follow", state.user_id)
+            pipeline.delete(follow)
+            if state.followee_ids:
+                pipeline.sadd(follow, *state.followee_ids)
+            timeline = {_member(entry): entry.at_ms for entry in state.timeline}
+            for family, scores in (("seen", state.seen), ("hidden", state.hidden), ("timeline", timeline)):
+                key = self._key(family, state.user_id)
+                pipeline.delete(key)
+                if scores:
+                    pipeline.zadd(key, scores)
+        await pipeline.execute()
+
+    async def add_recent(self, entries: Iterable[TimelineEntry]) -> None:
+        """Put tweets among the newest ones of the whole service."""
+        recent = self._key("recent")
+        await self._pipelined(("zadd", recent, {_member(entry): entry.at_ms}) for entry in entries)
+        await self._redis.zremrangebyrank(recent, 0, -RECENT_LIMIT - 1)
+
     async def user(self, user_id: str) -> UserView:
         """One round trip. Followees come in the order of their ids."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.exists(self._key("user", user_id))
         pipeline.smembers(self._key("follow", user_id))
         pipeline.zrange(self._key("seen", user_id), 0, -1)
-        exists, followees, seen = await pipeline.execute()
+        pipeline.zrange(self._key("hidden", user_id), 0, -1)
+        exists, followees, seen, hidden = await pipeline.execute()
         return UserView(
             exists=bool(exists),
             followee_ids=sorted(member.decode() for member in followees),
-            seen_tweet_ids={member.decode() for member in seen},
+            seen_tweet_ids={member.decode() for member in (*seen, *hidden)},
         )
 
     async def timelines(self, author_ids: Sequence[str]) -> list[list[TimelineEntry]]:

@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeDecorator
 from contract.errors import StoreUnavailable
 from contract.ids import MAX_ID_LENGTH
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The alembic revision that this code reads and writes."""
 
 
@@ -71,13 +71,17 @@ class Tweet(Base):
     """A picture with a few words."""
 
     __tablename__ = "tweets"
-    __table_args__ = (Index("ix_tweets_author_id_created_at", "author_id", "created_at"),)
+    __table_args__ = (
+        Index("ix_tweets_author_id_created_at", "author_id", "created_at"),
+        Index("ix_tweets_image_key", "image_key"),
+    )
 
     tweet_id: Mapped[str] = mapped_column(primary_key=True)
     author_id: Mapped[str] = mapped_column(ForeignKey("users.user_id"))
     text: Mapped[str] = mapped_column(Text)
     image_key: Mapped[str] = mapped_column(doc="SHA-256 of the image's bytes: its key in the blob store")
     created_at: Mapped[datetime]
+    hidden_at: Mapped[datetime | None] = mapped_column(doc="since when nobody is recommended it")
 
 
 class Retweet(Base):
@@ -89,6 +93,27 @@ class Retweet(Base):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.user_id"), primary_key=True)
     tweet_id: Mapped[str] = mapped_column(ForeignKey("tweets.tweet_id"), primary_key=True)
     created_at: Mapped[datetime]
+
+
+class Hide(Base):
+    """user_id does not want to be recommended tweet_id."""
+
+    __tablename__ = "hides"
+    __table_args__ = (Index("ix_hides_tweet_id", "tweet_id"),)
+
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.user_id"), primary_key=True)
+    tweet_id: Mapped[str] = mapped_column(ForeignKey("tweets.tweet_id"), primary_key=True)
+    created_at: Mapped[datetime]
+
+
+class DeletedTweet(Base):
+    """What is kept of a deleted tweet: its id, which no other can take, and its picture's until that is gone."""
+
+    __tablename__ = "deleted_tweets"
+
+    tweet_id: Mapped[str] = mapped_column(primary_key=True)
+    deleted_at: Mapped[datetime]
+    image_key: Mapped[str | None]
 
 
 class ModelVersion(Base):

@@ -52,6 +52,11 @@ class VectorStore:
         """The ids that have a vector, in the order asked for, and their vectors, fp16 [K', D]."""
         return await self._get(version, "t", tweet_ids, dim)
 
+    async def forget_tweet(self, versions: Sequence[str], tweet_id: str) -> None:
+        """Remove a tweet's vectors under some versions, so that it is no candidate from now on."""
+        if versions:
+            await self._redis.unlink(*(self._key(version, "t", tweet_id) for version in versions))
+
     async def delete_version(self, version: str) -> None:
         """Remove all vectors of a version."""
         batch: list[bytes] = []

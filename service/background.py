@@ -12,6 +12,7 @@ from contract.embedded import EmbeddedValkey
 from service.active import ActiveModel
 from service.database import StoredTweet
 from service.ingest import Ingest, decode, make_recommendable
+from service.removal import remove_pictures
 from service.tasks import end
 
 log = logging.getLogger(__name__)
@@ -66,10 +67,9 @@ async def work_off_backlog(parts: Ingest) -> None:
                 await parts.behind.wait()
         parts.behind.clear()
         model = parts.models.current
-        if model is None:
-            continue
         try:
-            failed = await encode_pending(parts, model)
+            await remove_pictures(parts)
+            failed = 0 if model is None else await encode_pending(parts, model)
         except Exception:  # whatever it was, the next try may succeed, and nobody else would go on
             log.exception("the backlog has to wait")
             failed = 1

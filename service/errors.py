@@ -2,8 +2,11 @@
 
 ServiceError
 ├── UnknownUser         404
+├── UnknownTweet        404
 ├── UnknownAuthor       422
+├── InvalidChange       422
 ├── TweetConflict       409
+├── FollowLimit         409
 ├── BodyTooLarge        413
 ├── Unauthorized        401
 ├── Overloaded          429, Retry-After
@@ -44,6 +47,24 @@ class UnknownUser(ServiceError):
     """No such user."""
 
     status, slug = 404, "unknown-user"
+
+
+class UnknownTweet(ServiceError):
+    """No such tweet."""
+
+    status, slug = 404, "unknown-tweet"
+
+
+class InvalidChange(ServiceError):
+    """A change that cannot be: following oneself, a retweet before its tweet."""
+
+    status, slug = 422, "invalid-change"
+
+
+class FollowLimit(ServiceError):
+    """The user follows as many users as one can."""
+
+    status, slug = 409, "follow-limit"
 
 
 class UnknownAuthor(ServiceError):

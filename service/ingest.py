@@ -8,13 +8,17 @@ from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
 
 from contract.blobs import BlobStore, blob_key
 from contract.graph import OnlineGraph, TimelineEntry, to_ms
 from contract.preprocessing import decode_image
+from contract.tables import DeletedTweet, Tweet, TweetVector
+from contract.transactions import changing, hold_picture, hold_tweets, hold_users
 from contract.vectors import VectorStore
 from service.active import ActiveModel, ActiveModels
-from service.batcher import MicroBatcher
+from service.batcher import MicroBatcher, Vector
 from service.database import Database, StoredTweet
 from service.errors import TweetConflict, UnknownAuthor
 from service.schemas import PostedTweet
@@ -88,29 +92,41 @@ async def store(new: NewTweet, parts: Ingest) -> StoredTweet:
     stored = await parts.database.tweet(wanted.tweet_id) if new.tweet_id else None
     if stored is None:
         await asyncio.to_thread(parts.blobs.put, new.image)
-        stored = await parts.database.add_tweet(wanted)
-    if stored != replace(wanted, created_at=new.created_at or stored.created_at):
+        stored = await add_tweet(wanted, new.image, parts)
+    same = replace(wanted, created_at=new.created_at or stored.created_at, hidden_at=stored.hidden_at)
+    if stored != same:
         raise TweetConflict(f"tweet_id {stored.tweet_id} is taken by another tweet: choose another id, or leave it out")
     return stored
+
+
+async def add_tweet(tweet: StoredTweet, image: bytes, parts: Ingest) -> StoredTweet:
+    """The row of that id, which is another one where the id was taken. Raises TweetConflict where it was deleted."""
+    try:
+        async with changing(parts.database.engine) as connection:
+            await hold_picture(connection, tweet.image_key)
+            await connection.execute(insert(Tweet).values(**vars(tweet)))
+            if await connection.scalar(select(DeletedTweet).where(DeletedTweet.tweet_id == tweet.tweet_id)) is not None:
+                raise TweetConflict(f"tweet_id {tweet.tweet_id} is that of a deleted tweet: choose another id")
+            await asyncio.to_thread(parts.blobs.put, image)  # again: the last tweet with it may just have been deleted
+    except IntegrityError:
+        stored = await parts.database.tweet(tweet.tweet_id)
+        if stored is None:
+            raise
+        return stored
+    return tweet
 
 
 async def make_recommendable(
     tweet: StoredTweet, image_HWC: npt.NDArray[np.uint8], model: ActiveModel | None, parts: Ingest
 ) -> bool:
-    """Encode, then vector and timeline in Redis, then the vector in SQL: the mark that all of it was done.
-
-    Returns False where no model serves or something fails; the backlog tries again.
-    """
+    """Encode, then make it a candidate; False where no model serves or something fails: the backlog tries again."""
     if model is None:
         parts.behind.set()
         return False
     try:
         async with asyncio.timeout(ENCODE_SECONDS):
             z_D = await parts.batcher.encode(model, image_HWC, tweet.text)
-            await parts.vectors.put_tweets(model.version, [tweet.tweet_id], z_D[None])
-            entry = TimelineEntry(tweet.tweet_id, tweet.author_id, to_ms(tweet.created_at))
-            await parts.graph.add_tweets([entry])
-            await parts.database.add_vector(tweet.tweet_id, model.version, z_D.astype("<f2").tobytes())
+            await make_candidate(tweet, z_D, model.version, parts)
     except Exception as error:  # the tweet is stored: whatever went wrong, it must not be reported as refused
         log.error("tweet %s is stored but not encoded yet: %r", tweet.tweet_id, error)
         parts.behind.set()
@@ -118,6 +134,24 @@ async def make_recommendable(
     if parts.models.current is not model:
         parts.behind.set()
     return True
+
+
+async def make_candidate(tweet: StoredTweet, z_D: Vector, version: str, parts: Ingest) -> None:
+    """Vector and timeline in Redis, the vector in SQL with the commit: the mark that all of it was done.
+
+    A hidden tweet's vector stays in SQL; a tweet that was deleted meanwhile stays deleted.
+    """
+    async with changing(parts.database.engine) as connection:
+        await hold_users(connection, [tweet.author_id])
+        if not await hold_tweets(connection, [tweet.tweet_id]):
+            return
+        hidden = await connection.scalar(select(Tweet.hidden_at).where(Tweet.tweet_id == tweet.tweet_id))
+        if hidden is None:
+            await parts.vectors.put_tweets(version, [tweet.tweet_id], z_D[None])
+        await parts.graph.add_tweets([TimelineEntry(tweet.tweet_id, tweet.author_id, to_ms(tweet.created_at))])
+        key = {"tweet_id": tweet.tweet_id, "version": version}
+        if await connection.scalar(select(TweetVector.version).filter_by(**key)) is None:
+            await connection.execute(insert(TweetVector).values(**key, vector=z_D.astype("<f2").tobytes()))
 
 
 def posted(tweet: StoredTweet, model: ActiveModel | None) -> PostedTweet:

@@ -20,6 +20,7 @@ from service.api import health, tweets, users
 from service.api.parts import Parts
 from service.background import background
 from service.batcher import open_batcher
+from service.changes import Changes
 from service.database import Database
 from service.ingest import Ingest
 from service.limits import BodyLimit
@@ -81,4 +82,4 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             await models.refresh()
             ingest.behind.set()
             async with background(ingest, redis, embedded):
-                yield Parts(settings, ingest)
+                yield Parts(settings, ingest, Changes(engine, ingest.graph))

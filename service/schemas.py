@@ -1,9 +1,23 @@
 """Response bodies."""
 
-from datetime import datetime
-from typing import Literal
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
+
+from contract.fields import Moment
+from contract.ids import Id
+
+_CLOCK_DIFFERENCE = timedelta(minutes=5)
+
+
+def _not_in_future(moment: datetime) -> datetime:
+    if moment > datetime.now(UTC) + _CLOCK_DIFFERENCE:
+        raise ValueError("is in the future: send the time when it was, or leave it out")
+    return moment
+
+
+PastMoment = Annotated[Moment, AfterValidator(_not_in_future)]
 
 Source = Literal["followees", "recent"]
 Missing = Literal["user_vector", "followee_vectors"]
@@ -46,6 +60,56 @@ class PostedTweet(BaseModel):
     status: Literal["ready", "pending"]
     version: str | None
     """The model version that encoded it."""
+
+
+class StoredTweet(PostedTweet):
+    """A tweet as it is now."""
+
+    hidden: bool
+    """Whether it is kept from everybody."""
+
+
+class NewUser(BaseModel):
+    """Who joins; without an id one is made."""
+
+    user_id: Id | None = None
+
+
+class User(BaseModel):
+    """A person on the network."""
+
+    user_id: str
+    created_at: datetime
+
+
+class Follow(BaseModel):
+    """The user sees what the followee posts and retweets."""
+
+    user_id: str
+    followee_id: str
+    created_at: datetime
+
+
+class RetweetTime(BaseModel):
+    """When it was retweeted; unset: now. A retweet that is known keeps its time."""
+
+    created_at: PastMoment | None = None
+
+
+class Retweet(BaseModel):
+    """The user passed the tweet on."""
+
+    user_id: str
+    tweet_id: str
+    created_at: datetime
+
+
+class Hide(BaseModel):
+    """The user is not recommended the tweet."""
+
+    user_id: str
+    tweet_id: str
+    created_at: datetime
 
 
 class Liveness(BaseModel):

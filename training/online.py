@@ -1,35 +1,97 @@
-"""The online graph in Redis, written anew from SQL."""
+"""The online graph in Redis, made what SQL has."""
 
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import Row, Select, func, select, union_all
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from contract.graph import OnlineGraph, TimelineEntry, to_ms
-from contract.tables import Follow, Retweet, Tweet, User
+from contract.graph import RECENT_LIMIT, SEEN_LIMIT, TIMELINE_LIMIT, OnlineGraph, TimelineEntry, UserState, to_ms
+from contract.tables import Follow, Hide, Retweet, Tweet, User
+from contract.transactions import changing, hold_users
 
-_CHUNK = 5_000
+_USERS_AT_A_TIME = 200
 
 
 async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph) -> None:
-    """Write users, follows, timelines and retweets; what is there already stays as it is."""
-    async for rows in _chunks(engine, select(User.user_id)):
-        await graph.add_users(row.user_id for row in rows)
-    async for rows in _chunks(engine, select(Follow.follower_id, Follow.followee_id)):
-        await graph.add_follows((row.follower_id, row.followee_id) for row in rows)
-    async for rows in _chunks(engine, select(Tweet.tweet_id, Tweet.author_id, Tweet.created_at)):
-        await graph.add_tweets(TimelineEntry(row.tweet_id, row.author_id, to_ms(row.created_at)) for row in rows)
-    retweets = select(Retweet.user_id, Retweet.tweet_id, Tweet.author_id, Retweet.created_at).join(
-        Tweet, Tweet.tweet_id == Retweet.tweet_id
+    """Replace what is online of every user, and the newest tweets of all.
+
+    Requests may write meanwhile: the users at hand are held, so that nobody's older state is written over a newer one.
+    """
+    async with engine.connect() as connection:
+        user_ids = list(await connection.scalars(select(User.user_id).order_by(User.user_id)))
+    for start in range(0, len(user_ids), _USERS_AT_A_TIME):
+        async with changing(engine) as connection:
+            held = sorted(await hold_users(connection, user_ids[start : start + _USERS_AT_A_TIME]))
+            await graph.replace_users(await user_states(connection, held))
+    async with engine.connect() as connection:
+        newest = select(Tweet.tweet_id, Tweet.author_id, Tweet.created_at).order_by(Tweet.created_at.desc())
+        rows = await connection.execute(newest.limit(RECENT_LIMIT))
+        await graph.add_recent(TimelineEntry(row.tweet_id, row.author_id, to_ms(row.created_at)) for row in rows)
+
+
+async def user_states(connection: AsyncConnection, user_ids: list[str]) -> list[UserState]:
+    """What SQL has of some users, newest first and within the online graph's bounds."""
+    follows = await connection.execute(
+        select(Follow.follower_id.label("owner"), Follow.followee_id).where(Follow.follower_id.in_(user_ids))
     )
-    async for rows in _chunks(engine, retweets):
-        await graph.add_retweets(
-            (row.user_id, TimelineEntry(row.tweet_id, row.author_id, to_ms(row.created_at))) for row in rows
+    followees = _by_owner(follows)
+    seen = await _times(connection, Retweet, user_ids)
+    hidden = await _times(connection, Hide, user_ids)
+    timelines = _by_owner(await connection.execute(newest_per_owner(timeline_rows(user_ids), TIMELINE_LIMIT)))
+    return [
+        UserState(
+            user_id=user_id,
+            followee_ids=[row.followee_id for row in followees[user_id]],
+            seen=seen[user_id],
+            hidden=hidden[user_id],
+            timeline=_entries(timelines[user_id]),
         )
+        for user_id in user_ids
+    ]
 
 
-async def _chunks(engine: AsyncEngine, query: Any) -> AsyncIterator[list[Any]]:
-    async with engine.connect() as connection, connection.stream(query) as result:
-        async for rows in result.partitions(_CHUNK):
-            yield list(rows)
+def timeline_rows(user_ids: list[str]) -> Select[Any]:
+    """What users posted and retweeted: owner, tweet, author, at."""
+    posted = select(
+        Tweet.author_id.label("owner"), Tweet.tweet_id, Tweet.author_id.label("author_id"), Tweet.created_at.label("at")
+    ).where(Tweet.author_id.in_(user_ids))
+    retweeted = (
+        select(Retweet.user_id, Retweet.tweet_id, Tweet.author_id, Retweet.created_at)
+        .join(Tweet, Tweet.tweet_id == Retweet.tweet_id)
+        .where(Retweet.user_id.in_(user_ids))
+    )
+    return select(union_all(posted, retweeted).subquery())
+
+
+def newest_per_owner(rows: Select[Any], limit: int) -> Select[Any]:
+    """The newest rows of each owner."""
+    table = rows.subquery()
+    place = func.row_number().over(partition_by=table.c.owner, order_by=(table.c.at.desc(), table.c.tweet_id))
+    placed = select(table, place.label("place")).subquery()
+    return select(placed).where(placed.c.place <= limit)
+
+
+async def _times(
+    connection: AsyncConnection, table: type[Retweet] | type[Hide], user_ids: list[str]
+) -> dict[str, dict[str, int]]:
+    rows = select(table.user_id.label("owner"), table.tweet_id, table.created_at.label("at"))
+    newest = newest_per_owner(rows.where(table.user_id.in_(user_ids)), SEEN_LIMIT)
+    by_owner = _by_owner(await connection.execute(newest))
+    return {user_id: {row.tweet_id: to_ms(row.at) for row in by_owner[user_id]} for user_id in user_ids}
+
+
+def _by_owner(rows: Iterable[Row[Any]]) -> defaultdict[str, list[Row[Any]]]:
+    by_owner: defaultdict[str, list[Row[Any]]] = defaultdict(list)
+    for row in rows:
+        by_owner[row.owner].append(row)
+    return by_owner
+
+
+def _entries(rows: list[Row[Any]]) -> list[TimelineEntry]:
+    """Each tweet once: an author's own retweet counts at its own time, as it does where it is written online."""
+    latest: dict[str, TimelineEntry] = {}
+    for row in sorted(rows, key=lambda row: row.at):
+        latest[row.tweet_id] = TimelineEntry(row.tweet_id, row.author_id, to_ms(row.at))
+    return list(latest.values())

@@ -1,11 +1,12 @@
 """From a folder on disk to what serves: vectors written beside the old version's, then one pointer moved."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract import artifact
@@ -13,13 +14,16 @@ from contract.artifact import Artifact, Manifest
 from contract.graph import OnlineGraph
 from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import ModelVersion, Tweet, TweetVector
+from contract.transactions import changing, hold_tweets
 from contract.vectors import VectorStore
+from training.errors import InputRejected
 from training.features import read_image
 from training.online import rebuild_graph
 from training.progress import Progress
 from training.stores import Stores
 
 _BATCH = 16
+_COPIED = 500
 _KEPT_VERSIONS = 2
 
 
@@ -62,33 +66,67 @@ async def register(engine: AsyncEngine, exported: Artifact) -> None:
 
 
 async def encode_missing(stores: Stores, exported: Artifact, model: OnnxModel, progress: Progress) -> int:
-    """Encode the stored tweets that have no vector under this version, a committed batch at a time."""
-    version, preprocessing = exported.manifest.version, exported.manifest.preprocessing
-    has_vector = select(TweetVector.tweet_id).where(TweetVector.version == version)
+    """Encode the stored tweets that have no vector under this version, a batch at a time; returns how many."""
+    has_vector = select(TweetVector.tweet_id).where(TweetVector.version == exported.manifest.version)
     missing = select(Tweet.tweet_id, Tweet.text, Tweet.image_key).where(Tweet.tweet_id.not_in(has_vector))
     async with stores.engine.connect() as connection:
         tweets = (await connection.execute(missing.order_by(Tweet.tweet_id))).all()
     batches = [tweets[start : start + _BATCH] for start in range(0, len(tweets), _BATCH)]
+    encoded = 0
     for batch in progress(batches, len(batches), f"encode tweets (batches of {_BATCH})"):
+        encoded += await encode_batch(batch, stores, exported, model)
+    return encoded
+
+
+async def encode_batch(
+    batch: Sequence[Row[tuple[str, str, str]]], stores: Stores, exported: Artifact, model: OnnxModel
+) -> int:
+    """Encode and store; tweets that were deleted meanwhile, or encoded by a service, are left out."""
+    version, preprocessing = exported.manifest.version, exported.manifest.preprocessing
+    try:
         images = [read_image(stores.blobs, tweet.image_key, preprocessing.image_size) for tweet in batch]
-        z_BD = encode_tweets(model, exported.tokenizer, preprocessing, images, [tweet.text for tweet in batch])
+    except InputRejected:
+        async with stores.engine.connect() as connection:
+            there = await connection.scalars(
+                select(Tweet.tweet_id).where(Tweet.tweet_id.in_([t.tweet_id for t in batch]))
+            )
+            kept = set(there)
+        if len(kept) == len(batch):
+            raise
+        return await encode_batch([tweet for tweet in batch if tweet.tweet_id in kept], stores, exported, model)
+    if not batch:
+        return 0
+    z_BD = encode_tweets(model, exported.tokenizer, preprocessing, images, [tweet.text for tweet in batch])
+    async with changing(stores.engine) as connection:
+        held = await hold_tweets(connection, [tweet.tweet_id for tweet in batch])
+        mine = TweetVector.version == version, TweetVector.tweet_id.in_(held)
+        wanted = held - set(await connection.scalars(select(TweetVector.tweet_id).where(*mine)))
         rows = [
             {"version": version, "tweet_id": tweet.tweet_id, "vector": z_D.astype("<f2").tobytes()}
             for tweet, z_D in zip(batch, z_BD, strict=True)
+            if tweet.tweet_id in wanted
         ]
-        async with stores.engine.begin() as connection:
+        if rows:
             await connection.execute(insert(TweetVector), rows)
-    return len(tweets)
+    return len(rows)
 
 
 async def copy_tweet_vectors(engine: AsyncEngine, vectors: VectorStore, exported: Artifact) -> None:
-    """All tweet vectors of this version from SQL to Redis."""
+    """The vectors of this version from SQL to Redis, but for hidden tweets; each part is held while it is copied."""
     manifest = exported.manifest
-    query = select(TweetVector.tweet_id, TweetVector.vector).where(TweetVector.version == manifest.version)
-    async with engine.connect() as connection, connection.stream(query) as result:
-        async for rows in result.partitions(1_000):
-            data = b"".join(row.vector for row in rows)
-            vectors_KD = np.frombuffer(data, dtype="<f2").reshape(len(rows), manifest.dim)
+    encoded = select(TweetVector.tweet_id).where(TweetVector.version == manifest.version)
+    async with engine.connect() as connection:
+        tweet_ids = list(await connection.scalars(encoded.order_by(TweetVector.tweet_id)))
+    for start in range(0, len(tweet_ids), _COPIED):
+        async with changing(engine) as connection:
+            held = await hold_tweets(connection, tweet_ids[start : start + _COPIED])
+            shown = (
+                select(TweetVector.tweet_id, TweetVector.vector)
+                .join(Tweet, Tweet.tweet_id == TweetVector.tweet_id)
+                .where(TweetVector.version == manifest.version, Tweet.tweet_id.in_(held), Tweet.hidden_at.is_(None))
+            )
+            rows = (await connection.execute(shown)).all()
+            vectors_KD = np.frombuffer(b"".join(row.vector for row in rows), dtype="<f2").reshape(-1, manifest.dim)
             await vectors.put_tweets(manifest.version, [row.tweet_id for row in rows], vectors_KD)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from service.changes import Changes
 from service.errors import Unauthorized
 from service.ingest import Ingest
 from service.settings import Settings
@@ -18,6 +19,7 @@ class Parts:
 
     settings: Settings
     ingest: Ingest
+    changes: Changes
 
 
 def get_parts(request: Request) -> Parts:

@@ -1,29 +1,20 @@
 """/tweets."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, File, Form, Response, UploadFile
-from pydantic import AfterValidator
+from fastapi import APIRouter, Depends, File, Form, Path, Response, UploadFile
 
-from contract.fields import Moment, TweetText
+from contract.fields import TweetText
 from contract.ids import ID_PATTERN
 from service.api.parts import PartsDependency, check_key
 from service.ingest import NewTweet, ingest
-from service.schemas import PostedTweet
+from service.reading import read_picture, read_tweet
+from service.removal import delete_tweet, hide_tweet, show_tweet
+from service.schemas import PastMoment, PostedTweet, StoredTweet
 
 router = APIRouter(prefix="/tweets", tags=["tweets"], dependencies=[Depends(check_key)])
 
-_CLOCK_DIFFERENCE = timedelta(minutes=5)
-
-
-def _not_in_future(moment: datetime) -> datetime:
-    if moment > datetime.now(UTC) + _CLOCK_DIFFERENCE:
-        raise ValueError("is in the future: send the time of posting, or leave it out")
-    return moment
-
-
-PastMoment = Annotated[Moment, AfterValidator(_not_in_future)]
+TweetId = Annotated[str, Path(pattern=ID_PATTERN)]
 
 
 @router.post("", status_code=201, responses={202: {"model": PostedTweet, "description": "stored, to be encoded"}})
@@ -42,3 +33,39 @@ async def post_tweet(
     if tweet.status == "pending":
         response.status_code = 202
     return tweet
+
+
+@router.get("/{tweet_id}")
+async def get_tweet(parts: PartsDependency, tweet_id: TweetId) -> StoredTweet:
+    """A tweet as it is now."""
+    return await read_tweet(tweet_id, parts.ingest)
+
+
+@router.get("/{tweet_id}/image", response_class=Response, responses={200: {"content": {"image/*": {}}}})
+async def get_image(parts: PartsDependency, tweet_id: TweetId) -> Response:
+    """A tweet's picture, byte by byte as it was posted."""
+    picture = await read_picture(tweet_id, parts.ingest)
+    headers = {
+        "ETag": f'"{picture.key}"',
+        "Cache-Control": "private, max-age=3600",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(picture.data, media_type=picture.media_type, headers=headers)
+
+
+@router.delete("/{tweet_id}", status_code=204)
+async def remove_tweet(parts: PartsDependency, tweet_id: TweetId) -> None:
+    """Remove a tweet, its retweets and its picture for good; nobody is recommended it from the answer on."""
+    await delete_tweet(tweet_id, parts.ingest)
+
+
+@router.put("/{tweet_id}/hidden", status_code=204)
+async def put_hidden(parts: PartsDependency, tweet_id: TweetId) -> None:
+    """Keep a tweet from everybody."""
+    await hide_tweet(tweet_id, parts.ingest)
+
+
+@router.delete("/{tweet_id}/hidden", status_code=204)
+async def delete_hidden(parts: PartsDependency, tweet_id: TweetId) -> None:
+    """Show it again."""
+    await show_tweet(tweet_id, parts.ingest)

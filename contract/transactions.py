@@ -1,0 +1,47 @@
+"""Changes of the network that SQL and Redis must see in the same order.
+
+Whoever writes to Redis what SQL has does so in a transaction that holds the row which owns it, before the commit: a
+user's row owns whom they follow, what they retweeted and hid, and their timeline; a tweet's row owns its vectors. So
+Redis never keeps the older of two changes, and a change that Redis refuses is not in SQL either.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from contract.tables import Tweet, User
+
+
+@asynccontextmanager
+async def changing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction in which `hold_users` and `hold_tweets` hold rows; SQLite lets one of them write at a time."""
+    async with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+
+
+async def hold_users(connection: AsyncConnection, user_ids: Sequence[str]) -> set[str]:
+    """Those of the users that exist, held until the transaction ends. Hold users before tweets."""
+    rows = select(User.user_id).where(User.user_id.in_(user_ids)).order_by(User.user_id)
+    return set(await connection.scalars(rows.with_for_update(key_share=True)))
+
+
+async def hold_tweets(connection: AsyncConnection, tweet_ids: Sequence[str]) -> set[str]:
+    """Those of the tweets that exist, held to the end: nobody hides, deletes or encodes them meanwhile."""
+    rows = select(Tweet.tweet_id).where(Tweet.tweet_id.in_(tweet_ids)).order_by(Tweet.tweet_id)
+    return set(await connection.scalars(rows.with_for_update()))
+
+
+async def keep_tweet(connection: AsyncConnection, tweet_id: str) -> bool:
+    """Whether a tweet exists; if so, nobody deletes it before the transaction ends."""
+    row = select(Tweet.tweet_id).where(Tweet.tweet_id == tweet_id)
+    return await connection.scalar(row.with_for_update(read=True, key_share=True)) is not None
+
+
+async def hold_picture(connection: AsyncConnection, image_key: str) -> None:
+    """Let nobody else add or remove a tweet with this picture until the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(image_key, 0))))

@@ -1,0 +1,148 @@
+"""What users do beside posting: join, follow, retweet, hide; and each taken back. All of it may be sent twice.
+
+SQL and Redis change together (contract/transactions.py): the very next recommendation knows of it.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from contract.graph import OnlineGraph, TimelineEntry, to_ms
+from contract.tables import Follow, Hide, Retweet, Tweet, User
+from contract.transactions import changing, hold_users, keep_tweet
+from service.errors import FollowLimit, InvalidChange, UnknownTweet, UnknownUser
+
+MOST_FOLLOWEES = 10_000
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The stores that know who follows and retweets whom."""
+
+    engine: AsyncEngine
+    graph: OnlineGraph
+
+
+@dataclass(frozen=True)
+class Change:
+    """Since when it holds, and whether this request made it so."""
+
+    created_at: datetime
+    new: bool
+
+
+async def add_user(user_id: str, stores: Changes) -> Change:
+    """Make a user known."""
+    try:
+        async with changing(stores.engine) as connection:
+            change = await _add(connection, User, {"user_id": user_id}, datetime.now(UTC))
+            await stores.graph.add_users([user_id])
+    except IntegrityError:  # another request made the same user at the same moment
+        return await add_user(user_id, stores)
+    return change
+
+
+async def follow(follower_id: str, followee_id: str, stores: Changes) -> Change:
+    """Let one user see what another posts and retweets. Raises UnknownUser, InvalidChange, FollowLimit."""
+    if follower_id == followee_id:
+        raise InvalidChange(f"followee_id {followee_id} is the user: nobody can follow themselves")
+    async with changing(stores.engine) as connection:
+        await _hold_user(connection, follower_id)
+        await _need_user(connection, followee_id)
+        key = {"follower_id": follower_id, "followee_id": followee_id}
+        change = await _add(connection, Follow, key, datetime.now(UTC))
+        if change.new:
+            await _check_limit(connection, follower_id)
+        await stores.graph.add_follows([(follower_id, followee_id)])
+    return change
+
+
+async def unfollow(follower_id: str, followee_id: str, stores: Changes) -> None:
+    """End it. Raises UnknownUser."""
+    async with changing(stores.engine) as connection:
+        await _hold_user(connection, follower_id)
+        await _need_user(connection, followee_id)
+        await _remove(connection, Follow, {"follower_id": follower_id, "followee_id": followee_id})
+        await stores.graph.remove_follow(follower_id, followee_id)
+
+
+async def retweet(user_id: str, tweet_id: str, at: datetime | None, stores: Changes) -> Change:
+    """Pass a tweet on to one's followers. Raises UnknownUser, UnknownTweet, InvalidChange (before the tweet's time)."""
+    async with changing(stores.engine) as connection:
+        await _hold_user(connection, user_id)
+        post = await _need_tweet(connection, tweet_id)
+        moment = at or max(datetime.now(UTC), post.at)
+        if to_ms(moment) < post.at_ms:
+            raise InvalidChange(f"created_at {moment.isoformat()} is before the tweet's, {post.at.isoformat()}")
+        change = await _add(connection, Retweet, {"user_id": user_id, "tweet_id": tweet_id}, moment)
+        entry = TimelineEntry(tweet_id, post.author_id, to_ms(change.created_at))
+        await stores.graph.add_retweets([(user_id, entry)])
+    return change
+
+
+async def unretweet(user_id: str, tweet_id: str, stores: Changes) -> None:
+    """Take a retweet back. Raises UnknownUser, UnknownTweet."""
+    async with changing(stores.engine) as connection:
+        await _hold_user(connection, user_id)
+        post = await _need_tweet(connection, tweet_id)
+        await _remove(connection, Retweet, {"user_id": user_id, "tweet_id": tweet_id})
+        await stores.graph.remove_retweet(user_id, post)
+
+
+async def hide(user_id: str, tweet_id: str, stores: Changes) -> Change:
+    """Recommend a tweet to this user no more. Raises UnknownUser, UnknownTweet."""
+    async with changing(stores.engine) as connection:
+        await _hold_user(connection, user_id)
+        await _need_tweet(connection, tweet_id)
+        change = await _add(connection, Hide, {"user_id": user_id, "tweet_id": tweet_id}, datetime.now(UTC))
+        await stores.graph.hide(user_id, tweet_id, to_ms(change.created_at))
+    return change
+
+
+async def unhide(user_id: str, tweet_id: str, stores: Changes) -> None:
+    """Recommend it again. Raises UnknownUser, UnknownTweet."""
+    async with changing(stores.engine) as connection:
+        await _hold_user(connection, user_id)
+        await _need_tweet(connection, tweet_id)
+        await _remove(connection, Hide, {"user_id": user_id, "tweet_id": tweet_id})
+        await stores.graph.unhide(user_id, tweet_id)
+
+
+async def _hold_user(connection: AsyncConnection, user_id: str) -> None:
+    if not await hold_users(connection, [user_id]):
+        raise UnknownUser(f"user_id {user_id} is not known: add it by POST /users")
+
+
+async def _need_user(connection: AsyncConnection, user_id: str) -> None:
+    if await connection.scalar(select(User.user_id).where(User.user_id == user_id)) is None:
+        raise UnknownUser(f"followee_id {user_id} is not known: add it by POST /users")
+
+
+async def _need_tweet(connection: AsyncConnection, tweet_id: str) -> TimelineEntry:
+    """The tweet as it was posted; it stays until the transaction ends. Raises UnknownTweet."""
+    if not await keep_tweet(connection, tweet_id):
+        raise UnknownTweet(f"tweet_id {tweet_id} is not known: post it by POST /tweets")
+    row = (await connection.execute(select(Tweet.author_id, Tweet.created_at).where(Tweet.tweet_id == tweet_id))).one()
+    return TimelineEntry(tweet_id, row.author_id, to_ms(row.created_at))
+
+
+async def _check_limit(connection: AsyncConnection, user_id: str) -> None:
+    count = select(func.count()).select_from(Follow).where(Follow.follower_id == user_id)
+    if (await connection.scalar(count) or 0) > MOST_FOLLOWEES:
+        raise FollowLimit(f"user_id {user_id} follows {MOST_FOLLOWEES:,} users already: end one first")
+
+
+async def _add(connection: AsyncConnection, table: Any, key: dict[str, str], at: datetime) -> Change:
+    known = await connection.scalar(select(table.created_at).filter_by(**key))
+    if known is not None:
+        return Change(known, new=False)
+    await connection.execute(insert(table).values(**key, created_at=at))
+    return Change(at, new=True)
+
+
+async def _remove(connection: AsyncConnection, table: Any, key: dict[str, str]) -> None:
+    await connection.execute(delete(table).filter_by(**key))

@@ -1,0 +1,57 @@
+"""GET /tweets: what is stored of a tweet."""
+
+import asyncio
+import io
+from dataclasses import dataclass
+
+from PIL import Image
+
+from service.database import StoredTweet
+from service.errors import UnknownTweet
+from service.ingest import Ingest
+from service.schemas import StoredTweet as StoredTweetBody
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A tweet's picture as it was posted."""
+
+    key: str
+    data: bytes
+    media_type: str
+
+
+async def read_tweet(tweet_id: str, parts: Ingest) -> StoredTweetBody:
+    """A tweet, and whether the active version knows it. Raises UnknownTweet."""
+    tweet = await _need_tweet(tweet_id, parts)
+    model = parts.models.current
+    ready = model is not None and await parts.database.has_vector(tweet_id, model.version)
+    return StoredTweetBody(
+        tweet_id=tweet_id,
+        author_id=tweet.author_id,
+        text=tweet.text,
+        created_at=tweet.created_at,
+        status="ready" if ready else "pending",
+        version=model.version if model is not None and ready else None,
+        hidden=tweet.hidden_at is not None,
+    )
+
+
+async def read_picture(tweet_id: str, parts: Ingest) -> Picture:
+    """A tweet's picture. Raises UnknownTweet."""
+    tweet = await _need_tweet(tweet_id, parts)
+    data = await asyncio.to_thread(parts.blobs.get, tweet.image_key)
+    return Picture(tweet.image_key, data, media_type(data))
+
+
+def media_type(data: bytes) -> str:
+    """The type of a picture that was taken in."""
+    with Image.open(io.BytesIO(data)) as image:
+        return Image.MIME[image.format or ""]
+
+
+async def _need_tweet(tweet_id: str, parts: Ingest) -> StoredTweet:
+    tweet = await parts.database.tweet(tweet_id)
+    if tweet is None:
+        raise UnknownTweet(f"tweet_id {tweet_id} is not known")
+    return tweet

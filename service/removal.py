@@ -1,0 +1,85 @@
+"""Tweets that are to be recommended to nobody: hidden ones, which may come back, and deleted ones, which do not.
+
+A candidate needs a vector in Redis: without it a tweet is gone from the very next answer, whatever timeline it is on.
+"""
+
+import asyncio
+from datetime import UTC, datetime
+
+import numpy as np
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contract.graph import TimelineEntry, to_ms
+from contract.tables import DeletedTweet, Hide, Retweet, Tweet, TweetVector
+from contract.transactions import changing, hold_picture, hold_tweets
+from service.errors import UnknownTweet
+from service.ingest import Ingest
+
+
+async def hide_tweet(tweet_id: str, parts: Ingest) -> None:
+    """Keep a tweet from everybody. Raises UnknownTweet."""
+    async with changing(parts.database.engine) as connection:
+        await _hold(connection, tweet_id)
+        unhidden = update(Tweet).where(Tweet.tweet_id == tweet_id, Tweet.hidden_at.is_(None))
+        await connection.execute(unhidden.values(hidden_at=datetime.now(UTC)))
+        await parts.vectors.forget_tweet(list(await _vectors(connection, tweet_id)), tweet_id)
+
+
+async def show_tweet(tweet_id: str, parts: Ingest) -> None:
+    """Take it back. Raises UnknownTweet."""
+    async with changing(parts.database.engine) as connection:
+        await _hold(connection, tweet_id)
+        await connection.execute(update(Tweet).where(Tweet.tweet_id == tweet_id).values(hidden_at=None))
+        for version, vector in (await _vectors(connection, tweet_id)).items():
+            await parts.vectors.put_tweets(version, [tweet_id], np.frombuffer(vector, dtype="<f2")[None])
+
+
+async def delete_tweet(tweet_id: str, parts: Ingest) -> None:
+    """Remove a tweet, its retweets and, where no other tweet shows it, its picture; again changes nothing.
+
+    Raises UnknownTweet where there never was one.
+    """
+    async with changing(parts.database.engine) as connection:
+        if await hold_tweets(connection, [tweet_id]):
+            await _delete(connection, tweet_id, parts)
+        elif not await parts.database.was_deleted(tweet_id):
+            raise UnknownTweet(f"tweet_id {tweet_id} is not known")
+    await remove_pictures(parts)
+
+
+async def remove_pictures(parts: Ingest) -> None:
+    """Remove the pictures of deleted tweets that are still there and that no tweet shows."""
+    left = select(DeletedTweet.image_key).where(DeletedTweet.image_key.is_not(None)).distinct()
+    async with parts.database.engine.connect() as connection:
+        keys = [key for key in await connection.scalars(left) if key is not None]
+    for key in keys:
+        async with changing(parts.database.engine) as connection:
+            await hold_picture(connection, key)
+            shown = await connection.scalar(select(Tweet.tweet_id).where(Tweet.image_key == key).limit(1))
+            if shown is None:
+                await asyncio.to_thread(parts.blobs.delete, key)
+            await connection.execute(update(DeletedTweet).where(DeletedTweet.image_key == key).values(image_key=None))
+
+
+async def _delete(connection: AsyncConnection, tweet_id: str, parts: Ingest) -> None:
+    tweet = (await connection.execute(select(Tweet).where(Tweet.tweet_id == tweet_id))).one()
+    retweeters = list(await connection.scalars(select(Retweet.user_id).where(Retweet.tweet_id == tweet_id)))
+    await parts.vectors.forget_tweet(list(await _vectors(connection, tweet_id)), tweet_id)
+    post = TimelineEntry(tweet_id, tweet.author_id, to_ms(tweet.created_at))
+    await parts.graph.remove_tweet(post, {tweet.author_id, *retweeters})
+    for table in (TweetVector, Retweet, Hide, Tweet):
+        await connection.execute(delete(table).where(table.tweet_id == tweet_id))
+    deleted = {"tweet_id": tweet_id, "deleted_at": datetime.now(UTC), "image_key": tweet.image_key}
+    await connection.execute(insert(DeletedTweet).values(deleted))
+
+
+async def _hold(connection: AsyncConnection, tweet_id: str) -> None:
+    if not await hold_tweets(connection, [tweet_id]):
+        raise UnknownTweet(f"tweet_id {tweet_id} is not known")
+
+
+async def _vectors(connection: AsyncConnection, tweet_id: str) -> dict[str, bytes]:
+    """A tweet's vectors by version; Redis has none of another version."""
+    rows = select(TweetVector.version, TweetVector.vector).where(TweetVector.tweet_id == tweet_id)
+    return {row.version: row.vector for row in await connection.execute(rows)}

@@ -1,0 +1,307 @@
+"""What users do beside posting, over HTTP; every change shows in the very next recommendation."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.blobs import blob_key
+from contract.environment import StoreSettings
+from contract.tables import DeletedTweet, Follow, Hide, Retweet, Tweet, TweetVector, User
+from tests.integration.running import Network, Service, fields, png, problem, serving
+from training.online import rebuild_graph
+
+pytestmark = pytest.mark.anyio
+
+
+async def new_user(service: Service, user_id: str) -> str:
+    answer = await service.client.post("/users", json={"user_id": user_id})
+    assert answer.status_code in (200, 201), answer.text
+    return user_id
+
+
+async def offered(service: Service, user_id: str) -> set[str]:
+    return {item["tweet_id"] for item in await service.recommended(user_id, 100)}
+
+
+async def changed(service: Service, method: str, url: str, status: int, **more: Any) -> httpx.Response:
+    answer = await service.client.request(method, url, **more)
+    assert answer.status_code == status, answer.text
+    return answer
+
+
+async def test_a_user_is_made_once(service: Service) -> None:
+    first = await changed(service, "POST", "/users", 201, json={"user_id": "made-once"})
+    second = await changed(service, "POST", "/users", 200, json={"user_id": "made-once"})
+    assert first.json() == second.json()
+    assert first.json()["user_id"] == "made-once"
+
+
+async def test_a_user_without_an_id_gets_one(service: Service) -> None:
+    answer = await changed(service, "POST", "/users", 201, json={})
+    assert (answer.json()["user_id"],) in await service.sql(User.user_id)
+
+
+async def test_the_same_user_at_the_same_time_is_one(service: Service) -> None:
+    answers = await asyncio.gather(*(service.client.post("/users", json={"user_id": "rush"}) for _ in range(8)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
+    assert len({answer.json()["created_at"] for answer in answers}) == 1
+
+
+async def test_a_follow_changes_the_very_next_answer(service: Service, author: str) -> None:
+    user = await new_user(service, "follows")
+    url = f"/users/{user}/followees/{author}"
+    first = await changed(service, "PUT", url, 201)
+    again = await changed(service, "PUT", url, 200)
+    assert first.json() == again.json()
+    answer = await service.client.get(f"/users/{user}/recommendations", params={"k": 100})
+    assert answer.json()["source"] == "followees"
+    assert {item["author_id"] for item in answer.json()["items"]} >= {author}
+    await changed(service, "DELETE", url, 204)
+    await changed(service, "DELETE", url, 204)
+    answer = await service.client.get(f"/users/{user}/recommendations", params={"k": 100})
+    assert answer.json()["source"] != "followees"
+    assert (user, author) not in await service.sql(Follow.follower_id, Follow.followee_id)
+
+
+async def test_who_is_followed_weighs_in_at_once(service: Service, network: Network, reader: str) -> None:
+    before = await service.recommended(reader, 100)
+    stranger = next(user for user in sorted(network.followees) if user not in network.followees[reader] | {reader})
+    await changed(service, "PUT", f"/users/{reader}/followees/{stranger}", 201)
+    social = {item["tweet_id"]: item["social"] for item in await service.recommended(reader, 100)}
+    await changed(service, "DELETE", f"/users/{reader}/followees/{stranger}", 204)
+    assert any(social[item["tweet_id"]] != item["social"] for item in before if item["tweet_id"] in social)
+    assert await service.recommended(reader, 100) == before
+
+
+async def test_a_retweet_reaches_followers_and_leaves_the_retweeter(service: Service, author: str) -> None:
+    await new_user(service, "retweets")
+    await new_user(service, "looks-on")
+    tweet = (await service.post(png("navy"), author_id=author)).json()["tweet_id"]
+    await changed(service, "PUT", f"/users/retweets/followees/{author}", 201)
+    await changed(service, "PUT", "/users/looks-on/followees/retweets", 201)
+    assert tweet in await offered(service, "retweets")
+    url = f"/users/retweets/retweets/{tweet}"
+    first = await changed(service, "PUT", url, 201)
+    again = await changed(service, "PUT", url, 200, json={"created_at": "2026-01-01T00:00:00Z"})
+    assert first.json() == again.json()
+    assert tweet not in await offered(service, "retweets")
+    assert await offered(service, "looks-on") == {tweet}
+    await changed(service, "DELETE", url, 204)
+    await changed(service, "DELETE", url, 204)
+    assert tweet in await offered(service, "retweets")
+    assert tweet not in {item["tweet_id"] for item in await followees_items(service, "looks-on")}
+    assert ("retweets", tweet) not in await service.sql(Retweet.user_id, Retweet.tweet_id)
+
+
+async def followees_items(service: Service, user_id: str) -> list[dict[str, Any]]:
+    body = (await service.client.get(f"/users/{user_id}/recommendations", params={"k": 100})).json()
+    return body["items"] if body["source"] == "followees" else []
+
+
+async def test_an_author_who_takes_a_retweet_of_their_own_back_keeps_the_tweet(service: Service) -> None:
+    await new_user(service, "self")
+    await new_user(service, "fan")
+    await changed(service, "PUT", "/users/fan/followees/self", 201)
+    tweet = (await service.post(png("teal"), author_id="self")).json()
+    (posted,) = await followees_items(service, "fan")
+    await changed(service, "PUT", f"/users/self/retweets/{tweet['tweet_id']}", 201)
+    (retweeted,) = await followees_items(service, "fan")
+    assert retweeted["active_at"] > posted["active_at"]
+    await changed(service, "DELETE", f"/users/self/retweets/{tweet['tweet_id']}", 204)
+    assert await followees_items(service, "fan") == [posted]
+
+
+async def test_a_retweet_before_its_tweet_is_refused(service: Service, author: str) -> None:
+    sent = {"author_id": author, "created_at": "2026-02-03T04:05:06Z"}
+    tweet = (await service.post(png("olive"), **sent)).json()["tweet_id"]
+    url, early = f"/users/{author}/retweets/{tweet}", {"created_at": "2026-02-03T04:05:05Z"}
+    body = problem(await service.client.put(url, json=early), 422, "invalid-change")
+    assert "created_at" in body["detail"]
+    assert (author, tweet) not in await service.sql(Retweet.user_id, Retweet.tweet_id)
+    await changed(service, "PUT", url, 201, json=sent | {"author_id": None})
+
+
+async def test_a_tweet_that_a_user_hides_is_gone_for_that_user(service: Service, reader: str, author: str) -> None:
+    tweet = (await service.post(png("maroon"), author_id=author)).json()["tweet_id"]
+    other = await new_user(service, "sees-it")
+    await changed(service, "PUT", f"/users/{other}/followees/{author}", 201)
+    url = f"/users/{reader}/hidden/{tweet}"
+    first = await changed(service, "PUT", url, 201)
+    assert (await changed(service, "PUT", url, 200)).json() == first.json()
+    assert tweet not in await offered(service, reader)
+    assert tweet in await offered(service, other)
+    await changed(service, "DELETE", url, 204)
+    await changed(service, "DELETE", url, 204)
+    assert tweet in await offered(service, reader)
+    assert (reader, tweet) not in await service.sql(Hide.user_id, Hide.tweet_id)
+
+
+async def test_a_tweet_that_is_kept_from_everybody_comes_back(service: Service, reader: str, author: str) -> None:
+    tweet = (await service.post(png("plum"), author_id=author)).json()["tweet_id"]
+    before = await service.recommended(reader, 100)
+    for _ in range(2):
+        await changed(service, "PUT", f"/tweets/{tweet}/hidden", 204)
+        assert tweet not in await offered(service, reader)
+        assert (await service.client.get(f"/tweets/{tweet}")).json()["hidden"] is True
+    for _ in range(2):
+        await changed(service, "DELETE", f"/tweets/{tweet}/hidden", 204)
+        assert await service.recommended(reader, 100) == before
+        assert (await service.client.get(f"/tweets/{tweet}")).json()["hidden"] is False
+
+
+async def test_a_deleted_tweet_is_gone_at_once_and_for_good(service: Service, reader: str, author: str) -> None:
+    sent = {"author_id": author, "tweet_id": "to-delete"}
+    posted = await service.post(png("coral"), **sent)
+    assert posted.status_code == 201
+    await changed(service, "PUT", f"/users/{author}/retweets/to-delete", 201)
+    await changed(service, "PUT", f"/users/{author}/hidden/to-delete", 201)
+    assert "to-delete" in await offered(service, reader)
+    image = blob_key(png("coral"))
+    assert image in service.blobs()
+    for _ in range(2):
+        await changed(service, "DELETE", "/tweets/to-delete", 204)
+        assert "to-delete" not in await offered(service, reader)
+    for column in (Tweet.tweet_id, TweetVector.tweet_id, Retweet.tweet_id, Hide.tweet_id):
+        assert ("to-delete",) not in await service.sql(column)
+    assert image not in service.blobs()
+    assert ("to-delete", None) in await service.sql(DeletedTweet.tweet_id, DeletedTweet.image_key)
+    graph = service.parts.ingest.graph
+    assert "to-delete" not in {entry.tweet_id for timeline in await graph.timelines([author]) for entry in timeline}
+    assert "to-delete" not in {entry.tweet_id for entry in await graph.recent()}
+    for url in ("/tweets/to-delete", "/tweets/to-delete/image"):
+        problem(await service.client.get(url), 404, "unknown-tweet")
+    body = problem(await service.post(png("coral"), **sent), 409, "tweet-conflict")
+    assert "deleted" in body["detail"]
+    assert image not in service.blobs()
+
+
+async def test_a_picture_stays_while_a_tweet_shows_it(service: Service, author: str) -> None:
+    picture = png("gold")
+    first, second = [(await service.post(picture, author_id=author)).json()["tweet_id"] for _ in range(2)]
+    image = blob_key(picture)
+    await changed(service, "DELETE", f"/tweets/{first}", 204)
+    shown = await service.client.get(f"/tweets/{second}/image")
+    assert (shown.status_code, shown.content, shown.headers["content-type"]) == (200, picture, "image/png")
+    assert shown.headers["etag"] == f'"{image}"'
+    await changed(service, "DELETE", f"/tweets/{second}", 204)
+    assert image not in service.blobs()
+
+
+async def test_tweets_deleted_while_they_are_posted_leave_nothing(service: Service, author: str) -> None:
+    """The picture of a tweet that is there is there, whoever came first."""
+    picture = png("khaki")
+
+    async def post_and_delete(number: int) -> None:
+        id_ = f"brief-{number}"
+        await service.post(picture, author_id=author, tweet_id=id_)
+        if number % 2:
+            await changed(service, "DELETE", f"/tweets/{id_}", 204)
+
+    await asyncio.gather(*(post_and_delete(number) for number in range(12)))
+    left = {tweet for (tweet,) in await service.sql(Tweet.tweet_id) if tweet.startswith("brief-")}
+    assert left == {f"brief-{number}" for number in range(0, 12, 2)}
+    for tweet in sorted(left):
+        assert (await service.client.get(f"/tweets/{tweet}/image")).content == picture
+        await changed(service, "DELETE", f"/tweets/{tweet}", 204)
+    assert blob_key(picture) not in service.blobs()
+
+
+async def test_a_stored_tweet_is_read(service: Service, author: str) -> None:
+    posted = (await service.post(png("azure"), author_id=author, text="Read me.")).json()
+    read = await service.client.get(f"/tweets/{posted['tweet_id']}")
+    assert (read.status_code, read.json()) == (200, posted | {"hidden": False})
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "slug"),
+    [
+        ("PUT", "/users/nobody/followees/{user}", "unknown-user"),
+        ("PUT", "/users/{user}/followees/nobody", "unknown-user"),
+        ("DELETE", "/users/nobody/followees/{user}", "unknown-user"),
+        ("DELETE", "/users/{user}/followees/nobody", "unknown-user"),
+        ("PUT", "/users/nobody/retweets/{tweet}", "unknown-user"),
+        ("PUT", "/users/{user}/retweets/nothing", "unknown-tweet"),
+        ("DELETE", "/users/nobody/retweets/{tweet}", "unknown-user"),
+        ("DELETE", "/users/{user}/retweets/nothing", "unknown-tweet"),
+        ("PUT", "/users/nobody/hidden/{tweet}", "unknown-user"),
+        ("PUT", "/users/{user}/hidden/nothing", "unknown-tweet"),
+        ("DELETE", "/users/nobody/hidden/{tweet}", "unknown-user"),
+        ("DELETE", "/users/{user}/hidden/nothing", "unknown-tweet"),
+        ("GET", "/tweets/nothing", "unknown-tweet"),
+        ("GET", "/tweets/nothing/image", "unknown-tweet"),
+        ("DELETE", "/tweets/nothing", "unknown-tweet"),
+        ("PUT", "/tweets/nothing/hidden", "unknown-tweet"),
+        ("DELETE", "/tweets/nothing/hidden", "unknown-tweet"),
+    ],
+)
+async def test_what_is_not_known_is_named(
+    service: Service, network: Network, author: str, method: str, url: str, slug: str
+) -> None:
+    state = await service.state()
+    path = url.format(user=author, tweet=min(network.authors))
+    body = problem(await service.client.request(method, path), 404, slug)
+    assert ("nobody" if slug == "unknown-user" else "nothing") in body["detail"]
+    assert await service.state() == state
+
+
+async def test_nobody_follows_themselves(service: Service, author: str) -> None:
+    problem(await service.client.put(f"/users/{author}/followees/{author}"), 422, "invalid-change")
+
+
+@pytest.mark.parametrize(
+    ("url", "body", "field"),
+    [
+        ("/users/u/retweets/t", {"created_at": "2999-01-01T00:00:00Z"}, "created_at"),
+        ("/users/u/retweets/t", {"created_at": "soon"}, "created_at"),
+        ("/users/u/retweets/a.b", {}, "tweet_id"),
+        ("/users/u/followees/a.b", {}, "followee_id"),
+        ("/users/a.b/hidden/t", {}, "user_id"),
+    ],
+)
+async def test_a_bad_field_is_named(service: Service, url: str, body: dict[str, str], field: str) -> None:
+    assert fields(problem(await service.client.put(url, json=body), 422, "invalid-request")) == [field]
+
+
+async def test_changes_at_once_leave_redis_as_sql_is(service: Service, author: str) -> None:
+    """Follows and unfollows of one user at the same time: whatever came last is in both."""
+    user = await new_user(service, "wavers")
+    url = f"/users/{user}/followees/{author}"
+    for _ in range(5):
+        await asyncio.gather(
+            *(service.client.request(method, url) for method in ("PUT", "DELETE", "PUT", "DELETE", "PUT"))
+        )
+        stored = (user, author) in await service.sql(Follow.follower_id, Follow.followee_id)
+        online = (await service.parts.ingest.graph.user(user)).followee_ids
+        assert online == ([author] if stored else [])
+
+
+async def test_redis_rebuilt_from_sql_is_what_it_was(service: Service, network: Network, author: str) -> None:
+    user = await new_user(service, "rebuilt")
+    tweet = (await service.post(png("ivory"), author_id=author)).json()["tweet_id"]
+    await changed(service, "PUT", f"/users/{user}/followees/{author}", 201)
+    await changed(service, "PUT", f"/users/{user}/hidden/{tweet}", 201)
+    other = next(iter(sorted(await offered(service, user))))
+    await changed(service, "PUT", f"/users/{user}/retweets/{other}", 201)
+    users = sorted(user_id for (user_id,) in await service.sql(User.user_id))
+    graph = service.parts.ingest.graph
+
+    async def online() -> list[Any]:
+        return [await graph.timelines(users), [await graph.user(user_id) for user_id in users]]
+
+    before = await online()
+    await graph.add_follows([(user, stranger) for stranger in sorted(network.followees)])  # what SQL does not have
+    assert await online() != before
+    await rebuild_graph(service.parts.ingest.database.engine, graph)
+    assert await online() == before
+
+
+async def test_a_user_s_own_changes_survive_a_restart(trained: StoreSettings) -> None:
+    async with serving(trained) as service:
+        await new_user(service, "stays")
+        ((author,), *_) = await service.sql(Tweet.author_id)
+        await changed(service, "PUT", f"/users/stays/followees/{author}", 201)
+        before = await service.recommended("stays", 100)
+    async with serving(trained) as service:
+        assert await service.recommended("stays", 100) == before
