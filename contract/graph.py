@@ -7,6 +7,7 @@ Everything here can be rebuilt from SQL. Keys (ns is the namespace) and their bo
     {ns}:hidden:{user}        tweets that the user does not want to see, by time of hiding; the newest SEEN_LIMIT
     {ns}:timeline:{author}    what an author posted or retweeted, by time; the newest TIMELINE_LIMIT
     {ns}:recent               the newest tweets of the whole service; RECENT_LIMIT
+    {ns}:retweets             how often each of these was retweeted; RECENT_LIMIT
 A tweet on a timeline is a candidate only where the active version has a vector of it (`VectorStore.forget_tweet`).
 """
 
@@ -107,10 +108,14 @@ class OnlineGraph:
         await pipeline.execute()
 
     async def remove_tweet(self, post: TimelineEntry, owner_ids: Iterable[str]) -> None:
-        """Take a tweet from the timelines of its author and retweeters, and from the recent ones."""
+        """Take a tweet from what is online of its author and of who retweeted or hid it, and from the recent ones."""
         member = _member(post)
         await self._redis.zrem(self._key("recent"), member)
+        await self._redis.zrem(self._key("retweets"), post.tweet_id)
+        owner_ids = list(owner_ids)
         await self._pipelined(("zrem", self._key("timeline", id_), member) for id_ in owner_ids)
+        for family in ("seen", "hidden"):
+            await self._pipelined(("zrem", self._key(family, id_), post.tweet_id) for id_ in owner_ids)
 
     async def hide(self, user_id: str, tweet_id: str, at_ms: int) -> None:
         """Do not recommend a tweet to this user."""
@@ -138,11 +143,19 @@ class OnlineGraph:
                     pipeline.zadd(key, scores)
         await pipeline.execute()
 
-    async def add_recent(self, entries: Iterable[TimelineEntry]) -> None:
-        """Put tweets among the newest ones of the whole service."""
-        recent = self._key("recent")
-        await self._pipelined(("zadd", recent, {_member(entry): entry.at_ms}) for entry in entries)
-        await self._redis.zremrangebyrank(recent, 0, -RECENT_LIMIT - 1)
+    async def add_recent(self, entries: Iterable[TimelineEntry], retweets: dict[str, int] | None = None) -> None:
+        """Put tweets among the newest ones of the whole service, with their retweets where these are known."""
+        recent, counts = self._key("recent"), self._key("retweets")
+        pipeline = self._redis.pipeline(transaction=False)
+        for entry in entries:
+            pipeline.zadd(recent, {_member(entry): entry.at_ms})
+            known = (retweets or {}).get(entry.tweet_id)
+            pipeline.zadd(counts, {entry.tweet_id: known or 0}, nx=known is None)
+        await pipeline.execute()
+        old: list[bytes] = await self._redis.zrange(recent, 0, -RECENT_LIMIT - 1)
+        if old:
+            await self._redis.zrem(recent, *old)
+            await self._redis.zrem(counts, *(_entry(member, 0).tweet_id for member in old))
 
     async def user(self, user_id: str) -> UserView:
         """One round trip. Followees come in the order of their ids."""
@@ -171,6 +184,17 @@ class OnlineGraph:
         pipeline.zrevrange(self._key("recent"), 0, RECENT_LIMIT - 1, withscores=True)
         (timeline,) = await pipeline.execute()
         return [_entry(member, score) for member, score in timeline]
+
+    async def retweet_counts(self, tweet_ids: Sequence[str]) -> list[int]:
+        """How often each tweet was retweeted; 0 for one that is not among the newest of the service."""
+        if not tweet_ids:
+            return []
+        counts = await self._redis.zmscore(self._key("retweets"), list(tweet_ids))
+        return [int(count or 0) for count in counts]
+
+    async def count_retweet(self, tweet_id: str, by: int) -> None:
+        """One more (1) or one less (-1), where the tweet is among the newest of the service."""
+        await self._redis.zadd(self._key("retweets"), {tweet_id: by}, xx=True, incr=True)
 
     async def _add_to_timelines(self, entries: Iterable[tuple[str, TimelineEntry]]) -> None:
         entries = list(entries)

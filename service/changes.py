@@ -76,11 +76,13 @@ async def retweet(user_id: str, tweet_id: str, at: datetime | None, stores: Chan
         await _hold_user(connection, user_id)
         post = await _need_tweet(connection, tweet_id)
         moment = at or max(datetime.now(UTC), post.at)
-        if to_ms(moment) < post.at_ms:
-            raise InvalidChange(f"created_at {moment.isoformat()} is before the tweet's, {post.at.isoformat()}")
         change = await _add(connection, Retweet, {"user_id": user_id, "tweet_id": tweet_id}, moment)
+        if to_ms(change.created_at) < post.at_ms:
+            raise InvalidChange(f"created_at {moment.isoformat()} is before the tweet's, {post.at.isoformat()}")
         entry = TimelineEntry(tweet_id, post.author_id, to_ms(change.created_at))
         await stores.graph.add_retweets([(user_id, entry)])
+        if change.new:
+            await stores.graph.count_retweet(tweet_id, 1)
     return change
 
 
@@ -89,8 +91,10 @@ async def unretweet(user_id: str, tweet_id: str, stores: Changes) -> None:
     async with changing(stores.engine) as connection:
         await _hold_user(connection, user_id)
         post = await _need_tweet(connection, tweet_id)
-        await _remove(connection, Retweet, {"user_id": user_id, "tweet_id": tweet_id})
+        removed = await _remove(connection, Retweet, {"user_id": user_id, "tweet_id": tweet_id})
         await stores.graph.remove_retweet(user_id, post)
+        if removed:
+            await stores.graph.count_retweet(tweet_id, -1)
 
 
 async def hide(user_id: str, tweet_id: str, stores: Changes) -> Change:
@@ -144,5 +148,6 @@ async def _add(connection: AsyncConnection, table: Any, key: dict[str, str], at:
     return Change(at, new=True)
 
 
-async def _remove(connection: AsyncConnection, table: Any, key: dict[str, str]) -> None:
-    await connection.execute(delete(table).filter_by(**key))
+async def _remove(connection: AsyncConnection, table: Any, key: dict[str, str]) -> bool:
+    result = await connection.execute(delete(table).filter_by(**key))
+    return result.rowcount > 0

@@ -5,6 +5,8 @@ ServiceError
 ├── UnknownTweet        404
 ├── UnknownAuthor       422
 ├── InvalidChange       422
+├── InvalidCursor       422
+├── CursorExpired       410
 ├── TweetConflict       409
 ├── FollowLimit         409
 ├── BodyTooLarge        413
@@ -65,6 +67,18 @@ class FollowLimit(ServiceError):
     """The user follows as many users as one can."""
 
     status, slug = 409, "follow-limit"
+
+
+class InvalidCursor(ServiceError):
+    """A cursor that is none of ours, or of another request."""
+
+    status, slug = 422, "invalid-cursor"
+
+
+class CursorExpired(ServiceError):
+    """A cursor of a version that does not serve any more."""
+
+    status, slug = 410, "cursor-expired"
 
 
 class UnknownAuthor(ServiceError):

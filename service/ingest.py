@@ -91,7 +91,6 @@ async def store(new: NewTweet, parts: Ingest) -> StoredTweet:
     )
     stored = await parts.database.tweet(wanted.tweet_id) if new.tweet_id else None
     if stored is None:
-        await asyncio.to_thread(parts.blobs.put, new.image)
         stored = await add_tweet(wanted, new.image, parts)
     same = replace(wanted, created_at=new.created_at or stored.created_at, hidden_at=stored.hidden_at)
     if stored != same:
@@ -100,14 +99,14 @@ async def store(new: NewTweet, parts: Ingest) -> StoredTweet:
 
 
 async def add_tweet(tweet: StoredTweet, image: bytes, parts: Ingest) -> StoredTweet:
-    """The row of that id, which is another one where the id was taken. Raises TweetConflict where it was deleted."""
+    """Row and picture, both or none; the row of that id where it was taken. Raises TweetConflict where it was deleted."""
     try:
         async with changing(parts.database.engine) as connection:
             await hold_picture(connection, tweet.image_key)
             await connection.execute(insert(Tweet).values(**vars(tweet)))
             if await connection.scalar(select(DeletedTweet).where(DeletedTweet.tweet_id == tweet.tweet_id)) is not None:
                 raise TweetConflict(f"tweet_id {tweet.tweet_id} is that of a deleted tweet: choose another id")
-            await asyncio.to_thread(parts.blobs.put, image)  # again: the last tweet with it may just have been deleted
+            await asyncio.to_thread(parts.blobs.put, image)
     except IntegrityError:
         stored = await parts.database.tweet(tweet.tweet_id)
         if stored is None:

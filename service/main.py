@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -21,9 +22,11 @@ from service.api.parts import Parts
 from service.background import background
 from service.batcher import open_batcher
 from service.changes import Changes
+from service.cursor import Cursors, cursor_key
 from service.database import Database
 from service.ingest import Ingest
 from service.limits import BodyLimit
+from service.recommend import Online
 from service.settings import Settings
 
 
@@ -79,7 +82,10 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
                 batcher=batcher,
                 behind=asyncio.Event(),
             )
+            key = await cursor_key(redis, settings.redis_namespace, secrets.token_bytes(32))
+            cursors = Cursors(key)
             await models.refresh()
             ingest.behind.set()
             async with background(ingest, redis, embedded):
-                yield Parts(settings, ingest, Changes(engine, ingest.graph))
+                online = Online(ingest.graph, vectors, ingest.database, cursors)
+                yield Parts(settings, ingest, Changes(engine, ingest.graph), online)

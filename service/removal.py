@@ -64,10 +64,12 @@ async def remove_pictures(parts: Ingest) -> None:
 
 async def _delete(connection: AsyncConnection, tweet_id: str, parts: Ingest) -> None:
     tweet = (await connection.execute(select(Tweet).where(Tweet.tweet_id == tweet_id))).one()
-    retweeters = list(await connection.scalars(select(Retweet.user_id).where(Retweet.tweet_id == tweet_id)))
+    owners = {tweet.author_id}
+    for table in (Retweet, Hide):
+        owners.update(await connection.scalars(select(table.user_id).where(table.tweet_id == tweet_id)))
     await parts.vectors.forget_tweet(list(await _vectors(connection, tweet_id)), tweet_id)
     post = TimelineEntry(tweet_id, tweet.author_id, to_ms(tweet.created_at))
-    await parts.graph.remove_tweet(post, {tweet.author_id, *retweeters})
+    await parts.graph.remove_tweet(post, owners)
     for table in (TweetVector, Retweet, Hide, Tweet):
         await connection.execute(delete(table).where(table.tweet_id == tweet_id))
     deleted = {"tweet_id": tweet_id, "deleted_at": datetime.now(UTC), "image_key": tweet.image_key}

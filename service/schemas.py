@@ -19,7 +19,8 @@ def _not_in_future(moment: datetime) -> datetime:
 
 PastMoment = Annotated[Moment, AfterValidator(_not_in_future)]
 
-Source = Literal["followees", "recent"]
+Scope = Literal["followees", "discover"]
+Source = Literal["followees", "discover", "popular", "recent"]
 Missing = Literal["user_vector", "followee_vectors"]
 
 
@@ -28,11 +29,21 @@ class RecommendedTweet(BaseModel):
 
     tweet_id: str
     author_id: str
-    score: float
-    personal: float
-    social: float
+    score: float | None
+    """What it ranks by: the model's score or, from `popular`, retweets discounted by age; null from `recent`."""
+    personal: float | None
+    """How it suits the user; null where the model did not rank."""
+    social: float | None
+    """How it suits the followees; null where the model did not rank."""
     active_at: datetime
     """When it came onto the timeline of the followee who posted or retweeted it last."""
+
+
+class FolloweeShare(BaseModel):
+    """A followee's share of the attention: all shares of a user add up to 1."""
+
+    user_id: str
+    share: float
 
 
 class Recommendations(BaseModel):
@@ -41,13 +52,22 @@ class Recommendations(BaseModel):
     user_id: str
     version: str
     link: str
+    scope: Scope
+    """What was asked for."""
     source: Source
-    """followees: what followees posted or retweeted; recent: the newest tweets, where followees have none to offer."""
+    """followees: what they posted or retweeted; discover: the newest tweets of all, ranked by the model; popular:
+    the same by retweets and age, for a user whom the model does not know; recent: the same by time."""
+    degraded: bool
+    """Whether the scope had nothing to offer, so that another source stood in."""
     missing: list[Missing]
     """What the model does not know of this user, so that the score went without it."""
     candidates: int
-    """How many tweets were ranked."""
+    """How many tweets were ranked, those of pages before left out."""
     items: list[RecommendedTweet]
+    followees: list[FolloweeShare] | None
+    """With explain=true: the followees that carry most of the social facet."""
+    next_cursor: str | None
+    """Send it as `cursor` for the next page; null after the last one."""
 
 
 class PostedTweet(BaseModel):

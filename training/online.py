@@ -27,8 +27,16 @@ async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph) -> None:
             await graph.replace_users(await user_states(connection, held))
     async with engine.connect() as connection:
         newest = select(Tweet.tweet_id, Tweet.author_id, Tweet.created_at).order_by(Tweet.created_at.desc())
-        rows = await connection.execute(newest.limit(RECENT_LIMIT))
-        await graph.add_recent(TimelineEntry(row.tweet_id, row.author_id, to_ms(row.created_at)) for row in rows)
+        rows = (await connection.execute(newest.limit(RECENT_LIMIT))).all()
+        ids = [row.tweet_id for row in rows]
+        counted = (
+            select(Retweet.tweet_id, func.count().label("times"))
+            .where(Retweet.tweet_id.in_(ids))
+            .group_by(Retweet.tweet_id)
+        )
+        retweets = {row.tweet_id: row.times for row in await connection.execute(counted)}
+    entries = [TimelineEntry(row.tweet_id, row.author_id, to_ms(row.created_at)) for row in rows]
+    await graph.add_recent(entries, {tweet_id: retweets.get(tweet_id, 0) for tweet_id in ids})
 
 
 async def user_states(connection: AsyncConnection, user_ids: list[str]) -> list[UserState]:

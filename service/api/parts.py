@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from service.changes import Changes
 from service.errors import Unauthorized
 from service.ingest import Ingest
+from service.recommend import Online
 from service.settings import Settings
 
 
@@ -20,6 +21,7 @@ class Parts:
     settings: Settings
     ingest: Ingest
     changes: Changes
+    online: Online
 
 
 def get_parts(request: Request) -> Parts:

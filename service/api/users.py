@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from contract.ids import ID_PATTERN
 from service import changes
 from service.api.parts import PartsDependency, check_key
-from service.recommend import recommend
-from service.schemas import Follow, Hide, NewUser, Recommendations, Retweet, RetweetTime, User
+from service.recommend import Ask, recommend
+from service.schemas import Follow, Hide, NewUser, Recommendations, Retweet, RetweetTime, Scope, User
 
 router = APIRouter(prefix="/users", tags=["users"], dependencies=[Depends(check_key)])
 
@@ -27,10 +27,13 @@ async def get_recommendations(
     parts: PartsDependency,
     user_id: UserId,
     k: Annotated[int, Query(ge=1, le=100, description="how many")] = 3,
+    scope: Annotated[Scope, Query(description="followees' tweets, or all recent ones of others")] = "followees",
+    explain: Annotated[bool, Query(description="say which followees carry the social facet")] = False,
+    cursor: Annotated[str | None, Query(max_length=8_000, description="next_cursor of the page before")] = None,
 ) -> Recommendations:
     """The K tweets that the user will most likely retweet, best first."""
-    stores = parts.ingest
-    return await recommend(user_id, k, stores.models.required(), stores.graph, stores.vectors, stores.database)
+    ask = Ask(user_id, k, scope, explain, cursor)
+    return await recommend(ask, parts.ingest.models.required(), parts.online)
 
 
 @router.post("", status_code=201, responses={200: {"model": User, "description": "known already"}})

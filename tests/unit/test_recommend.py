@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 
 from contract.graph import TimelineEntry, UserView
-from service.candidates import MAX_CANDIDATES, select_candidates
+from service.candidates import MAX_CANDIDATES, popularity, select_candidates
+from service.cursor import Page, tweet_hash
 from service.recommend import top_k
 
 NOBODY = UserView(exists=True, followee_ids=[], seen_tweet_ids=set())
+FIRST = Page("me", "v1", "followees", None, 1_000, frozenset())
 
 
 def entries(*described: tuple[str, int]) -> list[TimelineEntry]:
@@ -59,24 +61,24 @@ def test_the_order_does_not_depend_on_the_input_s() -> None:
 
 
 def test_a_tweet_counts_once_at_its_latest_activity() -> None:
-    chosen = select_candidates(entries(("a", 1), ("b", 5), ("a", 9), ("a", 3)), "me", NOBODY)
+    chosen = select_candidates(entries(("a", 1), ("b", 5), ("a", 9), ("a", 3)), NOBODY, FIRST)
     assert chosen == entries(("a", 9), ("b", 5))
 
 
 def test_own_and_seen_tweets_are_left_out() -> None:
     view = UserView(exists=True, followee_ids=["author"], seen_tweet_ids={"seen"})
     own = TimelineEntry("own", "me", 10)
-    assert select_candidates([own, *entries(("seen", 9), ("left", 8))], "me", view) == entries(("left", 8))
+    assert select_candidates([own, *entries(("seen", 9), ("left", 8))], view, FIRST) == entries(("left", 8))
 
 
 def test_newest_come_first_then_the_smaller_id() -> None:
-    chosen = select_candidates(entries(("b", 5), ("new", 7), ("a", 5), ("old", 1)), "me", NOBODY)
+    chosen = select_candidates(entries(("b", 5), ("new", 7), ("a", 5), ("old", 1)), NOBODY, FIRST)
     assert [entry.tweet_id for entry in chosen] == ["new", "a", "b", "old"]
 
 
 def test_the_bound_keeps_the_newest() -> None:
     many = entries(*((f"t{n}", n) for n in range(MAX_CANDIDATES + 10)))
-    chosen = select_candidates(many, "me", NOBODY)
+    chosen = select_candidates(many, NOBODY, FIRST)
     assert len(chosen) == MAX_CANDIDATES
     assert {entry.at_ms for entry in chosen} == set(range(10, MAX_CANDIDATES + 10))
 
@@ -85,8 +87,31 @@ def test_what_is_left_out_does_not_count_towards_the_bound() -> None:
     seen = {f"s{n}" for n in range(50)}
     view = UserView(exists=True, followee_ids=[], seen_tweet_ids=seen)
     many = entries(*((tweet_id, 10**6) for tweet_id in seen), *((f"t{n}", n) for n in range(MAX_CANDIDATES)))
-    assert len(select_candidates(many, "me", view)) == MAX_CANDIDATES
+    assert len(select_candidates(many, view, FIRST)) == MAX_CANDIDATES
 
 
 def test_no_entries_give_no_candidates() -> None:
-    assert select_candidates([], "me", NOBODY) == []
+    assert select_candidates([], NOBODY, FIRST) == []
+
+
+def test_what_pages_before_had_and_what_came_since_is_left_out() -> None:
+    later = Page("me", "v1", "followees", "followees", 8, frozenset({tweet_hash("shown")}))
+    assert select_candidates(entries(("new", 9), ("now", 8), ("shown", 7), ("old", 6)), NOBODY, later) == entries(
+        ("now", 8), ("old", 6)
+    )
+
+
+def test_a_tweet_that_a_followee_retweeted_since_stays_at_its_older_time() -> None:
+    later = Page("me", "v1", "followees", "followees", 8, frozenset())
+    assert select_candidates(entries(("a", 5), ("a", 9)), NOBODY, later) == entries(("a", 5))
+
+
+def test_a_new_tweet_needs_fewer_retweets_than_an_old_one_to_be_popular() -> None:
+    hour = 3_600_000
+    old, new = TimelineEntry("old", "author", 0), TimelineEntry("new", "author", 23 * hour)
+    at = 24 * hour
+    assert popularity(10, new, at) > popularity(10, old, at) > popularity(9, old, at) > popularity(0, new, at) == 0
+    assert popularity(50, old, at) < popularity(10, new, at) < popularity(500, old, at)
+    assert popularity(1, TimelineEntry("ahead", "author", at + hour), at) == popularity(
+        1, TimelineEntry("now", "author", at), at
+    )

@@ -1,0 +1,90 @@
+"""The next page of a ranking: an opaque, signed string that holds all a server must know, so that none keeps it.
+
+It holds hashes of what was shown already: whatever is retweeted, hidden, followed or posted between two pages, nothing
+is shown twice, and the next page is the best of what is left. Tweets that came after the first page wait for a new one.
+"""
+
+import base64
+import hashlib
+import struct
+from dataclasses import dataclass
+
+from itsdangerous import BadSignature, Signer
+from redis.asyncio import Redis
+
+from service.errors import CursorExpired, InvalidCursor
+from service.schemas import Scope, Source
+
+MOST_SHOWN = 400
+"""Tweets of one ranking, over all its pages: its cursor stays below 5 KB then, and fits into a URL."""
+
+_HASH_BYTES = 8
+_HEAD = struct.Struct("<q")
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where a ranking goes on: `at_ms` is when its first page was asked for; `source` is None on the first page."""
+
+    user_id: str
+    version: str
+    scope: Scope
+    source: Source | None
+    at_ms: int
+    shown: frozenset[bytes]
+
+    def has_shown(self, tweet_id: str) -> bool:
+        """Whether a page before had it."""
+        return tweet_hash(tweet_id) in self.shown
+
+
+def tweet_hash(tweet_id: str) -> bytes:
+    """8 bytes: among 400 tweets two are the same once in 10^14 rankings."""
+    return hashlib.blake2b(tweet_id.encode(), digest_size=_HASH_BYTES).digest()
+
+
+class Cursors:
+    """Signs and reads cursors."""
+
+    def __init__(self, key: bytes) -> None:
+        self._signer = Signer(key, salt="cursor", digest_method=hashlib.sha256)
+
+    def write(self, page: Page) -> str:
+        """The cursor of a page."""
+        names = "\n".join((page.user_id, page.version, page.scope, page.source or "")).encode()
+        data = _HEAD.pack(page.at_ms) + bytes([len(names)]) + names + b"".join(sorted(page.shown))
+        return self._signer.sign(base64.urlsafe_b64encode(data).rstrip(b"=")).decode()
+
+    def read(self, cursor: str, user_id: str, scope: Scope, version: str) -> Page:
+        """The page that a cursor names.
+
+        Raises InvalidCursor where it is not one of ours or is of another request; CursorExpired where another version
+        serves now.
+        """
+        page = self._page(cursor)
+        if (page.user_id, page.scope) != (user_id, scope):
+            raise InvalidCursor(f"cursor: it is of user_id {page.user_id} and scope {page.scope}: ask with these")
+        if page.version != version:
+            raise CursorExpired(f"cursor: version {page.version} does not serve any more: ask without a cursor")
+        return page
+
+    def _page(self, cursor: str) -> Page:
+        try:
+            signed = self._signer.unsign(cursor.encode(errors="replace"))
+        except BadSignature as error:
+            raise InvalidCursor("cursor: it is none of ours: send next_cursor as it came, or leave it out") from error
+        data = base64.urlsafe_b64decode(signed + b"=" * (-len(signed) % 4))
+        (at_ms,) = _HEAD.unpack_from(data)
+        start = _HEAD.size + 1
+        names, hashes = data[start : start + data[_HEAD.size]].decode(), data[start + data[_HEAD.size] :]
+        user_id, version, scope, source = names.split("\n")
+        shown = frozenset(hashes[n : n + _HASH_BYTES] for n in range(0, len(hashes), _HASH_BYTES))
+        return Page(user_id, version, scope, source or None, at_ms, shown)  # type: ignore[arg-type]  # signed by us
+
+
+async def cursor_key(redis: Redis, namespace: str, fresh: bytes) -> bytes:
+    """The key that all processes sign with: `fresh` (32 random bytes) where there was none."""
+    name = f"{namespace}:cursor-key"
+    await redis.set(name, fresh, nx=True)
+    key: bytes | None = await redis.get(name)  # type: ignore[assignment]  # not decoded
+    return key or fresh

@@ -1,0 +1,203 @@
+"""Where recommendations come from, why, and page by page."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from contract.graph import OnlineGraph
+from tests.integration.running import Network, Service, png, problem
+
+pytestmark = pytest.mark.anyio
+
+
+async def ask(service: Service, user_id: str, **parameters: Any) -> dict[str, Any]:
+    answer = await service.client.get(f"/users/{user_id}/recommendations", params=parameters)
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+async def pages(service: Service, user_id: str, k: int, **parameters: Any) -> list[list[str]]:
+    """Every page's tweets, to the last."""
+    found: list[list[str]] = []
+    more: dict[str, str] = {}
+    while True:
+        body = await ask(service, user_id, k=k, **parameters, **more)
+        found.append([item["tweet_id"] for item in body["items"]])
+        if body["next_cursor"] is None:
+            return found
+        more = {"cursor": body["next_cursor"]}
+
+
+async def put(service: Service, url: str) -> None:
+    answer = await service.client.put(url)
+    assert answer.status_code in (200, 201, 204), answer.text
+
+
+async def stranger(service: Service, user_id: str) -> str:
+    """A user whom nobody follows and the model does not know."""
+    assert (await service.client.post("/users", json={"user_id": user_id})).status_code in (200, 201)
+    return user_id
+
+
+async def test_pages_are_the_whole_ranking_in_order(service: Service, reader: str) -> None:
+    whole = [item["tweet_id"] for item in (await ask(service, reader, k=100))["items"]]
+    assert len(whole) > 10
+    found = await pages(service, reader, 4)
+    assert [len(page) for page in found[:-1]] == [4] * (len(found) - 1)
+    assert [tweet for page in found for tweet in page] == whole
+
+
+async def test_nothing_is_repeated_or_skipped_whatever_happens_between_pages(
+    service: Service, reader: str, author: str
+) -> None:
+    whole = [item["tweet_id"] for item in (await ask(service, reader, k=100))["items"]]
+    first = await ask(service, reader, k=3)
+    shown = [item["tweet_id"] for item in first["items"]]
+    arrived = (await service.post(png("lime"), author_id=author)).json()["tweet_id"]
+    await put(service, f"/users/{author}/retweets/{whole[5]}")  # an old candidate is at the top of a timeline again
+    await put(service, f"/users/{reader}/retweets/{shown[1]}")
+    await put(service, f"/users/{reader}/hidden/{whole[4]}")
+    cursor = first["next_cursor"]
+    while cursor is not None:
+        body = await ask(service, reader, k=3, cursor=cursor)
+        shown += [item["tweet_id"] for item in body["items"]]
+        cursor = body["next_cursor"]
+    assert sorted(shown) == sorted(set(whole) - {whole[4]})
+    fresh = {item["tweet_id"] for item in (await ask(service, reader, k=100))["items"]}
+    assert arrived in fresh
+    for url in (f"/users/{reader}/retweets/{shown[1]}", f"/users/{reader}/hidden/{whole[4]}"):
+        assert (await service.client.delete(url)).status_code == 204
+    assert (await service.client.delete(f"/users/{author}/retweets/{whole[5]}")).status_code == 204
+
+
+async def test_a_follow_between_pages_repeats_nothing(service: Service, network: Network, reader: str) -> None:
+    first = await ask(service, reader, k=3)
+    new = next(user for user in sorted(network.followees) if user not in network.followees[reader] | {reader})
+    await put(service, f"/users/{reader}/followees/{new}")
+    second = await ask(service, reader, k=100, cursor=first["next_cursor"])
+    assert (await service.client.delete(f"/users/{reader}/followees/{new}")).status_code == 204
+    tweets = [item["tweet_id"] for item in (*first["items"], *second["items"])]
+    assert len(tweets) == len(set(tweets))
+    assert network.offered(reader) <= set(tweets)
+
+
+async def test_a_cursor_of_a_retired_version_is_gone(service: Service, reader: str) -> None:
+    cursors = service.parts.online.cursors
+    cursor = (await ask(service, reader, k=3))["next_cursor"]
+    version = await service.parts.ingest.vectors.active_version()
+    page = cursors.read(cursor, reader, "followees", str(version))
+    old = cursors.write(replace(page, version="retired"))
+    answer = await service.client.get(f"/users/{reader}/recommendations", params={"cursor": old})
+    assert "retired" in problem(answer, 410, "cursor-expired")["detail"]
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "ä.b"])
+async def test_what_is_no_cursor_is_refused(service: Service, reader: str, cursor: str) -> None:
+    answer = await service.client.get(f"/users/{reader}/recommendations", params={"cursor": cursor})
+    problem(answer, 422, "invalid-cursor")
+
+
+async def test_discover_ranks_what_others_post(service: Service, network: Network, reader: str) -> None:
+    body = await ask(service, reader, k=100, scope="discover")
+    assert (body["scope"], body["source"], body["degraded"]) == ("discover", "discover", False)
+    scores = [item["score"] for item in body["items"]]
+    assert scores == sorted(scores, reverse=True)
+    assert not {item["author_id"] for item in body["items"]} & (network.followees[reader] | {reader})
+    expected = {tweet for tweet, author in network.authors.items() if author not in network.followees[reader]}
+    seen = {tweet for tweet, users in network.retweeters.items() if reader in users}
+    own = {tweet for tweet, author in network.authors.items() if author == reader}
+    recent = {entry.tweet_id for entry in await service.parts.ingest.graph.recent()}
+    assert {item["tweet_id"] for item in body["items"]} == (expected - seen - own) & recent
+
+
+async def test_a_known_user_without_followees_gets_the_personal_facet_on_discover(
+    service: Service, network: Network, reader: str
+) -> None:
+    followees = sorted(network.followees[reader])
+    for followee in followees:
+        assert (await service.client.delete(f"/users/{reader}/followees/{followee}")).status_code == 204
+    body = await ask(service, reader, k=100)
+    for followee in followees:
+        await put(service, f"/users/{reader}/followees/{followee}")
+    assert (body["scope"], body["source"], body["degraded"], body["missing"]) == ("followees", "discover", True, [])
+    assert {item["social"] for item in body["items"]} == {0.0}
+    assert all(item["score"] == pytest.approx(item["personal"], abs=1e-5) for item in body["items"])
+
+
+async def test_an_unknown_user_with_followees_gets_the_social_facet(
+    service: Service, network: Network, reader: str
+) -> None:
+    user = await stranger(service, "cold-with-followees")
+    for followee in sorted(network.followees[reader]):
+        await put(service, f"/users/{user}/followees/{followee}")
+    body = await ask(service, user, k=100)
+    assert (body["source"], body["degraded"], body["missing"]) == ("followees", False, ["user_vector"])
+    assert {item["personal"] for item in body["items"]} == {0.0}
+    assert len({item["social"] for item in body["items"]}) > 1
+
+
+async def test_a_brand_new_user_gets_what_is_popular(service: Service) -> None:
+    user = await stranger(service, "brand-new")
+    body = await ask(service, user, k=100)
+    assert (body["source"], body["degraded"], body["missing"]) == ("popular", True, ["user_vector"])
+    scores = [item["score"] for item in body["items"]]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > 0
+    assert {item["personal"] for item in body["items"]} == {None}
+    tweet = body["items"][-1]["tweet_id"]
+    fans = [await stranger(service, f"fan-{number}") for number in range(3)]
+    for fan in fans:
+        await put(service, f"/users/{fan}/retweets/{tweet}")
+    after = {item["tweet_id"]: item["score"] for item in (await ask(service, user, k=100))["items"]}
+    assert after[tweet] > scores[-1]
+    for fan in fans:
+        assert (await service.client.delete(f"/users/{fan}/retweets/{tweet}")).status_code == 204
+    again = {item["tweet_id"]: item["score"] for item in (await ask(service, user, k=100))["items"]}
+    assert again[tweet] == pytest.approx(scores[-1], rel=1e-3)
+
+
+async def test_where_nobody_retweeted_anything_the_newest_come_first(service: Service) -> None:
+    user = await stranger(service, "all-quiet")
+    graph: OnlineGraph = service.parts.ingest.graph
+    tweets = [entry.tweet_id for entry in await graph.recent()]
+    counts = await graph.retweet_counts(tweets)
+    assert any(counts)
+    for tweet, count in zip(tweets, counts, strict=True):
+        await graph.count_retweet(tweet, -count)
+    body = await ask(service, user, k=100)
+    for tweet, count in zip(tweets, counts, strict=True):
+        await graph.count_retweet(tweet, count)
+    assert (body["source"], body["degraded"]) == ("recent", True)
+    times = [item["active_at"] for item in body["items"]]
+    assert times == sorted(times, reverse=True)
+    assert {item["score"] for item in body["items"]} == {None}
+
+
+@pytest.mark.parametrize("scope", ["followees", "discover"])
+async def test_pages_of_a_fallback_stay_with_it(service: Service, scope: str) -> None:
+    user = await stranger(service, "pages-of-popular")
+    whole = [item["tweet_id"] for item in (await ask(service, user, k=100, scope=scope))["items"]]
+    found = await pages(service, user, 30, scope=scope)
+    assert len(found) > 1
+    tweets = [tweet for page in found for tweet in page]
+    assert len(tweets) == len(set(tweets))
+    assert set(whole) == set(tweets)
+
+
+async def test_an_explanation_names_followees_and_their_shares(service: Service, network: Network, reader: str) -> None:
+    body = await ask(service, reader, explain="true")
+    shares = [followee["share"] for followee in body["followees"]]
+    assert 0 < len(shares) <= 5
+    assert shares == sorted(shares, reverse=True)
+    assert {followee["user_id"] for followee in body["followees"]} <= network.followees[reader]
+    assert 0 < sum(shares) <= 1 + 1e-5
+    assert (await ask(service, reader))["followees"] is None
+
+
+@pytest.mark.parametrize(("name", "value"), [("scope", "everyone"), ("explain", "perhaps"), ("cursor", "a" * 8_001)])
+async def test_a_bad_parameter_is_named(service: Service, reader: str, name: str, value: str) -> None:
+    answer = await service.client.get(f"/users/{reader}/recommendations", params={name: value})
+    body = problem(answer, 422, "invalid-request")
+    assert [error["field"] for error in body["errors"]] == [name]
