@@ -99,7 +99,7 @@ async def store(new: NewTweet, parts: Ingest) -> StoredTweet:
 
 
 async def add_tweet(tweet: StoredTweet, image: bytes, parts: Ingest) -> StoredTweet:
-    """Row and picture, both or none; the row of that id where it was taken. Raises TweetConflict where it was deleted."""
+    """Row and picture, or the row that has the id already. Raises TweetConflict where it is of a deleted tweet."""
     try:
         async with changing(parts.database.engine) as connection:
             await hold_picture(connection, tweet.image_key)
