@@ -97,14 +97,11 @@ class OnlineGraph:
         """Take an edge away; one that is not there changes nothing."""
         await self._redis.srem(self._key("follow", follower_id), followee_id)
 
-    async def remove_retweet(self, user_id: str, post: TimelineEntry) -> None:
-        """Take a retweet away; on their own timeline an author's tweet stays, at the time of `post`."""
+    async def remove_retweet(self, user_id: str, entry: TimelineEntry) -> None:
+        """Take a retweet away."""
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.zrem(self._key("seen", user_id), post.tweet_id)
-        if post.author_id == user_id:
-            pipeline.zadd(self._key("timeline", user_id), {_member(post): post.at_ms})
-        else:
-            pipeline.zrem(self._key("timeline", user_id), _member(post))
+        pipeline.zrem(self._key("seen", user_id), entry.tweet_id)
+        pipeline.zrem(self._key("timeline", user_id), _member(entry))
         await pipeline.execute()
 
     async def remove_tweet(self, post: TimelineEntry, owner_ids: Iterable[str]) -> None:
@@ -152,7 +149,7 @@ class OnlineGraph:
             known = (retweets or {}).get(entry.tweet_id)
             pipeline.zadd(counts, {entry.tweet_id: known or 0}, nx=known is None)
         await pipeline.execute()
-        old: list[bytes] = await self._redis.zrange(recent, 0, -RECENT_LIMIT - 1)
+        old: list[bytes] = await self._redis.zrange(recent, 0, -RECENT_LIMIT - 1)  # type: ignore[assignment]  # not decoded
         if old:
             await self._redis.zrem(recent, *old)
             await self._redis.zrem(counts, *(_entry(member, 0).tweet_id for member in old))

@@ -61,6 +61,10 @@ class ActiveModels:
             raise NotReady("no model serves yet: run `python -m training retrain`")
         return self.current
 
+    async def verify(self, version: str) -> None:
+        """Load a version and check its golden vectors on this machine, as `refresh` will. Raises what it raises."""
+        await asyncio.to_thread(load_model, self._models_dir / version, self._device)
+
     async def refresh(self) -> bool:
         """Load the version that the pointer names, if that is another one; whether it was swapped.
 

@@ -71,10 +71,12 @@ async def unfollow(follower_id: str, followee_id: str, stores: Changes) -> None:
 
 
 async def retweet(user_id: str, tweet_id: str, at: datetime | None, stores: Changes) -> Change:
-    """Pass a tweet on to one's followers. Raises UnknownUser, UnknownTweet, InvalidChange (before the tweet's time)."""
+    """Pass a tweet on to one's followers. Raises UnknownUser, UnknownTweet, InvalidChange (own, or before it)."""
     async with changing(stores.engine) as connection:
         await _hold_user(connection, user_id)
         post = await _need_tweet(connection, tweet_id)
+        if post.author_id == user_id:
+            raise InvalidChange(f"tweet_id {tweet_id} is the user's own, which is never recommended to them")
         moment = at or max(datetime.now(UTC), post.at)
         change = await _add(connection, Retweet, {"user_id": user_id, "tweet_id": tweet_id}, moment)
         if to_ms(change.created_at) < post.at_ms:
@@ -92,7 +94,8 @@ async def unretweet(user_id: str, tweet_id: str, stores: Changes) -> None:
         await _hold_user(connection, user_id)
         post = await _need_tweet(connection, tweet_id)
         removed = await _remove(connection, Retweet, {"user_id": user_id, "tweet_id": tweet_id})
-        await stores.graph.remove_retweet(user_id, post)
+        if post.author_id != user_id:
+            await stores.graph.remove_retweet(user_id, post)
         if removed:
             await stores.graph.count_retweet(tweet_id, -1)
 

@@ -3,12 +3,14 @@
 ServiceError
 ├── UnknownUser         404
 ├── UnknownTweet        404
+├── UnknownVersion      404
 ├── UnknownAuthor       422
 ├── InvalidChange       422
 ├── InvalidCursor       422
 ├── CursorExpired       410
 ├── TweetConflict       409
 ├── FollowLimit         409
+├── VersionUnfit        409
 ├── BodyTooLarge        413
 ├── Unauthorized        401
 ├── Overloaded          429, Retry-After
@@ -55,6 +57,18 @@ class UnknownTweet(ServiceError):
     """No such tweet."""
 
     status, slug = 404, "unknown-tweet"
+
+
+class UnknownVersion(ServiceError):
+    """No such model version."""
+
+    status, slug = 404, "unknown-version"
+
+
+class VersionUnfit(ServiceError):
+    """A model version that cannot serve as it is."""
+
+    status, slug = 409, "version-unfit"
 
 
 class InvalidChange(ServiceError):

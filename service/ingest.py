@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 ENCODE_SECONDS = 10
 _CHECKED_SIZE = 224
+_IDEMPOTENCY = uuid.UUID("9f0c8f0e-6f0b-4f5c-9a53-6a3f6a0f7a11")
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ async def ingest(new: NewTweet, parts: Ingest) -> PostedTweet:
         tweet = await store(new, parts)
         ready = await make_recommendable(tweet, image_HWC, model, parts)
     return posted(tweet, model if ready else None)
+
+
+def tweet_id_of_key(author_id: str, idempotency_key: str) -> str:
+    """The id of the tweet that an author posts under an Idempotency-Key: the same key again is the same tweet."""
+    return uuid.uuid5(_IDEMPOTENCY, f"{author_id}\n{idempotency_key}").hex
 
 
 async def check_author(new: NewTweet, database: Database) -> None:

@@ -17,7 +17,7 @@ from contract.tables import open_database
 from contract.vectors import VectorStore
 from service import errors
 from service.active import ActiveModels
-from service.api import health, tweets, users
+from service.api import health, models, tweets, users
 from service.api.parts import Parts
 from service.background import background
 from service.batcher import open_batcher
@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.startup_error = None
     errors.install(app)
-    for resource in (users, tweets, health):
+    for resource in (users, tweets, models, health):
         app.include_router(resource.router)
     app.add_middleware(BodyLimit)
     return app

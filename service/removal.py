@@ -70,8 +70,8 @@ async def _delete(connection: AsyncConnection, tweet_id: str, parts: Ingest) -> 
     await parts.vectors.forget_tweet(list(await _vectors(connection, tweet_id)), tweet_id)
     post = TimelineEntry(tweet_id, tweet.author_id, to_ms(tweet.created_at))
     await parts.graph.remove_tweet(post, owners)
-    for table in (TweetVector, Retweet, Hide, Tweet):
-        await connection.execute(delete(table).where(table.tweet_id == tweet_id))
+    for of_tweet in (TweetVector, Retweet, Hide, Tweet):
+        await connection.execute(delete(of_tweet).where(of_tweet.tweet_id == tweet_id))
     deleted = {"tweet_id": tweet_id, "deleted_at": datetime.now(UTC), "image_key": tweet.image_key}
     await connection.execute(insert(DeletedTweet).values(deleted))
 

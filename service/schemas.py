@@ -1,7 +1,7 @@
 """Response bodies."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel
 
@@ -130,6 +130,41 @@ class Hide(BaseModel):
     user_id: str
     tweet_id: str
     created_at: datetime
+
+
+class Model(BaseModel):
+    """A model version; a `kept` one has its vectors still and can be activated at once."""
+
+    version: str
+    created_at: datetime
+    activated_at: datetime | None
+    kept: bool
+    metrics: dict[str, Any]
+    """Of held-out retweets, by system."""
+
+
+class Models(BaseModel):
+    """All versions, the one activated last first; `active` serves."""
+
+    active: str | None
+    models: list[Model]
+
+
+class SimilarTweet(BaseModel):
+    """A tweet and the cosine of its vector with that of the one asked for."""
+
+    tweet_id: str
+    author_id: str
+    similarity: float
+
+
+class SimilarTweets(BaseModel):
+    """The most similar ones of the newest tweets, the most similar first."""
+
+    tweet_id: str
+    version: str
+    candidates: int
+    items: list[SimilarTweet]
 
 
 class Liveness(BaseModel):

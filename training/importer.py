@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from contract.blobs import BlobStore, blob_key
 from contract.graph import OnlineGraph
 from contract.preprocessing import decode_image
-from contract.tables import Base, Follow, Retweet, Tweet, User
+from contract.tables import Base, DeletedTweet, Follow, Retweet, Tweet, User
 from training.dataset.folder import Dataset, Known, KnownTweet, read_dataset, read_exposures
 from training.dataset.rejects import Rejects
 from training.dataset.rows import Key, Row
@@ -71,11 +71,13 @@ async def read_known(engine: AsyncEngine) -> Known:
             select(Tweet.tweet_id, Tweet.author_id, Tweet.text, Tweet.image_key, Tweet.created_at)
         )
         retweets = await connection.execute(select(Retweet.user_id, Retweet.tweet_id))
+        deleted = await connection.scalars(select(DeletedTweet.tweet_id))
         return Known(
             users={(row.user_id,) for row in users},
             follows={(row.follower_id, row.followee_id) for row in follows},
             tweets={(row[0],): KnownTweet(*row[1:]) for row in tweets},
             retweets={(row.user_id, row.tweet_id) for row in retweets},
+            deleted_tweets={(tweet_id,) for tweet_id in deleted},
         )
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select, union_all
+from sqlalchemy import func, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.graph import RECENT_LIMIT, SEEN_LIMIT, TIMELINE_LIMIT, OnlineGraph, TimelineEntry, UserState, to_ms
@@ -54,13 +54,13 @@ async def user_states(connection: AsyncConnection, user_ids: list[str]) -> list[
             followee_ids=[row.followee_id for row in followees[user_id]],
             seen=seen[user_id],
             hidden=hidden[user_id],
-            timeline=_entries(timelines[user_id]),
+            timeline=[TimelineEntry(row.tweet_id, row.author_id, to_ms(row.at)) for row in timelines[user_id]],
         )
         for user_id in user_ids
     ]
 
 
-def timeline_rows(user_ids: list[str]) -> Select[Any]:
+def timeline_rows(user_ids: list[str]) -> Any:
     """What users posted and retweeted: owner, tweet, author, at."""
     posted = select(
         Tweet.author_id.label("owner"), Tweet.tweet_id, Tweet.author_id.label("author_id"), Tweet.created_at.label("at")
@@ -73,7 +73,7 @@ def timeline_rows(user_ids: list[str]) -> Select[Any]:
     return select(union_all(posted, retweeted).subquery())
 
 
-def newest_per_owner(rows: Select[Any], limit: int) -> Select[Any]:
+def newest_per_owner(rows: Any, limit: int) -> Any:
     """The newest rows of each owner."""
     table = rows.subquery()
     place = func.row_number().over(partition_by=table.c.owner, order_by=(table.c.at.desc(), table.c.tweet_id))
@@ -90,16 +90,8 @@ async def _times(
     return {user_id: {row.tweet_id: to_ms(row.at) for row in by_owner[user_id]} for user_id in user_ids}
 
 
-def _by_owner(rows: Iterable[Row[Any]]) -> defaultdict[str, list[Row[Any]]]:
-    by_owner: defaultdict[str, list[Row[Any]]] = defaultdict(list)
+def _by_owner(rows: Iterable[Any]) -> defaultdict[str, list[Any]]:
+    by_owner: defaultdict[str, list[Any]] = defaultdict(list)
     for row in rows:
         by_owner[row.owner].append(row)
     return by_owner
-
-
-def _entries(rows: list[Row[Any]]) -> list[TimelineEntry]:
-    """Each tweet once: an author's own retweet counts at its own time, as it does where it is written online."""
-    latest: dict[str, TimelineEntry] = {}
-    for row in sorted(rows, key=lambda row: row.at):
-        latest[row.tweet_id] = TimelineEntry(row.tweet_id, row.author_id, to_ms(row.at))
-    return list(latest.values())

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract import artifact
@@ -16,6 +16,7 @@ from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import ModelVersion, Tweet, TweetVector
 from contract.transactions import changing, hold_tweets
 from contract.vectors import VectorStore
+from contract.versions import KEPT_VERSIONS, activate, latest_first
 from training.errors import InputRejected
 from training.features import read_image
 from training.online import rebuild_graph
@@ -24,7 +25,6 @@ from training.stores import Stores
 
 _BATCH = 16
 _COPIED = 500
-_KEPT_VERSIONS = 2
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,7 @@ async def encode_missing(stores: Stores, exported: Artifact, model: OnnxModel, p
     return encoded
 
 
-async def encode_batch(
-    batch: Sequence[Row[tuple[str, str, str]]], stores: Stores, exported: Artifact, model: OnnxModel
-) -> int:
+async def encode_batch(batch: Sequence[Any], stores: Stores, exported: Artifact, model: OnnxModel) -> int:
     """Encode and store; tweets that were deleted meanwhile, or encoded by a service, are left out."""
     version, preprocessing = exported.manifest.version, exported.manifest.preprocessing
     try:
@@ -130,21 +128,10 @@ async def copy_tweet_vectors(engine: AsyncEngine, vectors: VectorStore, exported
             await vectors.put_tweets(manifest.version, [row.tweet_id for row in rows], vectors_KD)
 
 
-async def activate(engine: AsyncEngine, vectors: VectorStore, version: str) -> None:
-    """Record it in SQL, then move the pointer."""
-    async with engine.begin() as connection:
-        await connection.execute(
-            update(ModelVersion).where(ModelVersion.version == version).values(activated_at=datetime.now(UTC))
-        )
-    await vectors.activate(version)
-
-
 async def forget_old_versions(engine: AsyncEngine, vectors: VectorStore) -> None:
     """Delete the vectors of all versions but the active one and the one before it; their folders stay."""
     async with engine.begin() as connection:
-        newest_first = select(ModelVersion.version).order_by(ModelVersion.activated_at.desc().nulls_last())
-        versions = list(await connection.scalars(newest_first))
-        old = versions[_KEPT_VERSIONS:]
+        old = [known.version for known in (await latest_first(connection))[KEPT_VERSIONS:]]
         await connection.execute(delete(TweetVector).where(TweetVector.version.in_(old)))
     for version in old:
         await vectors.delete_version(version)

@@ -2,15 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, File, Form, Path, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Header, Path, Query, Response, UploadFile
 
 from contract.fields import TweetText
 from contract.ids import ID_PATTERN
 from service.api.parts import PartsDependency, check_key
-from service.ingest import NewTweet, ingest
+from service.ingest import NewTweet, ingest, tweet_id_of_key
 from service.reading import read_picture, read_tweet
 from service.removal import delete_tweet, hide_tweet, show_tweet
-from service.schemas import PastMoment, PostedTweet, StoredTweet
+from service.schemas import PastMoment, PostedTweet, SimilarTweets, StoredTweet
+from service.similar import similar_tweets
 
 router = APIRouter(prefix="/tweets", tags=["tweets"], dependencies=[Depends(check_key)])
 
@@ -26,8 +27,13 @@ async def post_tweet(
     text: Annotated[TweetText, Form()] = "",
     tweet_id: Annotated[str | None, Form(pattern=ID_PATTERN, description="unset: one is made")] = None,
     created_at: Annotated[PastMoment | None, Form(description="unset: now")] = None,
+    idempotency_key: Annotated[
+        str | None, Header(pattern=r"^[!-~]{1,255}$", description="the same key of the same author: the same tweet")
+    ] = None,
 ) -> PostedTweet:
     """Store and encode a new image tweet; from the answer 201 on it can be recommended."""
+    if tweet_id is None and idempotency_key is not None:
+        tweet_id = tweet_id_of_key(author_id, idempotency_key)
     new = NewTweet(author_id, text, await image.read(), tweet_id, created_at)
     tweet = await ingest(new, parts.ingest)
     if tweet.status == "pending":
@@ -51,6 +57,14 @@ async def get_image(parts: PartsDependency, tweet_id: TweetId) -> Response:
         "X-Content-Type-Options": "nosniff",
     }
     return Response(picture.data, media_type=picture.media_type, headers=headers)
+
+
+@router.get("/{tweet_id}/similar")
+async def get_similar(
+    parts: PartsDependency, tweet_id: TweetId, k: Annotated[int, Query(ge=1, le=100, description="how many")] = 10
+) -> SimilarTweets:
+    """The K most similar ones of the newest tweets, by what the encoder makes of picture and words."""
+    return await similar_tweets(tweet_id, k, parts.ingest)
 
 
 @router.delete("/{tweet_id}", status_code=204)

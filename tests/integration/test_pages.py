@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from contract.graph import OnlineGraph
+from contract.tables import Retweet
 from tests.integration.running import Network, Service, png, problem
 
 pytestmark = pytest.mark.anyio
@@ -50,13 +51,15 @@ async def test_pages_are_the_whole_ranking_in_order(service: Service, reader: st
 
 
 async def test_nothing_is_repeated_or_skipped_whatever_happens_between_pages(
-    service: Service, reader: str, author: str
+    service: Service, network: Network, reader: str, author: str
 ) -> None:
     whole = [item["tweet_id"] for item in (await ask(service, reader, k=100))["items"]]
     first = await ask(service, reader, k=3)
     shown = [item["tweet_id"] for item in first["items"]]
     arrived = (await service.post(png("lime"), author_id=author)).json()["tweet_id"]
-    await put(service, f"/users/{author}/retweets/{whole[5]}")  # an old candidate is at the top of a timeline again
+    fan = next(user for user in sorted(network.followees[reader]) if network.authors[whole[5]] != user)
+    before = (fan, whole[5]) in await service.sql(Retweet.user_id, Retweet.tweet_id)
+    await put(service, f"/users/{fan}/retweets/{whole[5]}")  # an old candidate is at the top of a timeline again
     await put(service, f"/users/{reader}/retweets/{shown[1]}")
     await put(service, f"/users/{reader}/hidden/{whole[4]}")
     cursor = first["next_cursor"]
@@ -69,7 +72,8 @@ async def test_nothing_is_repeated_or_skipped_whatever_happens_between_pages(
     assert arrived in fresh
     for url in (f"/users/{reader}/retweets/{shown[1]}", f"/users/{reader}/hidden/{whole[4]}"):
         assert (await service.client.delete(url)).status_code == 204
-    assert (await service.client.delete(f"/users/{author}/retweets/{whole[5]}")).status_code == 204
+    if not before:
+        assert (await service.client.delete(f"/users/{fan}/retweets/{whole[5]}")).status_code == 204
 
 
 async def test_a_follow_between_pages_repeats_nothing(service: Service, network: Network, reader: str) -> None:
@@ -183,7 +187,7 @@ async def test_pages_of_a_fallback_stay_with_it(service: Service, scope: str) ->
     assert len(found) > 1
     tweets = [tweet for page in found for tweet in page]
     assert len(tweets) == len(set(tweets))
-    assert set(whole) == set(tweets)
+    assert tweets[:100] == whole
 
 
 async def test_an_explanation_names_followees_and_their_shares(service: Service, network: Network, reader: str) -> None:

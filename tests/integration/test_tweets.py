@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+import httpx
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -238,3 +239,40 @@ async def test_what_was_left_over_is_encoded_at_the_start(trained: StoreSettings
         assert (answer.status_code, answer.json()["status"]) == (202, "pending")
     async with serving(trained) as service:
         await appears(service, follower, answer.json()["tweet_id"])
+
+
+async def test_the_same_idempotency_key_is_the_same_tweet(service: Service, author: str, reader: str) -> None:
+    headers = {"Idempotency-Key": "order-1"}
+
+    async def post(author_id: str, text: str) -> httpx.Response:
+        data, files = {"author_id": author_id, "text": text}, {"image": ("picture", png("tan"))}
+        return await service.client.post("/tweets", data=data, files=files, headers=headers)
+
+    first, again = await post(author, "once"), await post(author, "once")
+    assert (first.status_code, first.json()) == (201, again.json())
+    problem(await post(author, "other words"), 409, "tweet-conflict")
+    other = await post(reader, "once")
+    assert other.status_code == 201
+    assert other.json()["tweet_id"] != first.json()["tweet_id"]
+
+
+async def test_similar_tweets_come_first(service: Service, author: str) -> None:
+    red, also_red, blue = [
+        (await service.post(png(colour, size), author_id=author, text=text)).json()["tweet_id"]
+        for colour, size, text in (
+            ("red", (40, 40), "A red square."),
+            ("red", (40, 40), "A red square."),
+            ("blue", (40, 40), "Quite another thing!"),
+        )
+    ]
+    body = (await service.client.get(f"/tweets/{red}/similar", params={"k": 100})).json()
+    similarity = {item["tweet_id"]: item["similarity"] for item in body["items"]}
+    assert similarity[also_red] == pytest.approx(1, abs=1e-5)
+    assert similarity[blue] < similarity[also_red]
+    assert red not in similarity
+    assert list(similarity.values()) == sorted(similarity.values(), reverse=True)
+    assert body["candidates"] == len(similarity)
+    assert (await service.client.put(f"/tweets/{red}/hidden")).status_code == 204
+    problem(await service.client.get(f"/tweets/{red}/similar"), 503, "not-ready")
+    assert (await service.client.delete(f"/tweets/{red}/hidden")).status_code == 204
+    problem(await service.client.get("/tweets/nothing/similar"), 404, "unknown-tweet")

@@ -3,20 +3,22 @@
 import asyncio
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from contract.environment import StoreSettings
-from contract.tables import Base, open_database
+from contract.tables import Base, DeletedTweet, open_database
 from tests.conftest import fresh_stores, import_into
 from tests.datasets import FORMATS, Rows, event, tables, tweet, write_folder
 from training.__main__ import main
 from training.dataset.arrays import network_of_folder
 from training.errors import InputRejected
 from training.network import load_network
+from training.stores import Stores, with_stores
 
 
 def stored(stores: StoreSettings) -> dict[str, list[tuple[Any, ...]]]:
@@ -95,6 +97,19 @@ def test_a_tweet_stored_with_other_content_is_rejected_and_so_are_its_retweets(
     report = import_into(stores, write_folder(tmp_path / "data", rows, "jsonl"), tmp_path / "rejects.jsonl")
     assert report.rejected == {"tweets": 1, "retweets": 2, "exposures": 1}
     assert stored(stores) == before
+
+
+def test_a_deleted_tweet_does_not_come_back(stores: StoreSettings, tmp_path: Path) -> None:
+    async def delete(opened: Stores) -> None:
+        async with opened.engine.begin() as connection:
+            await connection.execute(insert(DeletedTweet).values(tweet_id="t1", deleted_at=datetime.now(UTC)))
+
+    with_stores(stores, delete)
+    folder = write_folder(tmp_path / "data", tables(), "jsonl")
+    report = import_into(stores, folder, tmp_path / "rejects.jsonl")
+    assert report.rejected["tweets"] == 1
+    assert "t1 was deleted" in (tmp_path / "rejects.jsonl").read_text()
+    assert "t1" not in {row[0] for row in stored(stores)["tweets"]}
 
 
 def test_a_retweet_before_a_stored_tweet_is_rejected(stores: StoreSettings, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ class Known:
     follows: set[Key] = field(default_factory=set)
     tweets: dict[Key, KnownTweet] = field(default_factory=dict)
     retweets: set[Key] = field(default_factory=set)
+    deleted_tweets: set[Key] = field(default_factory=set)
 
 
 @dataclass
@@ -115,6 +116,8 @@ class _Check:
 
     def tweet(self, row: TweetRow) -> None:
         self._user("author_id", row.author_id)
+        if row.key in self.known.deleted_tweets:
+            raise BadRow("tweet_id", f"{row.tweet_id} was deleted: remove the row, or give the tweet an id of its own")
 
     def retweet(self, row: RetweetRow) -> None:
         self._event(row, "retweeted")

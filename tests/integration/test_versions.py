@@ -1,0 +1,108 @@
+"""/models: two versions, one that serves and one to go back to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.environment import StoreSettings
+from contract.tables import TweetVector
+from tests.conftest import KINDS, fresh_stores, import_into
+from tests.integration.running import Service, png, problem, serving
+from training.progress import silent
+from training.retrain import retrain
+from training.settings import TrainingSettings
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def two_versions(request: pytest.FixtureRequest, tiny_network: Path) -> Iterator[tuple[StoreSettings, list[str]]]:
+    """Stores with two versions, the older first."""
+    with fresh_stores(request.param) as stores:
+        import_into(stores, tiny_network)
+        small = TrainingSettings(backbone="tiny", dim=8, text_dim=8, word_dim=8, epochs=1)
+        versions = [retrain(small.model_copy(update={"dim": dim}), stores, silent).version for dim in (8, 12)]
+        yield stores, versions
+
+
+@pytest.fixture
+def versions(two_versions: tuple[StoreSettings, list[str]]) -> list[str]:
+    return two_versions[1]
+
+
+@pytest.fixture
+async def service(two_versions: tuple[StoreSettings, list[str]]) -> AsyncIterator[Service]:
+    """With the newer version active."""
+    stores, versions = two_versions
+    async with serving(stores) as started:
+        if (await models(started))["active"] != versions[1]:
+            await activated(started, f"/models/{versions[1]}:activate")
+        yield started
+
+
+async def models(service: Service) -> dict[str, Any]:
+    answer = await service.client.get("/models")
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+async def activated(service: Service, url: str) -> dict[str, Any]:
+    answer = await service.client.post(url)
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+async def answered_by(service: Service, user: str) -> str:
+    return str((await service.client.get(f"/users/{user}/recommendations")).json()["version"])
+
+
+async def test_all_versions_are_listed(service: Service, versions: list[str]) -> None:
+    body = await models(service)
+    assert body["active"] == versions[1]
+    assert [model["version"] for model in body["models"]] == versions[::-1]
+    assert all(model["kept"] and model["metrics"] for model in body["models"])
+
+
+async def test_a_rollback_and_back(service: Service, versions: list[str], author: str) -> None:
+    old, new = versions
+    assert await answered_by(service, author) == new
+    tweet = (await service.post(png("peru"), author_id=author)).json()["tweet_id"]
+    assert (await activated(service, "/models:rollback"))["active"] == old
+    assert await answered_by(service, author) == old
+    for _ in range(200):  # the tweet was encoded under the other version alone
+        if (tweet, old) in await service.sql(TweetVector.tweet_id, TweetVector.version):
+            break
+        await asyncio.sleep(0.05)
+    assert (await service.client.get(f"/tweets/{tweet}")).json()["version"] == old
+    for _ in range(2):
+        assert (await activated(service, f"/models/{new}:activate"))["active"] == new
+        assert await answered_by(service, author) == new
+
+
+async def test_a_version_that_does_not_verify_never_serves(service: Service, versions: list[str], author: str) -> None:
+    file = service.settings.models_dir / versions[0] / "ranker.onnx"
+    data = file.read_bytes()
+    file.write_bytes(data[:-1])
+    try:
+        for url in (f"/models/{versions[0]}:activate", "/models:rollback"):
+            body = problem(await service.client.post(url), 409, "version-unfit")
+            assert "ranker.onnx" in body["detail"]
+    finally:
+        file.write_bytes(data)
+    assert (await models(service))["active"] == versions[1]
+    assert await answered_by(service, author) == versions[1]
+
+
+async def test_an_unknown_version_is_named(service: Service) -> None:
+    body = problem(await service.client.post("/models/v0:activate"), 404, "unknown-version")
+    assert "v0" in body["detail"]
+
+
+async def test_there_is_nothing_before_the_first_version(trained: StoreSettings) -> None:
+    async with serving(trained) as service:
+        problem(await service.client.post("/models:rollback"), 409, "version-unfit")
