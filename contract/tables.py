@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeDecorator
 from contract.errors import StoreUnavailable
 from contract.ids import MAX_ID_LENGTH
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The alembic revision that this code reads and writes."""
 
 
@@ -135,6 +135,19 @@ class TweetVector(Base):
     version: Mapped[str] = mapped_column(ForeignKey("model_versions.version"), primary_key=True)
     tweet_id: Mapped[str] = mapped_column(ForeignKey("tweets.tweet_id"), primary_key=True)
     vector: Mapped[bytes]
+
+
+class ApiKey(Base):
+    """A bearer key of the service; `scopes` are words split by spaces."""
+
+    __tablename__ = "api_keys"
+
+    key_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    scopes: Mapped[str]
+    secret_sha256: Mapped[str]
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
 
 
 def create_engine(sqlalchemy_url: str) -> AsyncEngine:

@@ -1,16 +1,26 @@
-"""python -m service: serve until told to stop."""
+"""python -m service: serve until told to stop. python -m service keys: make, list and revoke keys."""
 
+import argparse
+import asyncio
 import logging
 import logging.config
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contract.errors import ContractError
+from contract.tables import open_database
+from service.keys import SCOPES, StoredKey, create_key, list_keys, revoke_key
 from service.main import create_app
 from service.settings import Settings
+
+T = TypeVar("T")
 
 LOGGING: dict[str, Any] = {
     "version": 1,
@@ -36,8 +46,9 @@ class HideStartupTraceback(logging.Filter):
         return not (record.name == "uvicorn.error" and record.getMessage().startswith("Traceback"))
 
 
-def main() -> int:
-    """Serve; a start that fails is one line on standard error and exit status 1."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; what fails is one line on standard error and exit status 1 (2: of the command line)."""
+    options = parser().parse_args(arguments)
     try:
         settings = Settings()
     except ValidationError as error:
@@ -45,6 +56,31 @@ def main() -> int:
         name = ".".join(str(part) for part in first["loc"]).upper()
         print(f"error: {f'{name}: ' if name else ''}{first['msg']}", file=sys.stderr)
         return 1
+    run: Callable[[Settings, argparse.Namespace], int] = options.run
+    return run(settings, options)
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    root = argparse.ArgumentParser(prog="python -m service", description=__doc__)
+    root.set_defaults(run=serve)
+    commands = root.add_subparsers(metavar="COMMAND", help="without one: serve")
+    keys = commands.add_parser("keys", help="bearer keys of the service").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    create = keys.add_parser("create", help="make a key and print it, this once")
+    create.add_argument("name", help="whose it is, up to 64 characters")
+    create.add_argument("--scopes", default="read", help=f"split by commas: {', '.join(SCOPES)} (default: read)")
+    create.set_defaults(run=create_a_key)
+    keys.add_parser("list", help="keys that are not revoked, without their secrets").set_defaults(run=list_all_keys)
+    revoke = keys.add_parser("revoke", help="end a key, within a second and for good")
+    revoke.add_argument("key_id")
+    revoke.set_defaults(run=revoke_a_key)
+    return root
+
+
+def serve(settings: Settings, _: argparse.Namespace) -> int:
+    """Serve until told to stop."""
     logging.config.dictConfig(LOGGING)
     app = create_app(settings)
     config = uvicorn.Config(app, host=settings.host, port=settings.port, log_config=None, server_header=False)
@@ -54,6 +90,41 @@ def main() -> int:
     if app.state.startup_error is not None:
         print(f"error: {app.state.startup_error}", file=sys.stderr)
     return 0 if server.started else 1
+
+
+def create_a_key(settings: Settings, options: argparse.Namespace) -> int:
+    """Print the new key."""
+    scopes = [scope.strip() for scope in options.scopes.split(",") if scope.strip()]
+    return _with_database(settings, lambda engine: create_key(engine, options.name, scopes), print)
+
+
+def list_all_keys(settings: Settings, _: argparse.Namespace) -> int:
+    """Print a line a key."""
+
+    def show(keys: list[StoredKey]) -> None:
+        for key in keys:
+            print(f"{key.key_id}  {key.created_at:%Y-%m-%d %H:%M}  {','.join(sorted(key.scopes)):16}  {key.name}")
+
+    return _with_database(settings, list_keys, show)
+
+
+def revoke_a_key(settings: Settings, options: argparse.Namespace) -> int:
+    """Say that it is done."""
+    done = f"key {options.key_id} is revoked"
+    return _with_database(settings, lambda engine: revoke_key(engine, options.key_id), lambda _: print(done))
+
+
+def _with_database(settings: Settings, work: Callable[[AsyncEngine], Awaitable[T]], tell: Callable[[T], None]) -> int:
+    async def run() -> T:
+        async with open_database(settings.sqlalchemy_url) as engine:
+            return await work(engine)
+
+    try:
+        tell(asyncio.run(run()))
+    except (ContractError, SQLAlchemyError) as error:
+        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

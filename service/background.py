@@ -12,6 +12,7 @@ from contract.embedded import EmbeddedValkey
 from service.active import ActiveModel
 from service.database import StoredTweet
 from service.ingest import Ingest, decode, make_recommendable
+from service.keys import Keys
 from service.removal import remove_pictures
 from service.tasks import end
 
@@ -24,17 +25,18 @@ _AT_A_TIME = 16
 
 
 @asynccontextmanager
-async def background(parts: Ingest, redis: Redis, embedded: EmbeddedValkey | None) -> AsyncIterator[None]:
+async def background(parts: Ingest, keys: Keys, redis: Redis, embedded: EmbeddedValkey | None) -> AsyncIterator[None]:
     """Run both loops until the end."""
-    tasks = [asyncio.create_task(follow_pointer(parts, redis, embedded)), asyncio.create_task(work_off_backlog(parts))]
+    following = asyncio.create_task(follow_pointer(parts, keys, redis, embedded))
+    tasks = [following, asyncio.create_task(work_off_backlog(parts))]
     try:
         yield
     finally:
         await end(*tasks)
 
 
-async def follow_pointer(parts: Ingest, redis: Redis, embedded: EmbeddedValkey | None) -> None:
-    """Twice a second, see whether Redis is there and which version serves."""
+async def follow_pointer(parts: Ingest, keys: Keys, redis: Redis, embedded: EmbeddedValkey | None) -> None:
+    """Twice a second, see whether Redis is there, which version serves and which keys there are."""
     told = ""
     while True:
         try:
@@ -42,6 +44,7 @@ async def follow_pointer(parts: Ingest, redis: Redis, embedded: EmbeddedValkey |
                 await keep_up(redis, embedded)
             if await parts.models.refresh():
                 parts.behind.set()
+            await keys.read()
             told = ""
         except Exception as error:  # whatever it was, the next round may succeed, and nobody else would go on
             if str(error) != told:

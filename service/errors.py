@@ -13,6 +13,7 @@ ServiceError
 ├── VersionUnfit        409
 ├── BodyTooLarge        413
 ├── Unauthorized        401
+├── Forbidden           403
 ├── Overloaded          429, Retry-After
 └── NotReady            503, Retry-After
 
@@ -118,6 +119,12 @@ class Unauthorized(ServiceError):
 
     status, slug = 401, "unauthorized"
     headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(ServiceError):
+    """A key without the scope that this needs."""
+
+    status, slug = 403, "forbidden"
 
 
 class Overloaded(ServiceError):

@@ -25,6 +25,7 @@ from service.changes import Changes
 from service.cursor import Cursors, cursor_key
 from service.database import Database
 from service.ingest import Ingest
+from service.keys import open_keys
 from service.limits import BodyLimit
 from service.recommend import Online
 from service.settings import Settings
@@ -86,6 +87,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             cursors = Cursors(key)
             await models.refresh()
             ingest.behind.set()
-            async with background(ingest, redis, embedded):
+            keys = await open_keys(engine, settings)
+            async with background(ingest, keys, redis, embedded):
                 online = Online(ingest.graph, vectors, ingest.database, cursors)
-                yield Parts(settings, ingest, Changes(engine, ingest.graph), online)
+                yield Parts(settings, ingest, Changes(engine, ingest.graph), online, keys)

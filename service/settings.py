@@ -2,7 +2,7 @@
 
 import ipaddress
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr
 
 from contract.environment import StoreSettings
 from contract.runtime import Device
@@ -14,22 +14,18 @@ class Settings(StoreSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)
     api_key: SecretStr | None = Field(
-        default=None, min_length=1, description="bearer key of requests to /users and /tweets"
+        default=None,
+        min_length=1,
+        description="a bearer key that may do all; others are made by `python -m service keys`",
     )
     device: Device = Field(default="auto", description="where the encoder runs: auto, cpu or cuda")
     queue_size: int = Field(default=64, ge=1, description="posted tweets in work at a time; one more is answered 429")
     max_batch: int = Field(default=16, ge=1, description="tweets encoded at a time")
 
-    @model_validator(mode="after")
-    def refuse_open_door(self) -> "Settings":
-        """Without a key only this machine may ask."""
-        if self.api_key is None and not _is_loopback(self.host):
-            raise ValueError(f"HOST={self.host} is reachable by others: set API_KEY, or HOST=127.0.0.1")
-        return self
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can ask."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"

@@ -1,15 +1,14 @@
-"""What the routes get: the parts that the lifespan built, and the key check."""
+"""What the routes get: the parts that the lifespan built, and the check of keys."""
 
-import hmac
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.changes import Changes
-from service.errors import Unauthorized
 from service.ingest import Ingest
+from service.keys import Keys, KeyScope
 from service.recommend import Online
 from service.settings import Settings
 
@@ -22,6 +21,7 @@ class Parts:
     ingest: Ingest
     changes: Changes
     online: Online
+    keys: Keys
 
 
 def get_parts(request: Request) -> Parts:
@@ -33,14 +33,16 @@ def get_parts(request: Request) -> Parts:
 PartsDependency = Annotated[Parts, Depends(get_parts)]
 
 
-def check_key(
-    parts: PartsDependency,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))],
-) -> None:
-    """Raises Unauthorized where a key is configured and the request carries none or another."""
-    key = parts.settings.api_key
-    if key is None:
-        return
-    given = credentials.credentials if credentials else ""
-    if not hmac.compare_digest(given.encode(), key.get_secret_value().encode()):
-        raise Unauthorized("this needs the header `Authorization: Bearer KEY` with the service's key")
+def needs(scope: KeyScope) -> Any:
+    """A route's dependency. Raises Unauthorized without a key that we know, Forbidden without the scope."""
+
+    async def check(
+        parts: PartsDependency,
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Security(HTTPBearer(auto_error=False))],
+    ) -> None:
+        await parts.keys.check(credentials.credentials if credentials else None, scope)
+
+    return Depends(check)
+
+
+READ, WRITE, ADMIN = needs("read"), needs("write"), needs("admin")

@@ -2,23 +2,28 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, File, Form, Header, Path, Query, Response, UploadFile
+from fastapi import APIRouter, File, Form, Header, Path, Query, Response, UploadFile
 
 from contract.fields import TweetText
 from contract.ids import ID_PATTERN
-from service.api.parts import PartsDependency, check_key
+from service.api.parts import READ, WRITE, PartsDependency
 from service.ingest import NewTweet, ingest, tweet_id_of_key
 from service.reading import read_picture, read_tweet
 from service.removal import delete_tweet, hide_tweet, show_tweet
 from service.schemas import PastMoment, PostedTweet, SimilarTweets, StoredTweet
 from service.similar import similar_tweets
 
-router = APIRouter(prefix="/tweets", tags=["tweets"], dependencies=[Depends(check_key)])
+router = APIRouter(prefix="/tweets", tags=["tweets"])
 
 TweetId = Annotated[str, Path(pattern=ID_PATTERN)]
 
 
-@router.post("", status_code=201, responses={202: {"model": PostedTweet, "description": "stored, to be encoded"}})
+@router.post(
+    "",
+    status_code=201,
+    responses={202: {"model": PostedTweet, "description": "stored, to be encoded"}},
+    dependencies=[WRITE],
+)
 async def post_tweet(
     parts: PartsDependency,
     response: Response,
@@ -41,13 +46,15 @@ async def post_tweet(
     return tweet
 
 
-@router.get("/{tweet_id}")
+@router.get("/{tweet_id}", dependencies=[READ])
 async def get_tweet(parts: PartsDependency, tweet_id: TweetId) -> StoredTweet:
     """A tweet as it is now."""
     return await read_tweet(tweet_id, parts.ingest)
 
 
-@router.get("/{tweet_id}/image", response_class=Response, responses={200: {"content": {"image/*": {}}}})
+@router.get(
+    "/{tweet_id}/image", response_class=Response, responses={200: {"content": {"image/*": {}}}}, dependencies=[READ]
+)
 async def get_image(parts: PartsDependency, tweet_id: TweetId) -> Response:
     """A tweet's picture, byte by byte as it was posted."""
     picture = await read_picture(tweet_id, parts.ingest)
@@ -59,7 +66,7 @@ async def get_image(parts: PartsDependency, tweet_id: TweetId) -> Response:
     return Response(picture.data, media_type=picture.media_type, headers=headers)
 
 
-@router.get("/{tweet_id}/similar")
+@router.get("/{tweet_id}/similar", dependencies=[READ])
 async def get_similar(
     parts: PartsDependency, tweet_id: TweetId, k: Annotated[int, Query(ge=1, le=100, description="how many")] = 10
 ) -> SimilarTweets:
@@ -67,19 +74,19 @@ async def get_similar(
     return await similar_tweets(tweet_id, k, parts.ingest)
 
 
-@router.delete("/{tweet_id}", status_code=204)
+@router.delete("/{tweet_id}", status_code=204, dependencies=[WRITE])
 async def remove_tweet(parts: PartsDependency, tweet_id: TweetId) -> None:
     """Remove a tweet, its retweets and its picture for good; nobody is recommended it from the answer on."""
     await delete_tweet(tweet_id, parts.ingest)
 
 
-@router.put("/{tweet_id}/hidden", status_code=204)
+@router.put("/{tweet_id}/hidden", status_code=204, dependencies=[WRITE])
 async def put_hidden(parts: PartsDependency, tweet_id: TweetId) -> None:
     """Keep a tweet from everybody."""
     await hide_tweet(tweet_id, parts.ingest)
 
 
-@router.delete("/{tweet_id}/hidden", status_code=204)
+@router.delete("/{tweet_id}/hidden", status_code=204, dependencies=[WRITE])
 async def delete_hidden(parts: PartsDependency, tweet_id: TweetId) -> None:
     """Show it again."""
     await show_tweet(tweet_id, parts.ingest)

@@ -3,15 +3,15 @@
 import uuid
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from contract.ids import ID_PATTERN
 from service import changes
-from service.api.parts import PartsDependency, check_key
+from service.api.parts import READ, WRITE, PartsDependency
 from service.recommend import Ask, recommend
 from service.schemas import Follow, Hide, NewUser, Recommendations, Retweet, RetweetTime, Scope, User
 
-router = APIRouter(prefix="/users", tags=["users"], dependencies=[Depends(check_key)])
+router = APIRouter(prefix="/users", tags=["users"])
 
 UserId = Annotated[str, Path(pattern=ID_PATTERN)]
 FolloweeId = Annotated[str, Path(pattern=ID_PATTERN)]
@@ -22,7 +22,7 @@ def _status(change: changes.Change, response: Response) -> None:
     response.status_code = 201 if change.new else 200
 
 
-@router.get("/{user_id}/recommendations")
+@router.get("/{user_id}/recommendations", dependencies=[READ])
 async def get_recommendations(
     parts: PartsDependency,
     user_id: UserId,
@@ -36,7 +36,9 @@ async def get_recommendations(
     return await recommend(ask, parts.ingest.models.required(), parts.online)
 
 
-@router.post("", status_code=201, responses={200: {"model": User, "description": "known already"}})
+@router.post(
+    "", status_code=201, responses={200: {"model": User, "description": "known already"}}, dependencies=[WRITE]
+)
 async def post_user(parts: PartsDependency, response: Response, new: NewUser) -> User:
     """Make a user known."""
     user_id = new.user_id or uuid.uuid4().hex
@@ -47,6 +49,7 @@ async def post_user(parts: PartsDependency, response: Response, new: NewUser) ->
 
 @router.put(
     "/{user_id}/followees/{followee_id}",
+    dependencies=[WRITE],
     status_code=201,
     responses={200: {"model": Follow, "description": "followed already"}},
 )
@@ -57,7 +60,7 @@ async def put_followee(parts: PartsDependency, response: Response, user_id: User
     return Follow(user_id=user_id, followee_id=followee_id, created_at=change.created_at)
 
 
-@router.delete("/{user_id}/followees/{followee_id}", status_code=204)
+@router.delete("/{user_id}/followees/{followee_id}", status_code=204, dependencies=[WRITE])
 async def delete_followee(parts: PartsDependency, user_id: UserId, followee_id: FolloweeId) -> None:
     """Follow no more."""
     await changes.unfollow(user_id, followee_id, parts.changes)
@@ -65,6 +68,7 @@ async def delete_followee(parts: PartsDependency, user_id: UserId, followee_id: 
 
 @router.put(
     "/{user_id}/retweets/{tweet_id}",
+    dependencies=[WRITE],
     status_code=201,
     responses={200: {"model": Retweet, "description": "retweeted already"}},
 )
@@ -78,7 +82,7 @@ async def put_retweet(
     return Retweet(user_id=user_id, tweet_id=tweet_id, created_at=change.created_at)
 
 
-@router.delete("/{user_id}/retweets/{tweet_id}", status_code=204)
+@router.delete("/{user_id}/retweets/{tweet_id}", status_code=204, dependencies=[WRITE])
 async def delete_retweet(parts: PartsDependency, user_id: UserId, tweet_id: TweetId) -> None:
     """Take a retweet back."""
     await changes.unretweet(user_id, tweet_id, parts.changes)
@@ -86,6 +90,7 @@ async def delete_retweet(parts: PartsDependency, user_id: UserId, tweet_id: Twee
 
 @router.put(
     "/{user_id}/hidden/{tweet_id}",
+    dependencies=[WRITE],
     status_code=201,
     responses={200: {"model": Hide, "description": "hidden already"}},
 )
@@ -96,7 +101,7 @@ async def put_hidden(parts: PartsDependency, response: Response, user_id: UserId
     return Hide(user_id=user_id, tweet_id=tweet_id, created_at=change.created_at)
 
 
-@router.delete("/{user_id}/hidden/{tweet_id}", status_code=204)
+@router.delete("/{user_id}/hidden/{tweet_id}", status_code=204, dependencies=[WRITE])
 async def delete_hidden(parts: PartsDependency, user_id: UserId, tweet_id: TweetId) -> None:
     """Recommend it again."""
     await changes.unhide(user_id, tweet_id, parts.changes)

@@ -32,14 +32,15 @@ async def test_a_key_is_needed_where_one_is_set(trained: StoreSettings) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
-def test_an_open_host_needs_a_key(host: str) -> None:
-    with pytest.raises(ValidationError, match="set API_KEY"):
-        Settings(host=host, api_key=None)
+async def test_an_open_host_needs_a_key(trained: StoreSettings, host: str) -> None:
+    with pytest.raises(ContractError, match="set API_KEY"):
+        async with serving(trained, host=host):
+            pytest.fail("it started")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_loopback_needs_no_key(host: str) -> None:
-    assert Settings(host=host, api_key=None).host == host
+    assert Settings(host=host, api_key=None).is_loopback
 
 
 def test_an_empty_key_is_no_key() -> None:
@@ -86,7 +87,7 @@ async def test_the_docs_come_from_us_alone(service: Service) -> None:
     assert (await service.client.get("/openapi.json")).json()["paths"].keys() >= {"/tweets", "/health/live"}
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/users", "/tweets/x/y"])
+@pytest.mark.parametrize("path", ["/nowhere", "/users/x", "/tweets/x/y"])
 async def test_an_unknown_path_is_not_found(service: Service, path: str) -> None:
     problem(await service.client.get(path), 404, "not-found")
 

@@ -1,0 +1,150 @@
+"""Who may do what: bearer keys with scopes, kept as hashes.
+
+A key reads `itr_ID_SECRET`. SQL has the SHA-256 of the secret, 256 random bits, so that no slow hash is needed.
+Every process reads the keys anew twice a second, and at once where it meets one that it does not know.
+"""
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, get_args
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contract.errors import ContractError
+from contract.ids import MAX_ID_LENGTH
+from contract.tables import ApiKey
+from service.errors import Forbidden, Unauthorized
+from service.settings import Settings
+
+KeyScope = Literal["read", "write", "admin"]
+SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
+
+_PREFIX = "itr"
+_LEAST_SECONDS = 0.2
+"""So that a flood of unknown keys does not become a flood of queries."""
+
+
+class KeyRejected(ContractError):
+    """A key that cannot be made or is not there."""
+
+
+@dataclass(frozen=True)
+class StoredKey:
+    """A key that is not revoked."""
+
+    key_id: str
+    name: str
+    scopes: frozenset[str]
+    secret_sha256: str
+    created_at: datetime
+
+
+class Keys:
+    """Checks the header `Authorization` against the keys in SQL and the one of the environment, which may do all."""
+
+    def __init__(self, engine: AsyncEngine, environment_key: str | None, open_door: bool) -> None:
+        """`open_door`: whether anybody may do anything as long as there is no key at all."""
+        self._engine = engine
+        self._environment_key = environment_key
+        self._open_door = open_door
+        self._keys: dict[str, StoredKey] = {}
+        self._read_at = 0.0
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a key."""
+        return self._environment_key is not None or bool(self._keys)
+
+    async def read(self) -> None:
+        """Read the keys from SQL."""
+        self._read_at = time.monotonic()
+        self._keys = {key.key_id: key for key in await list_keys(self._engine)}
+
+    async def check(self, bearer: str | None, scope: KeyScope) -> None:
+        """Raises Unauthorized where no key that we know is given, Forbidden where it has not the scope."""
+        if not self.any and self._open_door:
+            return
+        if bearer is None:
+            raise Unauthorized("this needs the header `Authorization: Bearer KEY` with a key of the service")
+        if self._environment_key is not None and _equal(bearer, self._environment_key):
+            return
+        key = await self._known(bearer)
+        if key is None:
+            raise Unauthorized("the key of the header `Authorization: Bearer KEY` is none of the service's, or revoked")
+        if scope not in key.scopes:
+            raise Forbidden(f"key {key.key_id} has not the scope {scope}: it has {', '.join(sorted(key.scopes))}")
+
+    async def _known(self, bearer: str) -> StoredKey | None:
+        key_id, secret = _parts(bearer)
+        if key_id not in self._keys and time.monotonic() - self._read_at > _LEAST_SECONDS:
+            await self.read()
+        key = self._keys.get(key_id)
+        expected = key.secret_sha256 if key is not None else _hash("")
+        return key if hmac.compare_digest(_hash(secret), expected) and key is not None else None
+
+
+async def open_keys(engine: AsyncEngine, settings: Settings) -> Keys:
+    """The keys at the start. Raises KeyRejected where others than this machine can ask and there is no key."""
+    environment_key = settings.api_key.get_secret_value() if settings.api_key else None
+    keys = Keys(engine, environment_key, open_door=settings.is_loopback)
+    await keys.read()
+    if not keys.any and not settings.is_loopback:
+        raise KeyRejected(
+            f"HOST={settings.host} is reachable by others: make a key by `python -m service keys create NAME`, "
+            "set API_KEY, or HOST=127.0.0.1"
+        )
+    return keys
+
+
+async def create_key(engine: AsyncEngine, name: str, scopes: Sequence[str]) -> str:
+    """A new key, which is shown this once. Raises KeyRejected for a scope that is none of SCOPES, or a bad name."""
+    if not name.isprintable() or not 0 < len(name) <= MAX_ID_LENGTH:
+        raise KeyRejected(f"name: give 1 to {MAX_ID_LENGTH} printable characters")
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        raise KeyRejected(f"scopes {', '.join(unknown) or 'none'}: give some of {', '.join(SCOPES)}")
+    key_id, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
+    row = {"key_id": key_id, "name": name, "scopes": " ".join(scopes), "secret_sha256": _hash(secret)}
+    async with engine.begin() as connection:
+        await connection.execute(insert(ApiKey).values(**row, created_at=datetime.now(UTC)))
+    return f"{_PREFIX}_{key_id}_{secret}"
+
+
+async def list_keys(engine: AsyncEngine) -> list[StoredKey]:
+    """Keys that are not revoked, the oldest first."""
+    valid = select(ApiKey).where(ApiKey.revoked_at.is_(None)).order_by(ApiKey.created_at)
+    async with engine.connect() as connection:
+        rows = (await connection.execute(valid)).all()
+    return [
+        StoredKey(row.key_id, row.name, frozenset(row.scopes.split()), row.secret_sha256, row.created_at)
+        for row in rows
+    ]
+
+
+async def revoke_key(engine: AsyncEngine, key_id: str) -> None:
+    """End a key: within seconds no process takes it. Raises KeyRejected where there is none."""
+    valid = ApiKey.key_id == key_id, ApiKey.revoked_at.is_(None)
+    async with engine.begin() as connection:
+        result = await connection.execute(update(ApiKey).where(*valid).values(revoked_at=datetime.now(UTC)))
+    if not result.rowcount:
+        raise KeyRejected(f"key {key_id} is not known, or revoked already: `python -m service keys list` shows all")
+
+
+def _parts(bearer: str) -> tuple[str, str]:
+    prefix, _, rest = bearer.partition("_")
+    key_id, _, secret = rest.partition("_")
+    return (key_id, secret) if prefix == _PREFIX else ("", "")
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+
+
+def _equal(given: str, expected: str) -> bool:
+    return hmac.compare_digest(_hash(given), _hash(expected))
