@@ -39,7 +39,7 @@ class MicroBatcher:
 
     def __init__(self, capacity: int, max_batch: int) -> None:
         self._free = capacity
-        self._max_batch = max_batch
+        self.max_batch = max_batch
         self._queue: asyncio.Queue[Job] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
 
@@ -64,7 +64,7 @@ class MicroBatcher:
         """Encode until cancelled; jobs whose caller has gone are dropped."""
         while True:
             jobs = [await self._queue.get()]
-            while len(jobs) < self._max_batch and not self._queue.empty():
+            while len(jobs) < self.max_batch and not self._queue.empty():
                 jobs.append(self._queue.get_nowait())
             wanted = [job for job in jobs if not job.vector.done()]
             for _, same_model in groupby(wanted, key=lambda job: job.model.version):

@@ -5,6 +5,7 @@ ServiceError
 ├── UnknownTweet        404
 ├── UnknownVersion      404
 ├── UnknownAuthor       422
+├── InvalidBatch        422
 ├── InvalidChange       422
 ├── InvalidCursor       422
 ├── CursorExpired       410
@@ -22,6 +23,8 @@ validation (422) and its HTTP errors are answered in the same form; anything els
 """
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -38,6 +41,7 @@ from contract.errors import ImageTooLarge, ImageUnreadable
 log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
+_UNREACHABLE = (OperationalError, InterfaceError, PoolTimeoutError)
 
 
 class ServiceError(Exception):
@@ -70,6 +74,12 @@ class VersionUnfit(ServiceError):
     """A model version that cannot serve as it is."""
 
     status, slug = 409, "version-unfit"
+
+
+class InvalidBatch(ServiceError):
+    """A batch that cannot be read as a whole."""
+
+    status, slug = 422, "invalid-batch"
 
 
 class InvalidChange(ServiceError):
@@ -141,57 +151,72 @@ class NotReady(ServiceError):
     headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
 
 
-def problem(status: int, slug: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> JSONResponse:
-    """A problem+json response; `type` is stable, `title` is the status's name."""
-    body = {"type": f"/problems/{slug}", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
-    return JSONResponse(body, status_code=status, headers=headers, media_type=PROBLEM)
+@dataclass(frozen=True)
+class Problem:
+    """What an error is answered with."""
+
+    status: int
+    slug: str
+    detail: str
+    headers: dict[str, str] | None = None
+    more: dict[str, Any] = field(default_factory=dict)
+
+    def body(self) -> dict[str, Any]:
+        """`type` is stable, `title` is the status's name."""
+        title = HTTPStatus(self.status).phrase
+        return {
+            "type": f"/problems/{self.slug}",
+            "title": title,
+            "status": self.status,
+            "detail": self.detail,
+            **self.more,
+        }
+
+    def response(self) -> JSONResponse:
+        """As problem+json."""
+        return JSONResponse(self.body(), status_code=self.status, headers=self.headers, media_type=PROBLEM)
 
 
 def install(app: FastAPI) -> None:
     """Answer every error as problem+json."""
-    app.add_exception_handler(ServiceError, _service_error)
-    app.add_exception_handler(ImageTooLarge, _image_too_large)
-    app.add_exception_handler(ImageUnreadable, _image_unreadable)
-    app.add_exception_handler(RequestValidationError, _invalid_request)
+    for answered in (ServiceError, ImageTooLarge, ImageUnreadable, RequestValidationError, RedisError, *_UNREACHABLE):
+        app.add_exception_handler(answered, _answer)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RedisError, _store_unavailable)
-    for unreachable in (OperationalError, InterfaceError, PoolTimeoutError):
-        app.add_exception_handler(unreachable, _store_unavailable)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_exception_handler(Exception, _answer)
 
 
-def _service_error(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, ServiceError)  # noqa: S101 - the handler's registration says so
-    return problem(error.status, error.slug, str(error), error.headers)
+def problem_of(error: Exception) -> Problem:
+    """The problem of any error; what is no error of a caller's or a store's is a fault of the service."""
+    match error:
+        case ServiceError():
+            return Problem(error.status, error.slug, str(error), error.headers)
+        case ImageTooLarge():
+            return Problem(413, "image-too-large", f"image: {error}")
+        case ImageUnreadable():
+            return Problem(422, "image-unreadable", f"image: {error}")
+        case RequestValidationError():
+            return invalid_request([(error_["loc"][1:], error_["msg"]) for error_ in error.errors()])
+        case RedisError() | OperationalError() | InterfaceError() | PoolTimeoutError():
+            log.error("a store failed: %s", error)
+            name = "Redis" if isinstance(error, RedisError) else "the database"
+            return Problem(503, "store-unavailable", f"{name} does not answer: try again", {"Retry-After": "5"})
+        case _:
+            return Problem(500, "internal-error", "this is a fault of the service; its log says more")
 
 
-def _image_too_large(_: Request, error: Exception) -> JSONResponse:
-    return problem(413, "image-too-large", f"image: {error}")
+def invalid_request(fields: Sequence[tuple[Sequence[int | str], str]]) -> Problem:
+    """The problem of fields, each by its place and what is wrong with it."""
+    errors = [{"field": ".".join(map(str, place)), "message": message} for place, message in fields]
+    detail = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
+    return Problem(422, "invalid-request", detail, more={"errors": errors})
 
 
-def _image_unreadable(_: Request, error: Exception) -> JSONResponse:
-    return problem(422, "image-unreadable", f"image: {error}")
-
-
-def _invalid_request(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - the handler's registration says so
-    errors = [{"field": ".".join(str(part) for part in e["loc"][1:]), "message": e["msg"]} for e in error.errors()]
-    detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
-    return problem(422, "invalid-request", detail, errors=errors)
+def _answer(_: Request, error: Exception) -> JSONResponse:
+    return problem_of(error).response()
 
 
 def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - the handler's registration says so
     slug = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     headers = dict(error.headers) if error.headers else None
-    return problem(error.status_code, slug, f"{request.method} {request.url.path}: {error.detail}", headers)
-
-
-def _store_unavailable(_: Request, error: Exception) -> JSONResponse:
-    log.error("a store failed: %s", error)
-    name = "Redis" if isinstance(error, RedisError) else "the database"
-    return problem(503, "store-unavailable", f"{name} does not answer: try again", {"Retry-After": "5"})
-
-
-def _unexpected(_: Request, __: Exception) -> JSONResponse:
-    return problem(500, "internal-error", "this is a fault of the service; its log says more")
+    return Problem(error.status_code, slug, f"{request.method} {request.url.path}: {error.detail}", headers).response()

@@ -3,9 +3,11 @@
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract.preprocessing import MAX_IMAGE_BYTES
-from service.errors import BodyTooLarge, problem
+from service.errors import BodyTooLarge, Problem
 
 MAX_BODY_BYTES = MAX_IMAGE_BYTES + 100_000
+MAX_BATCH_BODY_BYTES = 64_000_000
+BATCH_PATH = "/tweets:batch"
 
 
 class BodyLimit:
@@ -15,13 +17,14 @@ class BodyLimit:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, reading at most MAX_BODY_BYTES of it."""
+        """Pass the request on, reading at most MAX_BODY_BYTES of it (MAX_BATCH_BODY_BYTES of a batch)."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        most = MAX_BATCH_BODY_BYTES if scope["path"] == BATCH_PATH else MAX_BODY_BYTES
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if not announced.isdigit() or int(announced) > MAX_BODY_BYTES:
-            await _refuse(scope, receive, send)
+        if not announced.isdigit() or int(announced) > most:
+            await _refuse(most, scope, receive, send)
             return
         read = 0
         refused = False
@@ -30,9 +33,9 @@ class BodyLimit:
             nonlocal read, refused
             message = await receive()
             read += len(message.get("body", b""))
-            if read > MAX_BODY_BYTES:
+            if read > most:
                 refused = True
-                await _refuse(scope, receive, send)
+                await _refuse(most, scope, receive, send)
                 return {"type": "http.disconnect"}
             return message
 
@@ -43,7 +46,7 @@ class BodyLimit:
         await self._app(scope, limited_receive, send_unless_refused)
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    detail = f"the body has more than {MAX_BODY_BYTES:,} bytes: send an image of at most {MAX_IMAGE_BYTES:,}"
-    response = problem(BodyTooLarge.status, BodyTooLarge.slug, detail, {"Connection": "close"})
-    await response(scope, receive, send)
+async def _refuse(most: int, scope: Scope, receive: Receive, send: Send) -> None:
+    detail = f"the body has more than {most:,} bytes: send images of at most {MAX_IMAGE_BYTES:,} each"
+    refusal = Problem(BodyTooLarge.status, BodyTooLarge.slug, detail, {"Connection": "close"})
+    await refusal.response()(scope, receive, send)

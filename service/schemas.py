@@ -82,6 +82,20 @@ class PostedTweet(BaseModel):
     """The model version that encoded it."""
 
 
+class BatchItem(BaseModel):
+    """What one tweet of a batch came to: the status that POST /tweets would answer, and the tweet or the problem."""
+
+    status: int
+    tweet: PostedTweet | None
+    problem: dict[str, Any] | None
+
+
+class BatchAnswer(BaseModel):
+    """In the order of the tweets sent."""
+
+    items: list[BatchItem]
+
+
 class StoredTweet(PostedTweet):
     """A tweet as it is now."""
 

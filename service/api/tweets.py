@@ -7,10 +7,11 @@ from fastapi import APIRouter, File, Form, Header, Path, Query, Response, Upload
 from contract.fields import TweetText
 from contract.ids import ID_PATTERN
 from service.api.parts import READ, WRITE, PartsDependency
+from service.batch import post_batch
 from service.ingest import NewTweet, ingest, tweet_id_of_key
 from service.reading import read_picture, read_tweet
 from service.removal import delete_tweet, hide_tweet, show_tweet
-from service.schemas import PastMoment, PostedTweet, SimilarTweets, StoredTweet
+from service.schemas import BatchAnswer, PastMoment, PostedTweet, SimilarTweets, StoredTweet
 from service.similar import similar_tweets
 
 router = APIRouter(prefix="/tweets", tags=["tweets"])
@@ -44,6 +45,21 @@ async def post_tweet(
     if tweet.status == "pending":
         response.status_code = 202
     return tweet
+
+
+@router.post(":batch", dependencies=[WRITE])
+async def post_tweets(
+    parts: PartsDependency,
+    tweets: Annotated[
+        str,
+        Form(
+            description='[{"author_id": ..., "image": FILE NAME, "text": ..., "tweet_id": ..., "created_at": ...}, ...]'
+        ),
+    ],
+    images: Annotated[list[UploadFile], File(description="the pictures, found by their file names")],
+) -> BatchAnswer:
+    """Store and encode up to 100 tweets; each has a status of its own, and a bad one stops no other."""
+    return BatchAnswer(items=await post_batch(tweets, images, parts.ingest))
 
 
 @router.get("/{tweet_id}", dependencies=[READ])

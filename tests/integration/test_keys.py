@@ -59,8 +59,8 @@ async def test_each_scope_opens_its_own_requests(trained: StoreSettings) -> None
             refused = await service.client.post("/tweets", **form, headers=bearer(keys["read"]))  # type: ignore[arg-type]
             problem(refused, 403, "forbidden")
     finally:
-        for key in await list_keys(engine):
-            await revoke_key(engine, key.key_id)
+        for stored_key in await list_keys(engine):
+            await revoke_key(engine, stored_key.key_id)
         await engine.dispose()
 
 

@@ -1,0 +1,90 @@
+"""POST /tweets:batch: many tweets, each with a status of its own."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from fastapi import UploadFile
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from contract.fields import TweetText
+from contract.ids import Id
+from service.errors import InvalidBatch, Problem, invalid_request, problem_of
+from service.ingest import Ingest, NewTweet, ingest
+from service.schemas import BatchItem, PastMoment
+
+log = logging.getLogger(__name__)
+
+MOST_TWEETS = 100
+
+
+class BatchTweet(BaseModel):
+    """One of a batch; `image` is the file name of its part `images`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    author_id: Id
+    image: str
+    text: TweetText = ""
+    tweet_id: Id | None = None
+    created_at: PastMoment | None = None
+
+
+async def post_batch(tweets: str, images: list[UploadFile], parts: Ingest) -> list[BatchItem]:
+    """Store and encode tweets, as many at a time as the encoder takes; the answers stand in the order of the tweets.
+
+    Raises InvalidBatch where `tweets` is no list or has too many.
+    """
+    rows = read_rows(tweets)
+    pictures = {image.filename or "": await image.read() for image in images}
+    at_a_time = asyncio.Semaphore(parts.batcher.max_batch)
+
+    async def one(row: Any) -> BatchItem:
+        async with at_a_time:
+            return await post_one(row, pictures, parts)
+
+    return list(await asyncio.gather(*(one(row) for row in rows)))
+
+
+def read_rows(tweets: str) -> list[Any]:
+    """The list of a batch. Raises InvalidBatch."""
+    try:
+        rows = json.loads(tweets)
+    except (ValueError, RecursionError) as error:
+        raise InvalidBatch(f"tweets: is no JSON ({error}): send a list of objects") from error
+    if not isinstance(rows, list) or not 0 < len(rows) <= MOST_TWEETS:
+        raise InvalidBatch(f"tweets: send a JSON list of 1 to {MOST_TWEETS} objects")
+    return rows
+
+
+async def post_one(row: Any, pictures: Mapping[str, bytes], parts: Ingest) -> BatchItem:
+    """What POST /tweets answers for one of the tweets."""
+    try:
+        tweet = BatchTweet.model_validate(row)
+    except ValidationError as error:
+        return failed(invalid_request([(fault["loc"], fault["msg"]) for fault in error.errors()]))
+    picture = pictures.get(tweet.image)
+    if picture is None:
+        return failed(invalid_request([(("image",), f"no part `images` has the file name {tweet.image}")]))
+    try:
+        posted = await ingest(new_tweet(tweet, picture), parts)
+    except Exception as error:  # whatever it is, it is this tweet's answer, and the others get theirs
+        refusal = problem_of(error)
+        if refusal.status == 500:
+            log.exception("a tweet of a batch failed")
+        return failed(refusal)
+    return BatchItem(status=201 if posted.status == "ready" else 202, tweet=posted, problem=None)
+
+
+def new_tweet(tweet: BatchTweet, image: bytes) -> NewTweet:
+    """As POST /tweets has it."""
+    created_at: datetime | None = tweet.created_at
+    return NewTweet(tweet.author_id, tweet.text, image, tweet.tweet_id, created_at)
+
+
+def failed(problem: Problem) -> BatchItem:
+    """A tweet that is not stored."""
+    return BatchItem(status=problem.status, tweet=None, problem=problem.body())
