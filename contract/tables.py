@@ -151,8 +151,9 @@ class ApiKey(Base):
 
 
 def create_engine(sqlalchemy_url: str) -> AsyncEngine:
-    """An async engine; SQLite gets write-ahead logging, foreign keys and a wait for locks of up to 10 s."""
-    engine = create_async_engine(sqlalchemy_url, pool_pre_ping=not sqlalchemy_url.startswith("sqlite"))
+    """An async engine whose errors show no values; SQLite gets write-ahead logging, foreign keys, a wait for locks."""
+    is_sqlite = sqlalchemy_url.startswith("sqlite")
+    engine = create_async_engine(sqlalchemy_url, pool_pre_ping=not is_sqlite, hide_parameters=True)
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine.sync_engine, "connect")

@@ -25,7 +25,10 @@ T = TypeVar("T")
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"startup": {"()": "service.__main__.HideStartupTraceback"}},
+    "filters": {
+        "startup": {"()": "service.__main__.HideStartupTraceback"},
+        "request_id": {"()": "service.observe.RequestIdFilter"},
+    },
     "formatters": {
         "json": {
             "()": "pythonjsonlogger.json.JsonFormatter",
@@ -33,7 +36,9 @@ LOGGING: dict[str, Any] = {
             "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
         }
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["startup"]}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["startup", "request_id"]}
+    },
     "root": {"handlers": ["stderr"], "level": "INFO"},
 }
 
@@ -83,7 +88,9 @@ def serve(settings: Settings, _: argparse.Namespace) -> int:
     """Serve until told to stop."""
     logging.config.dictConfig(LOGGING)
     app = create_app(settings)
-    config = uvicorn.Config(app, host=settings.host, port=settings.port, log_config=None, server_header=False)
+    config = uvicorn.Config(
+        app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False
+    )
     server = uvicorn.Server(config)
     with suppress(KeyboardInterrupt):  # raised again by uvicorn once it has shut down
         server.run()

@@ -12,6 +12,7 @@ from contract.errors import ContractError
 from contract.runtime import Device, OnnxModel
 from contract.vectors import VectorStore
 from service.errors import NotReady
+from service.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ def load_model(folder: Path, device: Device) -> ActiveModel:
 class ActiveModels:
     """Follows the pointer in Redis."""
 
-    def __init__(self, vectors: VectorStore, models_dir: Path, device: Device) -> None:
+    def __init__(self, vectors: VectorStore, models_dir: Path, device: Device, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._vectors = vectors
         self._models_dir = models_dir
         self._device = device
@@ -82,4 +84,8 @@ class ActiveModels:
             raise
         self._refused = None
         log.info("version %s serves", version)
+        manifest = self.current.manifest
+        labels = {"version": version, "backbone": manifest.backbone, "device": self.current.onnx.device}
+        self._metrics.model.info(labels)
+        self._metrics.model_created.set(manifest.created_at.timestamp())
         return True

@@ -91,6 +91,7 @@ async def encode_pending(parts: Ingest, model: ActiveModel) -> int:
         done += sum(results)
         if not any(results):
             break  # a store is down rather than a picture bad: try again later
+    parts.metrics.pending.set(len(failed))
     if done:
         log.info("encoded %d pending tweets under version %s", done, model.version)
     return len(failed)

@@ -5,6 +5,7 @@ Shape suffixes: H height, W width, C colours, D dimensions.
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from contract.runtime import encode_tweets
 from service.active import ActiveModel
 from service.errors import Overloaded
+from service.metrics import Metrics
 from service.tasks import end
 
 log = logging.getLogger(__name__)
@@ -32,12 +34,14 @@ class Job:
     image_HWC: npt.NDArray[np.uint8]
     text: str
     vector: asyncio.Future[Vector]
+    queued_at: float
 
 
 class MicroBatcher:
     """One thread encodes; callers wait for their vector and never for a full batch."""
 
-    def __init__(self, capacity: int, max_batch: int) -> None:
+    def __init__(self, capacity: int, max_batch: int, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._free = capacity
         self.max_batch = max_batch
         self._queue: asyncio.Queue[Job] = asyncio.Queue()
@@ -47,6 +51,7 @@ class MicroBatcher:
     def permit(self) -> Iterator[None]:
         """Hold a place for one posted tweet. Raises Overloaded at once where none is free."""
         if self._free == 0:
+            self._metrics.shed.inc()
             raise Overloaded("as many tweets are being taken in as the service can hold: try again in a second")
         self._free -= 1
         try:
@@ -56,7 +61,7 @@ class MicroBatcher:
 
     async def encode(self, model: ActiveModel, image_HWC: npt.NDArray[np.uint8], text: str) -> Vector:
         """The tweet's vector z, fp16 [D]. Raises what the encoder raises; the next batch is encoded all the same."""
-        job = Job(model, image_HWC, text, asyncio.get_running_loop().create_future())
+        job = Job(model, image_HWC, text, asyncio.get_running_loop().create_future(), time.perf_counter())
         self._queue.put_nowait(job)
         return await job.vector
 
@@ -67,6 +72,8 @@ class MicroBatcher:
             while len(jobs) < self.max_batch and not self._queue.empty():
                 jobs.append(self._queue.get_nowait())
             wanted = [job for job in jobs if not job.vector.done()]
+            for job in wanted:
+                self._metrics.queue_seconds.observe(time.perf_counter() - job.queued_at)
             for _, same_model in groupby(wanted, key=lambda job: job.model.version):
                 await self._encode(list(same_model))
 
@@ -75,13 +82,17 @@ class MicroBatcher:
         self._thread.shutdown()
 
     async def _encode(self, jobs: list[Job]) -> None:
+        """Encode jobs of one version; a batch that fails goes one by one, once, so that one bad tweet fails alone."""
+        self._metrics.batch_size.observe(len(jobs))
         try:
             vectors = await asyncio.get_running_loop().run_in_executor(self._thread, _encode_jobs, jobs)
         except Exception as error:  # whatever it is, it is the callers' to handle, and the next batch must run
             log.exception("encoding %d tweets failed", len(jobs))
-            for job in jobs:
-                if not job.vector.done():
-                    job.vector.set_exception(error)
+            if len(jobs) > 1:
+                for job in jobs:
+                    await self._encode([job])
+            elif not jobs[0].vector.done():
+                jobs[0].vector.set_exception(error)
             return
         for job, vector_D in zip(jobs, vectors, strict=True):
             if not job.vector.done():
@@ -95,9 +106,9 @@ def _encode_jobs(jobs: list[Job]) -> list[Vector]:
 
 
 @asynccontextmanager
-async def open_batcher(capacity: int, max_batch: int) -> AsyncIterator[MicroBatcher]:
+async def open_batcher(capacity: int, max_batch: int, metrics: Metrics) -> AsyncIterator[MicroBatcher]:
     """A batcher at work."""
-    batcher = MicroBatcher(capacity, max_batch)
+    batcher = MicroBatcher(capacity, max_batch, metrics)
     task = asyncio.create_task(batcher.run())
     try:
         yield batcher

@@ -178,11 +178,10 @@ class Problem:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error as problem+json."""
+    """Answer every error as problem+json; what is a fault of the service, `Observe` answers and logs."""
     for answered in (ServiceError, ImageTooLarge, ImageUnreadable, RequestValidationError, RedisError, *_UNREACHABLE):
         app.add_exception_handler(answered, _answer)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _answer)
 
 
 def problem_of(error: Exception) -> Problem:

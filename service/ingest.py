@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 import uuid
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from service.active import ActiveModel, ActiveModels
 from service.batcher import MicroBatcher, Vector
 from service.database import Database, StoredTweet
 from service.errors import TweetConflict, UnknownAuthor
+from service.metrics import Metrics
 from service.schemas import PostedTweet
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class Ingest:
     models: ActiveModels
     batcher: MicroBatcher
     behind: asyncio.Event
+    metrics: Metrics
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,15 @@ async def ingest(new: NewTweet, parts: Ingest) -> PostedTweet:
     What fails after the tweet is stored leaves it `pending`: it is encoded later, and nothing is lost.
     Raises Overloaded before anything is stored; UnknownAuthor, TweetConflict, ImageRejected, SQLAlchemyError.
     """
+    started = time.perf_counter()
     with parts.batcher.permit():
         model = parts.models.current
         await check_author(new, parts.database)
         image_HWC = await decode(new.image, model)
         tweet = await store(new, parts)
         ready = await make_recommendable(tweet, image_HWC, model, parts)
+    if ready:
+        parts.metrics.tweet_to_candidate_seconds.observe(time.perf_counter() - started)
     return posted(tweet, model if ready else None)
 
 

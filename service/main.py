@@ -18,6 +18,7 @@ from contract.vectors import VectorStore
 from service import errors
 from service.active import ActiveModels
 from service.api import health, models, tweets, users
+from service.api import metrics as metrics_route
 from service.api.parts import Parts
 from service.background import background
 from service.batcher import open_batcher
@@ -27,17 +28,20 @@ from service.database import Database
 from service.ingest import Ingest
 from service.keys import open_keys
 from service.limits import BodyLimit
+from service.metrics import Metrics
+from service.observe import Observe
 from service.recommend import Online
 from service.settings import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The ASGI application. A start that fails leaves its exception in `app.state.startup_error`."""
+    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
-            async with build(settings) as parts:
+            async with build(settings, metrics) as parts:
                 app.state.parts = parts
                 gc.collect()
                 gc.freeze()  # what is loaded now lives as long as the process: collections need not walk it again
@@ -54,14 +58,15 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.startup_error = None
     errors.install(app)
-    for resource in (users, tweets, models, health):
+    for resource in (users, tweets, models, health, metrics_route):
         app.include_router(resource.router)
     app.add_middleware(BodyLimit)
+    app.add_middleware(Observe, metrics=metrics)
     return app
 
 
 @asynccontextmanager
-async def build(settings: Settings) -> AsyncIterator[Parts]:
+async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
     """Stores, model, batcher and background work; taken down in reverse order.
 
     Raises ContractError where a store cannot be used or the active model does not verify.
@@ -70,10 +75,10 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         async with (
             open_database(settings.sqlalchemy_url) as engine,
             open_redis(redis_url) as redis,
-            open_batcher(settings.queue_size, settings.max_batch) as batcher,
+            open_batcher(settings.queue_size, settings.max_batch, metrics) as batcher,
         ):
             vectors = VectorStore(redis, settings.redis_namespace)
-            models = ActiveModels(vectors, settings.models_dir, settings.device)
+            models = ActiveModels(vectors, settings.models_dir, settings.device, metrics)
             ingest = Ingest(
                 database=Database(engine),
                 blobs=BlobStore(settings.image_store_url),
@@ -82,6 +87,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
                 models=models,
                 batcher=batcher,
                 behind=asyncio.Event(),
+                metrics=metrics,
             )
             key = await cursor_key(redis, settings.redis_namespace, secrets.token_bytes(32))
             cursors = Cursors(key)
@@ -89,5 +95,5 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             ingest.behind.set()
             keys = await open_keys(engine, settings)
             async with background(ingest, keys, redis, embedded):
-                online = Online(ingest.graph, vectors, ingest.database, cursors)
-                yield Parts(settings, ingest, Changes(engine, ingest.graph), online, keys)
+                online = Online(ingest.graph, vectors, ingest.database, cursors, metrics)
+                yield Parts(settings, ingest, Changes(engine, ingest.graph), online, keys, metrics)

@@ -17,6 +17,7 @@ from service.candidates import followees_tweets, popularity, recent_tweets
 from service.cursor import MOST_SHOWN, Cursors, Page, tweet_hash
 from service.database import Database
 from service.errors import NotReady, UnknownUser
+from service.metrics import Metrics
 from service.schemas import FolloweeShare, Missing, Recommendations, RecommendedTweet, Scope, Source
 
 MOST_EXPLAINED = 5
@@ -42,6 +43,7 @@ class Online:
     vectors: VectorStore
     database: Database
     cursors: Cursors
+    metrics: Metrics
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,9 @@ async def recommend(ask: Ask, model: ActiveModel, online: Online) -> Recommendat
     people = await gather_people(ask.user_id, view, model, online.vectors)
     pool = await find_pool(view, people, page, model, online)
     ranked = rank(pool, people, model)
+    degraded = pool.source != ask.scope
+    online.metrics.recommendations.labels(pool.source, str(degraded).lower()).inc()
+    online.metrics.candidates.observe(len(pool.entries))
     best = top_k(ranked.key_C, pool.entries, min(ask.k, MOST_SHOWN - len(page.shown)))
     return Recommendations(
         user_id=ask.user_id,
@@ -93,7 +98,7 @@ async def recommend(ask: Ask, model: ActiveModel, online: Online) -> Recommendat
         link=model.manifest.link,
         scope=ask.scope,
         source=pool.source,
-        degraded=pool.source != ask.scope,
+        degraded=degraded,
         missing=missing_facets(people, view),
         candidates=len(pool.entries),
         items=[item(pool, ranked, c) for c in best],

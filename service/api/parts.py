@@ -9,6 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from service.changes import Changes
 from service.ingest import Ingest
 from service.keys import Keys, KeyScope
+from service.metrics import Metrics
 from service.recommend import Online
 from service.settings import Settings
 
@@ -22,6 +23,7 @@ class Parts:
     changes: Changes
     online: Online
     keys: Keys
+    metrics: Metrics
 
 
 def get_parts(request: Request) -> Parts:

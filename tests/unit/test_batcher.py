@@ -16,6 +16,7 @@ from contract.preprocessing import PAD_TOKEN, UNKNOWN_TOKEN, Preprocessing
 from service.active import ActiveModel
 from service.batcher import MicroBatcher, Vector, open_batcher
 from service.errors import Overloaded
+from service.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
 
@@ -101,7 +102,7 @@ async def busy(encoder: Encoder, batcher: MicroBatcher, mark: int = 1) -> AsyncI
 
 async def test_what_queued_while_the_encoder_was_busy_is_one_batch() -> None:
     encoder = Encoder()
-    async with open_batcher(64, 16) as batcher:
+    async with open_batcher(64, 16, Metrics()) as batcher:
         async with busy(encoder, batcher) as first:
             later = [post(batcher, active(encoder), mark) for mark in (2, 3, 4)]
         vectors = await soon(asyncio.gather(first, *later))
@@ -113,14 +114,14 @@ async def test_what_queued_while_the_encoder_was_busy_is_one_batch() -> None:
 async def test_a_lone_job_waits_for_nobody() -> None:
     encoder = Encoder()
     encoder.gate.set()
-    async with open_batcher(64, 16) as batcher:
+    async with open_batcher(64, 16, Metrics()) as batcher:
         assert (await soon(batcher.encode(active(encoder), picture(7), ""))).tolist() == [7, 7]
     assert encoder.batches == [[7]]
 
 
 async def test_a_batch_has_at_most_max_batch() -> None:
     encoder = Encoder()
-    async with open_batcher(64, 2) as batcher:
+    async with open_batcher(64, 2, Metrics()) as batcher:
         async with busy(encoder, batcher) as first:
             later = [post(batcher, active(encoder), mark) for mark in (2, 3, 4, 5, 6)]
         await soon(asyncio.gather(first, *later))
@@ -129,38 +130,39 @@ async def test_a_batch_has_at_most_max_batch() -> None:
 
 async def test_texts_of_a_batch_are_padded_together() -> None:
     encoder = Encoder()
-    async with open_batcher(64, 16) as batcher:
+    async with open_batcher(64, 16, Metrics()) as batcher:
         async with busy(encoder, batcher) as first:
             later = [post(batcher, active(encoder), 2, "one"), post(batcher, active(encoder), 3, "one two. two. one")]
         await soon(asyncio.gather(first, *later))
     assert encoder.shapes == [(1, 1, 1), (2, 3, 2)]
 
 
-async def test_an_exception_fails_its_batch_alone() -> None:
+async def test_a_tweet_that_cannot_be_encoded_fails_alone() -> None:
     encoder = Encoder()
-    async with open_batcher(64, 16) as batcher:
+    async with open_batcher(64, 16, Metrics()) as batcher:
         async with busy(encoder, batcher) as first:
-            later = [post(batcher, active(encoder), mark) for mark in (2, 255)]
+            later = [post(batcher, active(encoder), mark) for mark in (2, 255, 3)]
         found = await soon(asyncio.gather(first, *later, return_exceptions=True))
         after = await soon(batcher.encode(active(encoder), picture(9), "one"))
-    assert [type(outcome) for outcome in found] == [np.ndarray, RuntimeError, RuntimeError]
+    assert [type(outcome) for outcome in found] == [np.ndarray, np.ndarray, RuntimeError, np.ndarray]
     assert after.tolist() == [9, 9]
+    assert encoder.batches == [[1], [2, 255, 3], [2], [255], [3], [9]]
 
 
-async def test_an_encoder_that_answers_too_little_fails_its_batch_alone() -> None:
+async def test_an_encoder_that_answers_too_little_fails_for_that_tweet_alone() -> None:
     encoder = Encoder(too_few_for=3)
-    async with open_batcher(64, 16) as batcher:
+    async with open_batcher(64, 16, Metrics()) as batcher:
         async with busy(encoder, batcher) as first:
             later = [post(batcher, active(encoder), mark) for mark in (2, 3)]
         found: list[Any] = await soon(asyncio.gather(first, *later, return_exceptions=True))
         after = await soon(batcher.encode(active(encoder), picture(9), "one"))
-    assert [isinstance(outcome, Exception) for outcome in found] == [False, True, True]
+    assert [isinstance(outcome, Exception) for outcome in found] == [False, False, True]
     assert after.tolist() == [9, 9]
 
 
 async def test_jobs_whose_caller_has_gone_are_not_encoded() -> None:
     encoder = Encoder()
-    async with open_batcher(64, 16) as batcher:
+    async with open_batcher(64, 16, Metrics()) as batcher:
         async with busy(encoder, batcher) as first:
             gone, stays = post(batcher, active(encoder), 2), post(batcher, active(encoder), 3)
             await asyncio.sleep(0)
@@ -172,7 +174,7 @@ async def test_jobs_whose_caller_has_gone_are_not_encoded() -> None:
 
 async def test_a_caller_that_goes_during_its_batch_disturbs_nobody() -> None:
     encoder = Encoder()
-    async with open_batcher(64, 16) as batcher:
+    async with open_batcher(64, 16, Metrics()) as batcher:
         async with busy(encoder, batcher) as first:
             first.cancel()
         assert (await soon(batcher.encode(active(encoder), picture(5), "one"))).tolist() == [5, 5]
@@ -182,7 +184,7 @@ async def test_a_caller_that_goes_during_its_batch_disturbs_nobody() -> None:
 async def test_each_version_encodes_its_own_jobs() -> None:
     old, new = Encoder(), Encoder()
     new.gate.set()
-    async with open_batcher(64, 16) as batcher:
+    async with open_batcher(64, 16, Metrics()) as batcher:
         async with busy(old, batcher) as first:
             later = [post(batcher, active(old), 2), post(batcher, active(new, "v2"), 3), post(batcher, active(old), 4)]
         vectors = await soon(asyncio.gather(first, *later))
@@ -191,7 +193,7 @@ async def test_each_version_encodes_its_own_jobs() -> None:
 
 
 async def test_a_permit_is_refused_at_capacity_and_comes_back() -> None:
-    batcher = MicroBatcher(2, 16)
+    batcher = MicroBatcher(2, 16, Metrics())
     with batcher.permit():
         with batcher.permit(), pytest.raises(Overloaded), batcher.permit():
             pytest.fail("three permits of two")
@@ -200,7 +202,7 @@ async def test_a_permit_is_refused_at_capacity_and_comes_back() -> None:
 
 
 async def test_a_permit_comes_back_from_a_failure() -> None:
-    batcher = MicroBatcher(1, 16)
+    batcher = MicroBatcher(1, 16, Metrics())
     with pytest.raises(ZeroDivisionError), batcher.permit():
         raise ZeroDivisionError
     with batcher.permit(), pytest.raises(Overloaded), batcher.permit():

@@ -1,0 +1,14 @@
+"""/metrics."""
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from service.api.parts import READ, PartsDependency
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/metrics", dependencies=[READ], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def get_metrics(parts: PartsDependency) -> Response:
+    """What Prometheus reads."""
+    return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,53 @@
+"""What Prometheus reads at /metrics; one registry a process, nothing global."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+
+_REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_QUEUE_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10)
+_FRESHNESS_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600)
+
+
+class Metrics:
+    """All metrics of a process. Labels are few and known: no ids."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.request_seconds = Histogram(
+            "http_request_duration_seconds",
+            "Requests, by method, route and status",
+            ["method", "route", "status"],
+            buckets=_REQUEST_SECONDS,
+            registry=registry,
+        )
+        self.queue_seconds = Histogram(
+            "encoder_queue_seconds", "How long a tweet waited to be encoded", buckets=_QUEUE_SECONDS, registry=registry
+        )
+        self.batch_size = Histogram(
+            "encoder_batch_size", "Tweets encoded at a time", buckets=(1, 2, 4, 8, 16, 32, 64), registry=registry
+        )
+        self.shed = Counter("tweets_shed", "Posted tweets that were answered 429", registry=registry)
+        self.recommendations = Counter(
+            "recommendations",
+            "Answers, by source and whether it stood in for another",
+            ["source", "degraded"],
+            registry=registry,
+        )
+        self.candidates = Histogram(
+            "recommendation_candidates",
+            "Tweets ranked for an answer",
+            buckets=(0, 3, 10, 30, 100, 300, 1_000, 2_000),
+            registry=registry,
+        )
+        self.tweet_to_candidate_seconds = Histogram(
+            "tweet_to_candidate_seconds",
+            "From a tweet's arrival to its being a candidate under the active version",
+            buckets=_FRESHNESS_SECONDS,
+            registry=registry,
+        )
+        self.pending = Gauge("tweets_pending", "Stored tweets that could not be encoded yet", registry=registry)
+        self.model = Info("model", "The version that serves, its backbone and the encoder's device", registry=registry)
+        self.model_created = Gauge("model_created_timestamp_seconds", "When the version was made", registry=registry)
+
+    def text(self) -> bytes:
+        """Prometheus' text form."""
+        return generate_latest(self._registry)
