@@ -38,7 +38,7 @@ CMD ["--help"]
 
 FROM runtime AS service
 COPY --from=build-service /venv /venv
-# Others can reach this address, so the service does not start without API_KEY.
+# Others can reach this address, so the service does not start without a key.
 ENV HOST=0.0.0.0 \
     PORT=8000
 USER app

@@ -21,6 +21,8 @@ from contract.environment import StoreSettings
 from contract.errors import StoreUnavailable
 
 _START_SECONDS = 10
+_CONNECTIONS = 50
+"""More requests than that at a time wait for one another."""
 _MAX_SOCKET_PATH_BYTES = 100
 
 
@@ -149,7 +151,10 @@ def redis_server(settings: StoreSettings) -> Iterator[tuple[str, EmbeddedValkey 
 async def open_redis(url: str) -> AsyncIterator[redis.asyncio.Redis]:
     """A client whose server answers; closed at the end. Raises StoreUnavailable where it does not."""
     try:
-        client = redis.asyncio.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
+            url, max_connections=_CONNECTIONS, timeout=5, socket_timeout=5, socket_connect_timeout=5
+        )
+        client = redis.asyncio.Redis.from_pool(pool)
     except ValueError as error:
         raise StoreUnavailable(f"REDIS_URL is not valid ({error}): use redis://host:port/0") from error
     try:

@@ -78,11 +78,11 @@ class OnlineGraph:
         """Add (follower_id, followee_id) edges."""
         await self._pipelined((("sadd", self._key("follow", follower), followee) for follower, followee in edges))
 
-    async def add_tweets(self, entries: Iterable[TimelineEntry]) -> None:
+    async def add_tweets(self, entries: Iterable[TimelineEntry], retweets: dict[str, int] | None = None) -> None:
         """Put tweets on their authors' timelines and among the recent ones."""
         entries = list(entries)
         await self._add_to_timelines((entry.author_id, entry) for entry in entries)
-        await self.add_recent(entries)
+        await self.add_recent(entries, retweets)
 
     async def add_retweets(self, retweets: Iterable[tuple[str, TimelineEntry]]) -> None:
         """Put (user_id, retweeted entry at the retweet's time) on the users' timelines and into what they have seen."""
@@ -124,9 +124,9 @@ class OnlineGraph:
         await self._redis.zrem(self._key("hidden", user_id), tweet_id)
 
     async def replace_users(self, users: Iterable[UserState]) -> None:
-        """Make what is online of some users what is given, in one step for every reader."""
-        pipeline = self._redis.pipeline(transaction=True)
+        """Make what is online of some users what is given, each user in one step for every reader."""
         for state in users:
+            pipeline = self._redis.pipeline(transaction=True)
             pipeline.set(self._key("user", state.user_id), b"1")
             follow = self._key("follow", state.user_id)
             pipeline.delete(follow)
@@ -138,7 +138,7 @@ class OnlineGraph:
                 pipeline.delete(key)
                 if scores:
                     pipeline.zadd(key, scores)
-        await pipeline.execute()
+            await pipeline.execute()
 
     async def add_recent(self, entries: Iterable[TimelineEntry], retweets: dict[str, int] | None = None) -> None:
         """Put tweets among the newest ones of the whole service, with their retweets where these are known."""
@@ -168,12 +168,16 @@ class OnlineGraph:
             seen_tweet_ids={member.decode() for member in (*seen, *hidden)},
         )
 
-    async def timelines(self, author_ids: Sequence[str]) -> list[list[TimelineEntry]]:
-        """Each author's timeline, newest first. One round trip."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for author_id in author_ids:
-            pipeline.zrevrange(self._key("timeline", author_id), 0, TIMELINE_LIMIT - 1, withscores=True)
-        return [[_entry(member, score) for member, score in timeline] for timeline in await pipeline.execute()]
+    async def timelines(self, author_ids: Sequence[str], limit: int = TIMELINE_LIMIT) -> list[list[TimelineEntry]]:
+        """Each author's timeline, newest first, at most `limit` entries. A round trip a thousand authors."""
+        timelines: list[list[TimelineEntry]] = []
+        for start in range(0, len(author_ids), _CHUNK):
+            pipeline = self._redis.pipeline(transaction=False)
+            for author_id in author_ids[start : start + _CHUNK]:
+                pipeline.zrevrange(self._key("timeline", author_id), 0, limit - 1, withscores=True)
+            found = await pipeline.execute()
+            timelines += [[_entry(member, score) for member, score in timeline] for timeline in found]
+        return timelines
 
     async def recent(self) -> list[TimelineEntry]:
         """The newest tweets of the whole service, newest first."""

@@ -2,7 +2,8 @@
 
 Whoever writes to Redis what SQL has does so in a transaction that holds the row which owns it, before the commit: a
 user's row owns whom they follow, what they retweeted and hid, and their timeline; a tweet's row owns its vectors. So
-Redis never keeps the older of two changes, and a change that Redis refuses is not in SQL either.
+Redis never keeps the older of two changes, and a change that Redis refuses is not in SQL either. Two things are let go,
+since neither shows: a deleted tweet may stay on a timeline, where it has no vector, and counts of retweets are near.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -11,7 +12,7 @@ from contextlib import asynccontextmanager
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from contract.tables import Tweet, User
+from contract.tables import DeletedTweet, Tweet, User
 
 
 @asynccontextmanager
@@ -20,6 +21,8 @@ async def changing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     async with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            await connection.exec_driver_sql("SET LOCAL lock_timeout = '10s'")
         yield connection
 
 
@@ -29,10 +32,13 @@ async def hold_users(connection: AsyncConnection, user_ids: Sequence[str]) -> se
     return set(await connection.scalars(rows.with_for_update(key_share=True)))
 
 
-async def hold_tweets(connection: AsyncConnection, tweet_ids: Sequence[str]) -> set[str]:
-    """Those of the tweets that exist, held to the end: nobody hides, deletes or encodes them meanwhile."""
+async def hold_tweets(connection: AsyncConnection, tweet_ids: Sequence[str], to_delete: bool = False) -> set[str]:
+    """Those of the tweets that exist, held to the end: nobody hides, deletes or encodes them meanwhile.
+
+    Who holds one to delete it waits for everybody who keeps it or refers to it, too.
+    """
     rows = select(Tweet.tweet_id).where(Tweet.tweet_id.in_(tweet_ids)).order_by(Tweet.tweet_id)
-    return set(await connection.scalars(rows.with_for_update()))
+    return set(await connection.scalars(rows.with_for_update(key_share=not to_delete)))
 
 
 async def keep_tweet(connection: AsyncConnection, tweet_id: str) -> bool:
@@ -45,3 +51,9 @@ async def hold_picture(connection: AsyncConnection, image_key: str) -> None:
     """Let nobody else add or remove a tweet with this picture until the transaction ends."""
     if connection.dialect.name == "postgresql":
         await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(image_key, 0))))
+
+
+async def is_deleted(connection: AsyncConnection, tweet_id: str) -> bool:
+    """Whether there was such a tweet and is no more."""
+    deleted = select(DeletedTweet.tweet_id).where(DeletedTweet.tweet_id == tweet_id)
+    return await connection.scalar(deleted) is not None

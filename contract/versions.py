@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.tables import ModelVersion
 from contract.vectors import VectorStore
@@ -14,16 +14,20 @@ KEPT_VERSIONS = 2
 """The one that serves and the one before it keep their vectors."""
 
 
-async def activate(engine: AsyncEngine, vectors: VectorStore, version: str) -> None:
-    """Record it in SQL, then move the pointer."""
-    async with engine.begin() as connection:
-        await connection.execute(
-            update(ModelVersion).where(ModelVersion.version == version).values(activated_at=datetime.now(UTC))
-        )
-    await vectors.activate(version)
+async def hold_versions(connection: AsyncConnection) -> Sequence[Any]:
+    """All rows of model_versions as `latest_first` has them, held: nobody activates or forgets one meanwhile."""
+    await connection.execute(select(ModelVersion.version).order_by(ModelVersion.version).with_for_update())
+    return await latest_first(connection)
 
 
 async def latest_first(connection: AsyncConnection) -> Sequence[Any]:
     """All rows of model_versions, the one activated last first; those that never were come last."""
     order = ModelVersion.activated_at.desc().nulls_last(), ModelVersion.created_at.desc()
     return (await connection.execute(select(ModelVersion).order_by(*order))).all()
+
+
+async def activate(connection: AsyncConnection, vectors: VectorStore, version: str) -> None:
+    """Record it in SQL and move the pointer; within a transaction that holds the versions."""
+    activated = update(ModelVersion).where(ModelVersion.version == version).values(activated_at=datetime.now(UTC))
+    await connection.execute(activated)
+    await vectors.activate(version)

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +55,7 @@ class ActiveModels:
         self._vectors = vectors
         self._models_dir = models_dir
         self._device = device
+        self._loading = asyncio.Lock()
         self._refused: str | None = None
         self._try_again_at = 0.0
         self.current: ActiveModel | None = None
@@ -63,29 +66,43 @@ class ActiveModels:
             raise NotReady("no model serves yet: run `python -m training retrain`")
         return self.current
 
-    async def verify(self, version: str) -> None:
-        """Load a version and check its golden vectors on this machine, as `refresh` will. Raises what it raises."""
-        await asyncio.to_thread(load_model, self._models_dir / version, self._device)
+    @asynccontextmanager
+    async def switching(self, version: str) -> AsyncIterator[ActiveModel]:
+        """A version, loaded and verified; it serves here once the block ends, in which the pointer is to be moved.
+
+        Raises ArtifactInvalid or DeviceUnavailable where it cannot be loaded.
+        """
+        async with self._loading:
+            model = await asyncio.to_thread(load_model, self._models_dir / version, self._device)
+            yield model
+            self._serve(model)
 
     async def refresh(self) -> bool:
         """Load the version that the pointer names, if that is another one; whether it was swapped.
 
         Raises ArtifactInvalid or DeviceUnavailable where it cannot be loaded; the one before goes on serving then.
         """
+        async with self._loading:
+            return await self._follow()
+
+    async def _follow(self) -> bool:
         version = await self._vectors.active_version()
         if version is None or (self.current and version == self.current.version):
             return False
         if version == self._refused and time.monotonic() < self._try_again_at:
             return False
         try:
-            self.current = await asyncio.to_thread(load_model, self._models_dir / version, self._device)
+            model = await asyncio.to_thread(load_model, self._models_dir / version, self._device)
         except ContractError:
             self._refused, self._try_again_at = version, time.monotonic() + _RETRY_SECONDS
             raise
-        self._refused = None
-        log.info("version %s serves", version)
-        manifest = self.current.manifest
-        labels = {"version": version, "backbone": manifest.backbone, "device": self.current.onnx.device}
+        self._serve(model)
+        return True
+
+    def _serve(self, model: ActiveModel) -> None:
+        self.current, self._refused = model, None
+        log.info("version %s serves", model.version)
+        manifest = model.manifest
+        labels = {"version": model.version, "backbone": manifest.backbone, "device": model.onnx.device}
         self._metrics.model.info(labels)
         self._metrics.model_created.set(manifest.created_at.timestamp())
-        return True

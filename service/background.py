@@ -22,21 +22,36 @@ _POLL_SECONDS = 0.5
 _RETRY_SECONDS = 5.0
 _LOOK_SECONDS = 30.0
 _AT_A_TIME = 16
+_FAILING_BATCHES = 4
 
 
 @asynccontextmanager
 async def background(parts: Ingest, keys: Keys, redis: Redis, embedded: EmbeddedValkey | None) -> AsyncIterator[None]:
-    """Run both loops until the end."""
-    following = asyncio.create_task(follow_pointer(parts, keys, redis, embedded))
-    tasks = [following, asyncio.create_task(work_off_backlog(parts))]
+    """Run the loops until the end."""
+    loops = (follow_pointer(parts, redis, embedded), follow_keys(keys), work_off_backlog(parts))
+    tasks = [asyncio.create_task(loop) for loop in loops]
     try:
         yield
     finally:
         await end(*tasks)
 
 
-async def follow_pointer(parts: Ingest, keys: Keys, redis: Redis, embedded: EmbeddedValkey | None) -> None:
-    """Twice a second, see whether Redis is there, which version serves and which keys there are."""
+async def follow_keys(keys: Keys) -> None:
+    """Twice a second, see which keys there are; while SQL is away, those that were known go on to count."""
+    told = ""
+    while True:
+        await asyncio.sleep(_POLL_SECONDS)
+        try:
+            await keys.read()
+            told = ""
+        except Exception as error:  # whatever it was, the next round may succeed, and nobody else would go on
+            if str(error) != told:
+                log.error("cannot read the keys: %r", error)
+                told = str(error)
+
+
+async def follow_pointer(parts: Ingest, redis: Redis, embedded: EmbeddedValkey | None) -> None:
+    """Twice a second, see whether Redis is there and which version serves."""
     told = ""
     while True:
         try:
@@ -44,7 +59,6 @@ async def follow_pointer(parts: Ingest, keys: Keys, redis: Redis, embedded: Embe
                 await keep_up(redis, embedded)
             if await parts.models.refresh():
                 parts.behind.set()
-            await keys.read()
             told = ""
         except Exception as error:  # whatever it was, the next round may succeed, and nobody else would go on
             if str(error) != told:
@@ -84,13 +98,14 @@ async def work_off_backlog(parts: Ingest) -> None:
 async def encode_pending(parts: Ingest, model: ActiveModel) -> int:
     """Encode all tweets without a vector under a version; returns how many could not be."""
     failed: set[str] = set()
-    done = 0
+    done = failing = 0
     while tweets := await parts.database.pending_tweets(model.version, failed, _AT_A_TIME):
         results = await asyncio.gather(*(encode_stored(tweet, parts, model) for tweet in tweets))
         failed.update(tweet.tweet_id for tweet, ready in zip(tweets, results, strict=True) if not ready)
         done += sum(results)
-        if not any(results):
-            break  # a store is down rather than a picture bad: try again later
+        failing = 0 if any(results) else failing + 1
+        if failing == _FAILING_BATCHES or parts.models.current is not model:
+            break  # a store is down rather than pictures bad: try again later; or another version serves now
     parts.metrics.pending.set(len(failed))
     if done:
         log.info("encoded %d pending tweets under version %s", done, model.version)

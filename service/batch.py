@@ -39,14 +39,15 @@ async def post_batch(tweets: str, images: list[UploadFile], parts: Ingest) -> li
     Raises InvalidBatch where `tweets` is no list or has too many.
     """
     rows = read_rows(tweets)
-    pictures = {image.filename or "": await image.read() for image in images}
-    at_a_time = asyncio.Semaphore(parts.batcher.max_batch)
+    at_a_time = asyncio.Semaphore(parts.batcher.fair_share)
+    async with parts.batcher.large_request:
+        pictures = {image.filename or "": await image.read() for image in images}
 
-    async def one(row: Any) -> BatchItem:
-        async with at_a_time:
-            return await post_one(row, pictures, parts)
+        async def one(row: Any) -> BatchItem:
+            async with at_a_time:
+                return await post_one(row, pictures, parts)
 
-    return list(await asyncio.gather(*(one(row) for row in rows)))
+        return list(await asyncio.gather(*(one(row) for row in rows)))
 
 
 def read_rows(tweets: str) -> list[Any]:

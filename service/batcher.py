@@ -43,7 +43,11 @@ class MicroBatcher:
     def __init__(self, capacity: int, max_batch: int, metrics: Metrics) -> None:
         self._metrics = metrics
         self._free = capacity
-        self.max_batch = max_batch
+        self._max_batch = max_batch
+        self.fair_share = max(1, min(max_batch, capacity // 2))
+        """How many tweets of one request may be in work, so that others have room."""
+        self.large_request = asyncio.Semaphore(1)
+        """Held by a request with the pictures of many tweets in memory; the others wait with theirs on disk."""
         self._queue: asyncio.Queue[Job] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
 
@@ -69,7 +73,7 @@ class MicroBatcher:
         """Encode until cancelled; jobs whose caller has gone are dropped."""
         while True:
             jobs = [await self._queue.get()]
-            while len(jobs) < self.max_batch and not self._queue.empty():
+            while len(jobs) < self._max_batch and not self._queue.empty():
                 jobs.append(self._queue.get_nowait())
             wanted = [job for job in jobs if not job.vector.done()]
             for job in wanted:
@@ -90,7 +94,8 @@ class MicroBatcher:
             log.exception("encoding %d tweets failed", len(jobs))
             if len(jobs) > 1:
                 for job in jobs:
-                    await self._encode([job])
+                    if not job.vector.done():
+                        await self._encode([job])
             elif not jobs[0].vector.done():
                 jobs[0].vector.set_exception(error)
             return

@@ -1,17 +1,24 @@
 """What a user can be recommended, and where it comes from."""
 
-from contract.graph import OnlineGraph, TimelineEntry, UserView
+from contract.graph import TIMELINE_LIMIT, OnlineGraph, TimelineEntry, UserView
 from service.cursor import Page
 
 MAX_CANDIDATES = 2_000
+_FEWEST_ENTRIES = 5
 _GRAVITY = 1.5
 _HOURS_AT_FIRST = 2.0
 
 
 async def followees_tweets(graph: OnlineGraph, view: UserView, page: Page) -> list[TimelineEntry]:
     """What followees posted or retweeted, newest first."""
-    timelines = await graph.timelines(view.followee_ids) if view.followee_ids else []
+    count = len(view.followee_ids)
+    timelines = await graph.timelines(view.followee_ids, entries_per_followee(count)) if count else []
     return select_candidates([entry for timeline in timelines for entry in timeline], view, page)
+
+
+def entries_per_followee(followees: int) -> int:
+    """How much of each timeline is read: all of it for some, the newest few entries for who follows thousands."""
+    return max(_FEWEST_ENTRIES, min(TIMELINE_LIMIT, 3 * MAX_CANDIDATES // followees))
 
 
 async def recent_tweets(graph: OnlineGraph, view: UserView, page: Page) -> list[TimelineEntry]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contract.tables import DeletedTweet, Tweet, TweetVector, User
+from contract.tables import Tweet, TweetVector, User
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,6 @@ class Database:
         """Whether there is such a user."""
         async with self.engine.connect() as connection:
             return await connection.scalar(select(User.user_id).where(User.user_id == user_id)) is not None
-
-    async def was_deleted(self, tweet_id: str) -> bool:
-        """Whether there was such a tweet."""
-        async with self.engine.connect() as connection:
-            deleted = select(DeletedTweet.tweet_id).where(DeletedTweet.tweet_id == tweet_id)
-            return await connection.scalar(deleted) is not None
 
     async def tweet(self, tweet_id: str) -> StoredTweet | None:
         """A tweet by id."""

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from contract.blobs import BlobStore, blob_key
 from contract.graph import OnlineGraph, TimelineEntry, to_ms
 from contract.preprocessing import decode_image
-from contract.tables import DeletedTweet, Tweet, TweetVector
-from contract.transactions import changing, hold_picture, hold_tweets, hold_users
+from contract.tables import Retweet, Tweet, TweetVector
+from contract.transactions import changing, hold_picture, hold_tweets, hold_users, is_deleted
 from contract.vectors import VectorStore
 from service.active import ActiveModel, ActiveModels
 from service.batcher import MicroBatcher, Vector
@@ -116,13 +116,15 @@ async def add_tweet(tweet: StoredTweet, image: bytes, parts: Ingest) -> StoredTw
         async with changing(parts.database.engine) as connection:
             await hold_picture(connection, tweet.image_key)
             await connection.execute(insert(Tweet).values(**vars(tweet)))
-            if await connection.scalar(select(DeletedTweet).where(DeletedTweet.tweet_id == tweet.tweet_id)) is not None:
+            if await is_deleted(connection, tweet.tweet_id):
                 raise TweetConflict(f"tweet_id {tweet.tweet_id} is that of a deleted tweet: choose another id")
             await asyncio.to_thread(parts.blobs.put, image)
     except IntegrityError:
         stored = await parts.database.tweet(tweet.tweet_id)
         if stored is None:
-            raise
+            raise TweetConflict(
+                f"tweet_id {tweet.tweet_id} was taken, and deleted meanwhile: choose another id"
+            ) from None
         return stored
     return tweet
 
@@ -159,7 +161,11 @@ async def make_candidate(tweet: StoredTweet, z_D: Vector, version: str, parts: I
         hidden = await connection.scalar(select(Tweet.hidden_at).where(Tweet.tweet_id == tweet.tweet_id))
         if hidden is None:
             await parts.vectors.put_tweets(version, [tweet.tweet_id], z_D[None])
-        await parts.graph.add_tweets([TimelineEntry(tweet.tweet_id, tweet.author_id, to_ms(tweet.created_at))])
+        else:
+            await parts.vectors.forget_tweet([version], tweet.tweet_id)
+        entry = TimelineEntry(tweet.tweet_id, tweet.author_id, to_ms(tweet.created_at))
+        retweets = select(func.count()).select_from(Retweet).where(Retweet.tweet_id == tweet.tweet_id)
+        await parts.graph.add_tweets([entry], {tweet.tweet_id: await connection.scalar(retweets) or 0})
         key = {"tweet_id": tweet.tweet_id, "version": version}
         if await connection.scalar(select(TweetVector.version).filter_by(**key)) is None:
             await connection.execute(insert(TweetVector).values(**key, vector=z_D.astype("<f2").tobytes()))

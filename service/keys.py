@@ -1,7 +1,7 @@
 """Who may do what: bearer keys with scopes, kept as hashes.
 
 A key reads `itr_ID_SECRET`. SQL has the SHA-256 of the secret, 256 random bits, so that no slow hash is needed.
-Every process reads the keys anew twice a second, and at once where it meets one that it does not know.
+Every process reads the keys anew twice a second, and where it meets one that it does not know.
 """
 
 import hashlib
@@ -49,22 +49,26 @@ class Keys:
     """Checks the header `Authorization` against the keys in SQL and the one of the environment, which may do all."""
 
     def __init__(self, engine: AsyncEngine, environment_key: str | None, open_door: bool) -> None:
-        """`open_door`: whether anybody may do anything as long as there is no key at all."""
+        """`open_door`: whether anybody may do anything as long as no key was ever made."""
         self._engine = engine
         self._environment_key = environment_key
         self._open_door = open_door
         self._keys: dict[str, StoredKey] = {}
         self._read_at = 0.0
+        self._ever_made = False
 
     @property
     def any(self) -> bool:
-        """Whether there is a key."""
-        return self._environment_key is not None or bool(self._keys)
+        """Whether there is a key, or was one: revoking the last one opens no door."""
+        return self._environment_key is not None or self._ever_made
 
     async def read(self) -> None:
         """Read the keys from SQL."""
         self._read_at = time.monotonic()
         self._keys = {key.key_id: key for key in await list_keys(self._engine)}
+        if not self._ever_made:
+            async with self._engine.connect() as connection:
+                self._ever_made = await connection.scalar(select(ApiKey.key_id).limit(1)) is not None
 
     async def check(self, bearer: str | None, scope: KeyScope) -> None:
         """Raises Unauthorized where no key that we know is given, Forbidden where it has not the scope."""

@@ -25,6 +25,7 @@ from service.batcher import open_batcher
 from service.changes import Changes
 from service.cursor import Cursors, cursor_key
 from service.database import Database
+from service.guard import Guard
 from service.ingest import Ingest
 from service.keys import open_keys
 from service.limits import BodyLimit
@@ -61,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     for resource in (users, tweets, models, health, metrics_route):
         app.include_router(resource.router)
     app.add_middleware(BodyLimit)
+    app.add_middleware(Guard)
     app.add_middleware(Observe, metrics=metrics)
     return app
 

@@ -40,13 +40,19 @@ async def read_tweet(tweet_id: str, parts: Ingest) -> StoredTweetBody:
 async def read_picture(tweet_id: str, parts: Ingest) -> Picture:
     """A tweet's picture. Raises UnknownTweet."""
     tweet = await _need_tweet(tweet_id, parts)
-    data = await asyncio.to_thread(parts.blobs.get, tweet.image_key)
+    try:
+        data = await asyncio.to_thread(parts.blobs.get, tweet.image_key)
+    except FileNotFoundError:
+        await _need_tweet(tweet_id, parts)  # deleted meanwhile
+        raise
     return Picture(tweet.image_key, data, media_type(data))
 
 
 def media_type(data: bytes) -> str:
     """The type of a picture that was taken in."""
     with Image.open(io.BytesIO(data)) as image:
+        if image.format == "MPO":  # a JPEG with more pictures in it, as many phones make
+            return "image/jpeg"
         return Image.MIME[image.format or ""]
 
 

@@ -224,4 +224,6 @@ def next_cursor(page: Page, pool: Pool, best: list[int], cursors: Cursors) -> st
     shown = page.shown | {tweet_hash(pool.entries[c].tweet_id) for c in best}
     if len(best) == len(pool.entries) or not best or len(shown) >= MOST_SHOWN:
         return None
-    return cursors.write(replace(page, source=pool.source, shown=shown))
+    newest_ms = max(entry.at_ms for entry in pool.entries)  # a stamp may be ahead of this machine's clock
+    at_ms = max(page.at_ms, newest_ms) if page.source is None else page.at_ms
+    return cursors.write(replace(page, source=pool.source, at_ms=at_ms, shown=shown))

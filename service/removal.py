@@ -4,6 +4,7 @@ A candidate needs a vector in Redis: without it a tweet is gone from the very ne
 """
 
 import asyncio
+import logging
 from datetime import UTC, datetime
 
 import numpy as np
@@ -11,10 +12,12 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.graph import TimelineEntry, to_ms
-from contract.tables import DeletedTweet, Hide, Retweet, Tweet, TweetVector
-from contract.transactions import changing, hold_picture, hold_tweets
+from contract.tables import DeletedTweet, Hide, ModelVersion, Retweet, Tweet, TweetVector
+from contract.transactions import changing, hold_picture, hold_tweets, is_deleted
 from service.errors import UnknownTweet
 from service.ingest import Ingest
+
+log = logging.getLogger(__name__)
 
 
 async def hide_tweet(tweet_id: str, parts: Ingest) -> None:
@@ -23,7 +26,7 @@ async def hide_tweet(tweet_id: str, parts: Ingest) -> None:
         await _hold(connection, tweet_id)
         unhidden = update(Tweet).where(Tweet.tweet_id == tweet_id, Tweet.hidden_at.is_(None))
         await connection.execute(unhidden.values(hidden_at=datetime.now(UTC)))
-        await parts.vectors.forget_tweet(list(await _vectors(connection, tweet_id)), tweet_id)
+        await _forget_vectors(connection, tweet_id, parts)
 
 
 async def show_tweet(tweet_id: str, parts: Ingest) -> None:
@@ -41,9 +44,9 @@ async def delete_tweet(tweet_id: str, parts: Ingest) -> None:
     Raises UnknownTweet where there never was one.
     """
     async with changing(parts.database.engine) as connection:
-        if await hold_tweets(connection, [tweet_id]):
+        if await hold_tweets(connection, [tweet_id], to_delete=True):
             await _delete(connection, tweet_id, parts)
-        elif not await parts.database.was_deleted(tweet_id):
+        elif not await is_deleted(connection, tweet_id):
             raise UnknownTweet(f"tweet_id {tweet_id} is not known")
     await remove_pictures(parts)
 
@@ -54,12 +57,20 @@ async def remove_pictures(parts: Ingest) -> None:
     async with parts.database.engine.connect() as connection:
         keys = [key for key in await connection.scalars(left) if key is not None]
     for key in keys:
-        async with changing(parts.database.engine) as connection:
-            await hold_picture(connection, key)
-            shown = await connection.scalar(select(Tweet.tweet_id).where(Tweet.image_key == key).limit(1))
-            if shown is None:
-                await asyncio.to_thread(parts.blobs.delete, key)
-            await connection.execute(update(DeletedTweet).where(DeletedTweet.image_key == key).values(image_key=None))
+        try:
+            await _remove_picture(key, parts)
+        except OSError as error:  # the others are to go all the same; the backlog tries this one again
+            log.error("picture %s of a deleted tweet cannot be removed yet: %r", key, error)
+            parts.behind.set()
+
+
+async def _remove_picture(key: str, parts: Ingest) -> None:
+    async with changing(parts.database.engine) as connection:
+        await hold_picture(connection, key)
+        shown = await connection.scalar(select(Tweet.tweet_id).where(Tweet.image_key == key).limit(1))
+        if shown is None:
+            await asyncio.to_thread(parts.blobs.delete, key)
+        await connection.execute(update(DeletedTweet).where(DeletedTweet.image_key == key).values(image_key=None))
 
 
 async def _delete(connection: AsyncConnection, tweet_id: str, parts: Ingest) -> None:
@@ -67,7 +78,7 @@ async def _delete(connection: AsyncConnection, tweet_id: str, parts: Ingest) -> 
     owners = {tweet.author_id}
     for table in (Retweet, Hide):
         owners.update(await connection.scalars(select(table.user_id).where(table.tweet_id == tweet_id)))
-    await parts.vectors.forget_tweet(list(await _vectors(connection, tweet_id)), tweet_id)
+    await _forget_vectors(connection, tweet_id, parts)
     post = TimelineEntry(tweet_id, tweet.author_id, to_ms(tweet.created_at))
     await parts.graph.remove_tweet(post, owners)
     for of_tweet in (TweetVector, Retweet, Hide, Tweet):
@@ -81,7 +92,13 @@ async def _hold(connection: AsyncConnection, tweet_id: str) -> None:
         raise UnknownTweet(f"tweet_id {tweet_id} is not known")
 
 
+async def _forget_vectors(connection: AsyncConnection, tweet_id: str, parts: Ingest) -> None:
+    """Of every version: a process that died before its commit may have left one that SQL does not know of."""
+    versions = await connection.scalars(select(ModelVersion.version))
+    await parts.vectors.forget_tweet(list(versions), tweet_id)
+
+
 async def _vectors(connection: AsyncConnection, tweet_id: str) -> dict[str, bytes]:
-    """A tweet's vectors by version; Redis has none of another version."""
+    """A tweet's vectors by version."""
     rows = select(TweetVector.version, TweetVector.vector).where(TweetVector.tweet_id == tweet_id)
     return {row.version: row.vector for row in await connection.execute(rows)}

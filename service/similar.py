@@ -13,15 +13,16 @@ from service.schemas import SimilarTweet, SimilarTweets
 async def similar_tweets(tweet_id: str, k: int, parts: Ingest) -> SimilarTweets:
     """The K tweets among the newest ones whose vectors point most nearly where this tweet's does, by cosine.
 
-    Raises UnknownTweet; NotReady where no model serves, or the tweet has no vector: pending or hidden.
+    Raises UnknownTweet, also for a hidden one; NotReady where no model serves, or the tweet is pending.
     """
     model = parts.models.required()
-    if await parts.database.tweet(tweet_id) is None:
-        raise UnknownTweet(f"tweet_id {tweet_id} is not known")
+    tweet = await parts.database.tweet(tweet_id)
+    if tweet is None or tweet.hidden_at is not None:
+        raise UnknownTweet(f"tweet_id {tweet_id} is not known, or hidden")
     authors = {entry.tweet_id: entry.author_id for entry in await parts.graph.recent() if entry.tweet_id != tweet_id}
     ids, z_CD = await parts.vectors.tweets(model.version, [tweet_id, *authors], model.manifest.dim)
     if not ids or ids[0] != tweet_id:
-        raise NotReady(f"tweet_id {tweet_id} has no vector under version {model.version}: it is pending or hidden")
+        raise NotReady(f"tweet_id {tweet_id} has no vector under version {model.version} yet")
     unit_CD = z_CD.astype(np.float32)
     unit_CD /= np.maximum(np.linalg.norm(unit_CD, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     similarity_C = unit_CD[1:] @ unit_CD[0]

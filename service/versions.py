@@ -1,10 +1,17 @@
 """/models: which versions there are, and going to another one or back."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from contract.errors import ContractError
-from contract.versions import KEPT_VERSIONS, activate, latest_first
+from contract.transactions import changing
+from contract.versions import KEPT_VERSIONS, activate, hold_versions, latest_first
+from service.active import ActiveModel
 from service.errors import UnknownVersion, VersionUnfit
 from service.ingest import Ingest
 from service.schemas import Model, Models
+
+_PROBED = 10
 
 
 async def list_versions(parts: Ingest) -> Models:
@@ -32,21 +39,33 @@ async def activate_version(version: str, parts: Ingest) -> Models:
     Raises UnknownVersion; VersionUnfit where its vectors are gone or its files do not verify.
     """
     async with parts.database.engine.connect() as connection:
-        known = await latest_first(connection)
-    places = {row.version: place for place, row in enumerate(known)}
-    if version not in places:
-        raise UnknownVersion(f"version {version} is not known: GET /models lists all")
-    row = known[places[version]]
-    if places[version] >= KEPT_VERSIONS or row.activated_at is None:
-        raise VersionUnfit(f"version {version} has no vectors any more: run `python -m training publish {version}`")
+        check_kept(version, await latest_first(connection))
     try:
-        await parts.models.verify(version)
+        async with parts.models.switching(version) as model, changing(parts.database.engine) as connection:
+            check_kept(version, await hold_versions(connection))
+            await check_vectors(model, parts)
+            await activate(connection, parts.vectors, version)
     except ContractError as error:
         raise VersionUnfit(f"version {version} cannot serve: {error}") from error
-    await activate(parts.database.engine, parts.vectors, version)
-    await parts.models.refresh()
     parts.behind.set()
     return await list_versions(parts)
+
+
+def check_kept(version: str, known: Sequence[Any]) -> None:
+    """Raises UnknownVersion, or VersionUnfit where its vectors are deleted."""
+    kept = [row.version for row in known[:KEPT_VERSIONS] if row.activated_at is not None]
+    if version not in {row.version for row in known}:
+        raise UnknownVersion(f"version {version} is not known: GET /models lists all")
+    if version not in kept:
+        raise VersionUnfit(f"version {version} has no vectors any more: run `python -m training publish {version}`")
+
+
+async def check_vectors(model: ActiveModel, parts: Ingest) -> None:
+    """Raises VersionUnfit where Redis lost the version's user vectors."""
+    some = model.artifact.user_ids[:_PROBED]
+    found, _ = await parts.vectors.users(model.version, some, model.manifest.dim)
+    if found != some:
+        raise VersionUnfit(f"Redis has no vectors of {model.version}: run `python -m training publish {model.version}`")
 
 
 async def roll_back(parts: Ingest) -> Models:

@@ -20,7 +20,7 @@ from training.dataset.rejects import Rejects
 from training.dataset.rows import Key, Row
 from training.errors import InputRejected
 from training.online import rebuild_graph
-from training.progress import Progress
+from training.progress import Progress, silent
 from training.stores import Stores
 
 _CHECKED_SIZE = 32
@@ -58,6 +58,7 @@ async def import_dataset(folder: Path, stores: Stores, progress: Progress, rejec
         refuse_nothing_good(folder, dataset, rejects, rejects_file)
     store_pictures(folder, dataset, stores.blobs, progress)
     report = await store_rows(stores.engine, dataset, known)
+    store_pictures(folder, dataset, stores.blobs, silent)  # again: one may just have gone with its last tweet
     await rebuild_graph(stores.engine, OnlineGraph(stores.redis, stores.namespace))
     return replace(report, exposures=exposure_count, rejected=rejects.counts())
 

@@ -37,6 +37,21 @@ async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph) -> None:
         retweets = {row.tweet_id: row.times for row in await connection.execute(counted)}
     entries = [TimelineEntry(row.tweet_id, row.author_id, to_ms(row.created_at)) for row in rows]
     await graph.add_recent(entries, {tweet_id: retweets.get(tweet_id, 0) for tweet_id in ids})
+    await forget_what_is_gone(engine, graph)
+
+
+async def forget_what_is_gone(engine: AsyncEngine, graph: OnlineGraph) -> None:
+    """Take from the newest tweets those that SQL has no more."""
+    online = await graph.recent()
+    async with engine.connect() as connection:
+        there = set(
+            await connection.scalars(
+                select(Tweet.tweet_id).where(Tweet.tweet_id.in_([entry.tweet_id for entry in online]))
+            )
+        )
+    for entry in online:
+        if entry.tweet_id not in there:
+            await graph.remove_tweet(entry, {entry.author_id})
 
 
 async def user_states(connection: AsyncConnection, user_ids: list[str]) -> list[UserState]:

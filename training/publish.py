@@ -16,7 +16,7 @@ from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import ModelVersion, Tweet, TweetVector
 from contract.transactions import changing, hold_tweets
 from contract.vectors import VectorStore
-from contract.versions import KEPT_VERSIONS, activate, latest_first
+from contract.versions import KEPT_VERSIONS, activate, hold_versions
 from training.errors import InputRejected
 from training.features import read_image
 from training.online import rebuild_graph
@@ -50,7 +50,9 @@ async def publish(folder: Path, stores: Stores, progress: Progress) -> Published
     encoded = await encode_missing(stores, exported, model, progress)
     await copy_tweet_vectors(stores.engine, vectors, exported)
     await rebuild_graph(stores.engine, OnlineGraph(stores.redis, stores.namespace))
-    await activate(stores.engine, vectors, version)
+    async with changing(stores.engine) as connection:
+        await hold_versions(connection)
+        await activate(connection, vectors, version)
     await forget_old_versions(stores.engine, vectors)
     return Published(exported.manifest, encoded)
 
@@ -126,12 +128,14 @@ async def copy_tweet_vectors(engine: AsyncEngine, vectors: VectorStore, exported
             rows = (await connection.execute(shown)).all()
             vectors_KD = np.frombuffer(b"".join(row.vector for row in rows), dtype="<f2").reshape(-1, manifest.dim)
             await vectors.put_tweets(manifest.version, [row.tweet_id for row in rows], vectors_KD)
+            for hidden in held - {row.tweet_id for row in rows}:
+                await vectors.forget_tweet([manifest.version], hidden)
 
 
 async def forget_old_versions(engine: AsyncEngine, vectors: VectorStore) -> None:
     """Delete the vectors of all versions but the active one and the one before it; their folders stay."""
-    async with engine.begin() as connection:
-        old = [known.version for known in (await latest_first(connection))[KEPT_VERSIONS:]]
+    async with changing(engine) as connection:
+        old = [known.version for known in (await hold_versions(connection))[KEPT_VERSIONS:]]
         await connection.execute(delete(TweetVector).where(TweetVector.version.in_(old)))
-    for version in old:
-        await vectors.delete_version(version)
+        for version in old:
+            await vectors.delete_version(version)

@@ -1,14 +1,14 @@
-"""What the routes get: the parts that the lifespan built, and the check of keys."""
+"""What the routes get: the parts that the lifespan built."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 
 from service.changes import Changes
 from service.ingest import Ingest
-from service.keys import Keys, KeyScope
+from service.keys import Keys
 from service.metrics import Metrics
 from service.recommend import Online
 from service.settings import Settings
@@ -35,16 +35,5 @@ def get_parts(request: Request) -> Parts:
 PartsDependency = Annotated[Parts, Depends(get_parts)]
 
 
-def needs(scope: KeyScope) -> Any:
-    """A route's dependency. Raises Unauthorized without a key that we know, Forbidden without the scope."""
-
-    async def check(
-        parts: PartsDependency,
-        credentials: Annotated[HTTPAuthorizationCredentials | None, Security(HTTPBearer(auto_error=False))],
-    ) -> None:
-        await parts.keys.check(credentials.credentials if credentials else None, scope)
-
-    return Depends(check)
-
-
-READ, WRITE, ADMIN = needs("read"), needs("write"), needs("admin")
+KEY = Security(HTTPBearer(auto_error=False, description="a key of the service, where it has any"))
+"""Says in the API's description that a key is needed; `service.guard` asks for it."""

@@ -6,7 +6,7 @@ from fastapi import APIRouter, File, Form, Header, Path, Query, Response, Upload
 
 from contract.fields import TweetText
 from contract.ids import ID_PATTERN
-from service.api.parts import READ, WRITE, PartsDependency
+from service.api.parts import KEY, PartsDependency
 from service.batch import post_batch
 from service.ingest import NewTweet, ingest, tweet_id_of_key
 from service.reading import read_picture, read_tweet
@@ -14,7 +14,7 @@ from service.removal import delete_tweet, hide_tweet, show_tweet
 from service.schemas import BatchAnswer, PastMoment, PostedTweet, SimilarTweets, StoredTweet
 from service.similar import similar_tweets
 
-router = APIRouter(prefix="/tweets", tags=["tweets"])
+router = APIRouter(prefix="/tweets", tags=["tweets"], dependencies=[KEY])
 
 TweetId = Annotated[str, Path(pattern=ID_PATTERN)]
 
@@ -23,7 +23,6 @@ TweetId = Annotated[str, Path(pattern=ID_PATTERN)]
     "",
     status_code=201,
     responses={202: {"model": PostedTweet, "description": "stored, to be encoded"}},
-    dependencies=[WRITE],
 )
 async def post_tweet(
     parts: PartsDependency,
@@ -47,7 +46,7 @@ async def post_tweet(
     return tweet
 
 
-@router.post(":batch", dependencies=[WRITE])
+@router.post(":batch")
 async def post_tweets(
     parts: PartsDependency,
     tweets: Annotated[
@@ -62,15 +61,13 @@ async def post_tweets(
     return BatchAnswer(items=await post_batch(tweets, images, parts.ingest))
 
 
-@router.get("/{tweet_id}", dependencies=[READ])
+@router.get("/{tweet_id}")
 async def get_tweet(parts: PartsDependency, tweet_id: TweetId) -> StoredTweet:
     """A tweet as it is now."""
     return await read_tweet(tweet_id, parts.ingest)
 
 
-@router.get(
-    "/{tweet_id}/image", response_class=Response, responses={200: {"content": {"image/*": {}}}}, dependencies=[READ]
-)
+@router.get("/{tweet_id}/image", response_class=Response, responses={200: {"content": {"image/*": {}}}})
 async def get_image(parts: PartsDependency, tweet_id: TweetId) -> Response:
     """A tweet's picture, byte by byte as it was posted."""
     picture = await read_picture(tweet_id, parts.ingest)
@@ -82,7 +79,7 @@ async def get_image(parts: PartsDependency, tweet_id: TweetId) -> Response:
     return Response(picture.data, media_type=picture.media_type, headers=headers)
 
 
-@router.get("/{tweet_id}/similar", dependencies=[READ])
+@router.get("/{tweet_id}/similar")
 async def get_similar(
     parts: PartsDependency, tweet_id: TweetId, k: Annotated[int, Query(ge=1, le=100, description="how many")] = 10
 ) -> SimilarTweets:
@@ -90,19 +87,19 @@ async def get_similar(
     return await similar_tweets(tweet_id, k, parts.ingest)
 
 
-@router.delete("/{tweet_id}", status_code=204, dependencies=[WRITE])
+@router.delete("/{tweet_id}", status_code=204)
 async def remove_tweet(parts: PartsDependency, tweet_id: TweetId) -> None:
     """Remove a tweet, its retweets and its picture for good; nobody is recommended it from the answer on."""
     await delete_tweet(tweet_id, parts.ingest)
 
 
-@router.put("/{tweet_id}/hidden", status_code=204, dependencies=[WRITE])
+@router.put("/{tweet_id}/hidden", status_code=204)
 async def put_hidden(parts: PartsDependency, tweet_id: TweetId) -> None:
     """Keep a tweet from everybody."""
     await hide_tweet(tweet_id, parts.ingest)
 
 
-@router.delete("/{tweet_id}/hidden", status_code=204, dependencies=[WRITE])
+@router.delete("/{tweet_id}/hidden", status_code=204)
 async def delete_hidden(parts: PartsDependency, tweet_id: TweetId) -> None:
     """Show it again."""
     await show_tweet(tweet_id, parts.ingest)

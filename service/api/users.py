@@ -7,11 +7,11 @@ from fastapi import APIRouter, Path, Query, Response
 
 from contract.ids import ID_PATTERN
 from service import changes
-from service.api.parts import READ, WRITE, PartsDependency
+from service.api.parts import KEY, PartsDependency
 from service.recommend import Ask, recommend
 from service.schemas import Follow, Hide, NewUser, Recommendations, Retweet, RetweetTime, Scope, User
 
-router = APIRouter(prefix="/users", tags=["users"])
+router = APIRouter(prefix="/users", tags=["users"], dependencies=[KEY])
 
 UserId = Annotated[str, Path(pattern=ID_PATTERN)]
 FolloweeId = Annotated[str, Path(pattern=ID_PATTERN)]
@@ -22,7 +22,7 @@ def _status(change: changes.Change, response: Response) -> None:
     response.status_code = 201 if change.new else 200
 
 
-@router.get("/{user_id}/recommendations", dependencies=[READ])
+@router.get("/{user_id}/recommendations")
 async def get_recommendations(
     parts: PartsDependency,
     user_id: UserId,
@@ -36,9 +36,7 @@ async def get_recommendations(
     return await recommend(ask, parts.ingest.models.required(), parts.online)
 
 
-@router.post(
-    "", status_code=201, responses={200: {"model": User, "description": "known already"}}, dependencies=[WRITE]
-)
+@router.post("", status_code=201, responses={200: {"model": User, "description": "known already"}})
 async def post_user(parts: PartsDependency, response: Response, new: NewUser) -> User:
     """Make a user known."""
     user_id = new.user_id or uuid.uuid4().hex
@@ -49,7 +47,6 @@ async def post_user(parts: PartsDependency, response: Response, new: NewUser) ->
 
 @router.put(
     "/{user_id}/followees/{followee_id}",
-    dependencies=[WRITE],
     status_code=201,
     responses={200: {"model": Follow, "description": "followed already"}},
 )
@@ -60,7 +57,7 @@ async def put_followee(parts: PartsDependency, response: Response, user_id: User
     return Follow(user_id=user_id, followee_id=followee_id, created_at=change.created_at)
 
 
-@router.delete("/{user_id}/followees/{followee_id}", status_code=204, dependencies=[WRITE])
+@router.delete("/{user_id}/followees/{followee_id}", status_code=204)
 async def delete_followee(parts: PartsDependency, user_id: UserId, followee_id: FolloweeId) -> None:
     """Follow no more."""
     await changes.unfollow(user_id, followee_id, parts.changes)
@@ -68,7 +65,6 @@ async def delete_followee(parts: PartsDependency, user_id: UserId, followee_id: 
 
 @router.put(
     "/{user_id}/retweets/{tweet_id}",
-    dependencies=[WRITE],
     status_code=201,
     responses={200: {"model": Retweet, "description": "retweeted already"}},
 )
@@ -82,7 +78,7 @@ async def put_retweet(
     return Retweet(user_id=user_id, tweet_id=tweet_id, created_at=change.created_at)
 
 
-@router.delete("/{user_id}/retweets/{tweet_id}", status_code=204, dependencies=[WRITE])
+@router.delete("/{user_id}/retweets/{tweet_id}", status_code=204)
 async def delete_retweet(parts: PartsDependency, user_id: UserId, tweet_id: TweetId) -> None:
     """Take a retweet back."""
     await changes.unretweet(user_id, tweet_id, parts.changes)
@@ -90,7 +86,6 @@ async def delete_retweet(parts: PartsDependency, user_id: UserId, tweet_id: Twee
 
 @router.put(
     "/{user_id}/hidden/{tweet_id}",
-    dependencies=[WRITE],
     status_code=201,
     responses={200: {"model": Hide, "description": "hidden already"}},
 )
@@ -101,7 +96,7 @@ async def put_hidden(parts: PartsDependency, response: Response, user_id: UserId
     return Hide(user_id=user_id, tweet_id=tweet_id, created_at=change.created_at)
 
 
-@router.delete("/{user_id}/hidden/{tweet_id}", status_code=204, dependencies=[WRITE])
+@router.delete("/{user_id}/hidden/{tweet_id}", status_code=204)
 async def delete_hidden(parts: PartsDependency, user_id: UserId, tweet_id: TweetId) -> None:
     """Recommend it again."""
     await changes.unhide(user_id, tweet_id, parts.changes)

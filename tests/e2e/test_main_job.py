@@ -59,6 +59,7 @@ class Site:
         response = httpx.get(f"{self.url}/users/{user_id}/recommendations", params={"k": k})
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
+        del answer["next_cursor"]  # it has the time in it
         return answer
 
     def post(self, tweet: dict[str, Any]) -> httpx.Response:

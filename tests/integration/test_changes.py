@@ -5,13 +5,18 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from sqlalchemy import delete
 
 from contract.blobs import blob_key
 from contract.environment import StoreSettings
 from contract.tables import DeletedTweet, Follow, Hide, Retweet, Tweet, TweetVector, User
+from service.background import encode_pending
+from service.removal import remove_pictures
 from tests.integration.running import Network, Service, fields, png, problem, serving
 from training.online import rebuild_graph
+from training.publish import copy_tweet_vectors
 
 pytestmark = pytest.mark.anyio
 
@@ -301,6 +306,7 @@ async def test_redis_rebuilt_from_sql_is_what_it_was(service: Service, network: 
     assert await online() != before
     await rebuild_graph(service.parts.ingest.database.engine, graph)
     assert await online() == before
+    await changed(service, "DELETE", f"/users/{user}/hidden/{tweet}", 204)
 
 
 async def test_a_user_s_own_changes_survive_a_restart(trained: StoreSettings) -> None:
@@ -311,3 +317,65 @@ async def test_a_user_s_own_changes_survive_a_restart(trained: StoreSettings) ->
         before = await service.recommended("stays", 100)
     async with serving(trained) as service:
         assert await service.recommended("stays", 100) == before
+
+
+async def test_a_vector_that_a_dead_process_left_is_hidden_too(service: Service, reader: str, author: str) -> None:
+    """Redis has the vector, SQL has no row of it: the process died before its commit."""
+    tweet = (await service.post(png("sienna"), author_id=author)).json()["tweet_id"]
+    engine = service.parts.ingest.database.engine
+    async with engine.begin() as connection:
+        await connection.execute(delete(TweetVector).where(TweetVector.tweet_id == tweet))
+    assert tweet in await offered(service, reader)
+    await changed(service, "PUT", f"/tweets/{tweet}/hidden", 204)
+    assert tweet not in await offered(service, reader)
+    model = service.parts.ingest.models.required()
+    assert await encode_pending(service.parts.ingest, model) == 0
+    assert tweet not in await offered(service, reader)
+    await changed(service, "DELETE", f"/tweets/{tweet}/hidden", 204)
+    assert tweet in await offered(service, reader)
+    await changed(service, "DELETE", f"/tweets/{tweet}", 204)
+
+
+async def test_publishing_shows_no_hidden_tweet(service: Service, reader: str, author: str) -> None:
+    tweet = (await service.post(png("salmon"), author_id=author)).json()["tweet_id"]
+    await changed(service, "PUT", f"/tweets/{tweet}/hidden", 204)
+    exported = service.parts.ingest.models.required().artifact
+    vectors = service.parts.ingest.vectors
+    await vectors.put_tweets(exported.manifest.version, [tweet], np.ones((1, exported.manifest.dim), dtype=np.float16))
+    await copy_tweet_vectors(service.parts.ingest.database.engine, vectors, exported)
+    assert tweet not in await offered(service, reader)
+    await changed(service, "DELETE", f"/tweets/{tweet}", 204)
+
+
+async def test_a_picture_that_cannot_be_removed_is_tried_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch, author: str
+) -> None:
+    picture = png("thistle", (41, 31))
+    tweet = (await service.post(picture, author_id=author)).json()["tweet_id"]
+
+    def fails(_: str) -> None:
+        raise PermissionError("read-only")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.parts.ingest.blobs, "delete", fails)
+        await changed(service, "DELETE", f"/tweets/{tweet}", 204)
+        assert (tweet, blob_key(picture)) in await service.sql(DeletedTweet.tweet_id, DeletedTweet.image_key)
+    await remove_pictures(service.parts.ingest)
+    assert (tweet, None) in await service.sql(DeletedTweet.tweet_id, DeletedTweet.image_key)
+    assert blob_key(picture) not in service.blobs()
+
+
+async def test_many_deletions_of_nothing_leave_the_database_free(service: Service) -> None:
+    """More than the pool has connections."""
+    answers = await asyncio.gather(*(service.client.delete("/tweets/nothing") for _ in range(40)))
+    assert {answer.status_code for answer in answers} == {404}
+
+
+async def test_who_follows_thousands_is_answered(service: Service) -> None:
+    user = await new_user(service, "follows-thousands")
+    graph = service.parts.ingest.graph
+    await graph.add_follows((user, f"ghost-{number}") for number in range(5_000))
+    answer = await service.client.get(f"/users/{user}/recommendations")
+    assert (answer.status_code, answer.json()["degraded"]) == (200, True)
+    for number in range(5_000):
+        await graph.remove_follow(user, f"ghost-{number}")

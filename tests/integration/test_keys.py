@@ -4,14 +4,16 @@ import asyncio
 import re
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.environment import StoreSettings
 from contract.tables import ApiKey, create_engine
-from service.keys import create_key, list_keys, revoke_key
+from service.keys import create_key, revoke_key
 from tests.conftest import ROOT
 from tests.integration.running import Service, png, problem, serving
 
@@ -28,6 +30,13 @@ def keys_command(environment: dict[str, str], *arguments: str) -> tuple[int, str
     command = [sys.executable, "-m", "service", "keys", *arguments]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr
+
+
+async def forget_keys(engine: AsyncEngine) -> None:
+    """As if none had ever been made: other tests ask without one."""
+    async with engine.begin() as connection:
+        await connection.execute(delete(ApiKey))
+    await engine.dispose()
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -59,9 +68,33 @@ async def test_each_scope_opens_its_own_requests(trained: StoreSettings) -> None
             refused = await service.client.post("/tweets", **form, headers=bearer(keys["read"]))  # type: ignore[arg-type]
             problem(refused, 403, "forbidden")
     finally:
-        for stored_key in await list_keys(engine):
-            await revoke_key(engine, stored_key.key_id)
-        await engine.dispose()
+        await forget_keys(engine)
+
+
+async def test_every_route_but_health_and_docs_needs_a_key(trained: StoreSettings) -> None:
+    async with serving(trained, host="0.0.0.0", api_key="root") as service:
+        paths = (await service.client.get("/openapi.json")).json()["paths"]
+        assert len(paths) > 10
+        for path, methods in paths.items():
+            for method in methods:
+                answer = await service.client.request(method, re.sub(r"{\w+}", "x", path))
+                assert (answer.status_code == 401) == (not path.startswith("/health/")), (method, path)
+
+
+async def test_a_body_is_not_read_without_a_key(trained: StoreSettings) -> None:
+    read = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal read
+        for _ in range(1_000):
+            read += 1
+            yield b"x" * 1_000
+
+    async with serving(trained, host="0.0.0.0", api_key="root") as service:
+        headers = {"content-type": "multipart/form-data; boundary=b"}
+        problem(await service.client.post("/tweets:batch", content=body(), headers=headers), 401, "unauthorized")
+        problem(await service.client.post("/users", content=b"no json"), 401, "unauthorized")
+    assert read == 0
 
 
 async def test_a_key_counts_at_once_and_a_revoked_one_no_more(trained: StoreSettings) -> None:
@@ -79,7 +112,7 @@ async def test_a_key_counts_at_once_and_a_revoked_one_no_more(trained: StoreSett
             problem(await service.client.get("/models", headers=bearer(key)), 401, "unauthorized")
             assert await status(service, "GET", "/models", "root") == 200
     finally:
-        await engine.dispose()
+        await forget_keys(engine)
 
 
 async def test_with_a_key_loopback_is_no_open_door(trained: StoreSettings) -> None:
@@ -97,8 +130,10 @@ async def test_with_a_key_loopback_is_no_open_door(trained: StoreSettings) -> No
                 headers = {"authorization": f"Bearer {wrong}".encode()}
                 problem(await service.client.get("/models", headers=headers), 401, "unauthorized")  # type: ignore[arg-type]
             await revoke_key(engine, key.split("_")[1])
+            await service.parts.keys.read()
+            problem(await service.client.get("/models"), 401, "unauthorized")  # the last key's end opens no door
     finally:
-        await engine.dispose()
+        await forget_keys(engine)
 
 
 def test_keys_are_made_listed_and_revoked(stores: StoreSettings, environment: dict[str, str]) -> None:

@@ -1,6 +1,7 @@
 """Where recommendations come from, why, and page by page."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -138,6 +139,8 @@ async def test_an_unknown_user_with_followees_gets_the_social_facet(
         await put(service, f"/users/{user}/followees/{followee}")
     body = await ask(service, user, k=100)
     assert (body["source"], body["degraded"], body["missing"]) == ("followees", False, ["user_vector"])
+    for followee in sorted(network.followees[reader]):
+        assert (await service.client.delete(f"/users/{user}/followees/{followee}")).status_code == 204
     assert {item["personal"] for item in body["items"]} == {0.0}
     assert len({item["social"] for item in body["items"]}) > 1
 
@@ -205,3 +208,11 @@ async def test_a_bad_parameter_is_named(service: Service, reader: str, name: str
     answer = await service.client.get(f"/users/{reader}/recommendations", params={name: value})
     body = problem(answer, 422, "invalid-request")
     assert [error["field"] for error in body["errors"]] == [name]
+
+
+async def test_a_tweet_stamped_ahead_of_the_clock_is_on_a_page(service: Service, reader: str, author: str) -> None:
+    ahead = (datetime.now(UTC) + timedelta(minutes=4)).isoformat()
+    tweet = (await service.post(png("wheat"), author_id=author, created_at=ahead)).json()["tweet_id"]
+    found = await pages(service, reader, 2)
+    assert tweet in {tweet for page in found for tweet in page}
+    assert (await service.client.delete(f"/tweets/{tweet}")).status_code == 204

@@ -273,6 +273,6 @@ async def test_similar_tweets_come_first(service: Service, author: str) -> None:
     assert list(similarity.values()) == sorted(similarity.values(), reverse=True)
     assert len(similarity) == min(100, body["candidates"])
     assert (await service.client.put(f"/tweets/{red}/hidden")).status_code == 204
-    problem(await service.client.get(f"/tweets/{red}/similar"), 503, "not-ready")
+    problem(await service.client.get(f"/tweets/{red}/similar"), 404, "unknown-tweet")
     assert (await service.client.delete(f"/tweets/{red}/hidden")).status_code == 204
     problem(await service.client.get("/tweets/nothing/similar"), 404, "unknown-tweet")
