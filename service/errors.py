@@ -194,7 +194,7 @@ def problem_of(error: Exception) -> Problem:
         case ImageUnreadable():
             return Problem(422, "image-unreadable", f"image: {error}")
         case RequestValidationError():
-            return invalid_request([(error_["loc"][1:], error_["msg"]) for error_ in error.errors()])
+            return invalid_request([(_place(fault), fault["msg"]) for fault in error.errors()])
         case RedisError() | OperationalError() | InterfaceError() | PoolTimeoutError():
             log.error("a store failed: %s", error)
             name = "Redis" if isinstance(error, RedisError) else "the database"
@@ -203,9 +203,15 @@ def problem_of(error: Exception) -> Problem:
             return Problem(500, "internal-error", "this is a fault of the service; its log says more")
 
 
+def _place(fault: dict[str, Any]) -> Sequence[int | str]:
+    """Where a fault is; what is no JSON at all has a position instead of a field."""
+    place: Sequence[int | str] = () if fault["type"] == "json_invalid" else fault["loc"][1:]
+    return place
+
+
 def invalid_request(fields: Sequence[tuple[Sequence[int | str], str]]) -> Problem:
     """The problem of fields, each by its place and what is wrong with it."""
-    errors = [{"field": ".".join(map(str, place)), "message": message} for place, message in fields]
+    errors = [{"field": ".".join(map(str, place)) or "body", "message": message} for place, message in fields]
     detail = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
     return Problem(422, "invalid-request", detail, more={"errors": errors})
 

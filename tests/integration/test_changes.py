@@ -49,6 +49,16 @@ async def test_a_user_without_an_id_gets_one(service: Service) -> None:
     assert (answer.json()["user_id"],) in await service.sql(User.user_id)
 
 
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [("x", "body"), ("[]", "body"), ('"u"', "body"), ('{"user_id": "a b"}', "user_id"), ('{"user_id": 3}', "user_id")],
+)
+async def test_a_user_that_is_no_user_is_refused(service: Service, body: str, field: str) -> None:
+    headers = {"content-type": "application/json"}
+    answer = await service.client.post("/users", content=body, headers=headers)
+    assert fields(problem(answer, 422, "invalid-request")) == [field]
+
+
 async def test_the_same_user_at_the_same_time_is_one(service: Service) -> None:
     answers = await asyncio.gather(*(service.client.post("/users", json={"user_id": "rush"}) for _ in range(8)))
     assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
