@@ -110,6 +110,7 @@ class DeletedTweet(Base):
     """What is kept of a deleted tweet: its id, which no other can take, and its picture's until that is gone."""
 
     __tablename__ = "deleted_tweets"
+    __table_args__ = (Index("ix_deleted_tweets_image_key", "image_key"),)
 
     tweet_id: Mapped[str] = mapped_column(primary_key=True)
     deleted_at: Mapped[datetime]

@@ -109,7 +109,7 @@ def list_all_keys(settings: Settings, _: argparse.Namespace) -> int:
     """Print a line a key."""
 
     def show(keys: list[StoredKey]) -> None:
-        for key in keys:
+        for key in (key for key in keys if not key.revoked):
             print(f"{key.key_id}  {key.created_at:%Y-%m-%d %H:%M}  {','.join(sorted(key.scopes)):16}  {key.name}")
 
     return _with_database(settings, list_keys, show)

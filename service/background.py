@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from redis.asyncio import Redis
@@ -28,7 +28,11 @@ _FAILING_BATCHES = 4
 @asynccontextmanager
 async def background(parts: Ingest, keys: Keys, redis: Redis, embedded: EmbeddedValkey | None) -> AsyncIterator[None]:
     """Run the loops until the end."""
-    loops = (follow_pointer(parts, redis, embedded), follow_keys(keys), work_off_backlog(parts))
+    loops = (
+        repeat("following the active version", lambda: follow_pointer(parts, redis, embedded)),
+        repeat("reading the keys", keys.read),
+        work_off_backlog(parts),
+    )
     tasks = [asyncio.create_task(loop) for loop in loops]
     try:
         yield
@@ -36,35 +40,26 @@ async def background(parts: Ingest, keys: Keys, redis: Redis, embedded: Embedded
         await end(*tasks)
 
 
-async def follow_keys(keys: Keys) -> None:
-    """Twice a second, see which keys there are; while SQL is away, those that were known go on to count."""
+async def repeat(what: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do it twice a second; a failure is logged once, until it is another one or over."""
     told = ""
     while True:
-        await asyncio.sleep(_POLL_SECONDS)
         try:
-            await keys.read()
+            await work()
             told = ""
         except Exception as error:  # whatever it was, the next round may succeed, and nobody else would go on
             if str(error) != told:
-                log.error("cannot read the keys: %r", error)
+                log.error("%s failed: %r", what, error)
                 told = str(error)
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 async def follow_pointer(parts: Ingest, redis: Redis, embedded: EmbeddedValkey | None) -> None:
-    """Twice a second, see whether Redis is there and which version serves."""
-    told = ""
-    while True:
-        try:
-            if embedded is not None:
-                await keep_up(redis, embedded)
-            if await parts.models.refresh():
-                parts.behind.set()
-            told = ""
-        except Exception as error:  # whatever it was, the next round may succeed, and nobody else would go on
-            if str(error) != told:
-                log.error("cannot follow the active version: %r", error)
-                told = str(error)
-        await asyncio.sleep(_POLL_SECONDS)
+    """See whether Redis is there and which version serves."""
+    if embedded is not None:
+        await keep_up(redis, embedded)
+    if await parts.models.refresh():
+        parts.behind.set()
 
 
 async def keep_up(redis: Redis, embedded: EmbeddedValkey) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from fastapi import UploadFile
@@ -71,19 +70,14 @@ async def post_one(row: Any, pictures: Mapping[str, bytes], parts: Ingest) -> Ba
     if picture is None:
         return failed(invalid_request([(("image",), f"no part `images` has the file name {tweet.image}")]))
     try:
-        posted = await ingest(new_tweet(tweet, picture), parts)
+        new = NewTweet(tweet.author_id, tweet.text, picture, tweet.tweet_id, tweet.created_at)
+        posted = await ingest(new, parts)
     except Exception as error:  # whatever it is, it is this tweet's answer, and the others get theirs
         refusal = problem_of(error)
         if refusal.status == 500:
             log.exception("a tweet of a batch failed")
         return failed(refusal)
     return BatchItem(status=201 if posted.status == "ready" else 202, tweet=posted, problem=None)
-
-
-def new_tweet(tweet: BatchTweet, image: bytes) -> NewTweet:
-    """As POST /tweets has it."""
-    created_at: datetime | None = tweet.created_at
-    return NewTweet(tweet.author_id, tweet.text, image, tweet.tweet_id, created_at)
 
 
 def failed(problem: Problem) -> BatchItem:

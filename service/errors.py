@@ -41,7 +41,7 @@ from contract.errors import ImageTooLarge, ImageUnreadable
 log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
-_UNREACHABLE = (OperationalError, InterfaceError, PoolTimeoutError)
+_STORE_ERRORS = (RedisError, OperationalError, InterfaceError, PoolTimeoutError)
 
 
 class ServiceError(Exception):
@@ -179,7 +179,7 @@ class Problem:
 
 def install(app: FastAPI) -> None:
     """Answer every error as problem+json; what is a fault of the service, `Observe` answers and logs."""
-    for answered in (ServiceError, ImageTooLarge, ImageUnreadable, RequestValidationError, RedisError, *_UNREACHABLE):
+    for answered in (ServiceError, ImageTooLarge, ImageUnreadable, RequestValidationError, *_STORE_ERRORS):
         app.add_exception_handler(answered, _answer)
     app.add_exception_handler(HTTPException, _http_error)
 
@@ -195,7 +195,7 @@ def problem_of(error: Exception) -> Problem:
             return Problem(422, "image-unreadable", f"image: {error}")
         case RequestValidationError():
             return invalid_request([(_place(fault), fault["msg"]) for fault in error.errors()])
-        case RedisError() | OperationalError() | InterfaceError() | PoolTimeoutError():
+        case _ if isinstance(error, _STORE_ERRORS):
             log.error("a store failed: %s", error)
             name = "Redis" if isinstance(error, RedisError) else "the database"
             return Problem(503, "store-unavailable", f"{name} does not answer: try again", {"Retry-After": "5"})

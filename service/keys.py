@@ -36,13 +36,14 @@ class KeyRejected(ContractError):
 
 @dataclass(frozen=True)
 class StoredKey:
-    """A key that is not revoked."""
+    """A key as SQL has it."""
 
     key_id: str
     name: str
     scopes: frozenset[str]
     secret_sha256: str
     created_at: datetime
+    revoked: bool
 
 
 class Keys:
@@ -55,20 +56,16 @@ class Keys:
         self._open_door = open_door
         self._keys: dict[str, StoredKey] = {}
         self._read_at = 0.0
-        self._ever_made = False
 
     @property
     def any(self) -> bool:
         """Whether there is a key, or was one: revoking the last one opens no door."""
-        return self._environment_key is not None or self._ever_made
+        return self._environment_key is not None or bool(self._keys)
 
     async def read(self) -> None:
         """Read the keys from SQL."""
         self._read_at = time.monotonic()
         self._keys = {key.key_id: key for key in await list_keys(self._engine)}
-        if not self._ever_made:
-            async with self._engine.connect() as connection:
-                self._ever_made = await connection.scalar(select(ApiKey.key_id).limit(1)) is not None
 
     async def check(self, bearer: str | None, scope: KeyScope) -> None:
         """Raises Unauthorized where no key that we know is given, Forbidden where it has not the scope."""
@@ -89,8 +86,9 @@ class Keys:
         if key_id not in self._keys and time.monotonic() - self._read_at > _LEAST_SECONDS:
             await self.read()
         key = self._keys.get(key_id)
-        expected = key.secret_sha256 if key is not None else _hash("")
-        return key if hmac.compare_digest(_hash(secret), expected) and key is not None else None
+        if key is None or key.revoked:
+            return None
+        return key if hmac.compare_digest(_hash(secret), key.secret_sha256) else None
 
 
 async def open_keys(engine: AsyncEngine, settings: Settings) -> Keys:
@@ -121,12 +119,18 @@ async def create_key(engine: AsyncEngine, name: str, scopes: Sequence[str]) -> s
 
 
 async def list_keys(engine: AsyncEngine) -> list[StoredKey]:
-    """Keys that are not revoked, the oldest first."""
-    valid = select(ApiKey).where(ApiKey.revoked_at.is_(None)).order_by(ApiKey.created_at)
+    """All keys that were ever made, the oldest first."""
     async with engine.connect() as connection:
-        rows = (await connection.execute(valid)).all()
+        rows = (await connection.execute(select(ApiKey).order_by(ApiKey.created_at))).all()
     return [
-        StoredKey(row.key_id, row.name, frozenset(row.scopes.split()), row.secret_sha256, row.created_at)
+        StoredKey(
+            key_id=row.key_id,
+            name=row.name,
+            scopes=frozenset(row.scopes.split()),
+            secret_sha256=row.secret_sha256,
+            created_at=row.created_at,
+            revoked=row.revoked_at is not None,
+        )
         for row in rows
     ]
 

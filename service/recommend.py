@@ -140,7 +140,7 @@ async def find_pool(view: UserView, people: People, page: Page, model: ActiveMod
     followees: what they posted or retweeted. discover: the newest tweets of the whole service, ranked by the model.
     popular: the same by their retweets, for a user whom the model does not know. recent: the same by time.
     """
-    if page.source == "followees" or (page.source is None and page.scope == "followees"):
+    if (page.source or page.scope) == "followees":
         entries = await followees_tweets(online.graph, view, page)
         pool = await with_vectors("followees", entries, model, online.vectors)
         if pool.entries or page.source == "followees":

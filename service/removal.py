@@ -44,36 +44,39 @@ async def delete_tweet(tweet_id: str, parts: Ingest) -> None:
     Raises UnknownTweet where there never was one.
     """
     async with changing(parts.database.engine) as connection:
-        if await hold_tweets(connection, [tweet_id], to_delete=True):
-            await _delete(connection, tweet_id, parts)
-        elif not await is_deleted(connection, tweet_id):
+        if not await hold_tweets(connection, [tweet_id], to_delete=True):
+            if await is_deleted(connection, tweet_id):
+                return
             raise UnknownTweet(f"tweet_id {tweet_id} is not known")
-    await remove_pictures(parts)
+        image_key = await _delete(connection, tweet_id, parts)
+    await _remove_picture(image_key, parts)
 
 
 async def remove_pictures(parts: Ingest) -> None:
-    """Remove the pictures of deleted tweets that are still there and that no tweet shows."""
+    """Remove the pictures of deleted tweets that could not be removed with them."""
     left = select(DeletedTweet.image_key).where(DeletedTweet.image_key.is_not(None)).distinct()
     async with parts.database.engine.connect() as connection:
         keys = [key for key in await connection.scalars(left) if key is not None]
     for key in keys:
-        try:
-            await _remove_picture(key, parts)
-        except OSError as error:  # the others are to go all the same; the backlog tries this one again
-            log.error("picture %s of a deleted tweet cannot be removed yet: %r", key, error)
-            parts.behind.set()
+        await _remove_picture(key, parts)
 
 
 async def _remove_picture(key: str, parts: Ingest) -> None:
-    async with changing(parts.database.engine) as connection:
-        await hold_picture(connection, key)
-        shown = await connection.scalar(select(Tweet.tweet_id).where(Tweet.image_key == key).limit(1))
-        if shown is None:
-            await asyncio.to_thread(parts.blobs.delete, key)
-        await connection.execute(update(DeletedTweet).where(DeletedTweet.image_key == key).values(image_key=None))
+    """Unless a tweet shows it; where it cannot be removed, the backlog tries again."""
+    try:
+        async with changing(parts.database.engine) as connection:
+            await hold_picture(connection, key)
+            shown = await connection.scalar(select(Tweet.tweet_id).where(Tweet.image_key == key).limit(1))
+            if shown is None:
+                await asyncio.to_thread(parts.blobs.delete, key)
+            await connection.execute(update(DeletedTweet).where(DeletedTweet.image_key == key).values(image_key=None))
+    except OSError as error:
+        log.error("picture %s of a deleted tweet cannot be removed yet: %r", key, error)
+        parts.behind.set()
 
 
-async def _delete(connection: AsyncConnection, tweet_id: str, parts: Ingest) -> None:
+async def _delete(connection: AsyncConnection, tweet_id: str, parts: Ingest) -> str:
+    """Returns the picture's key."""
     tweet = (await connection.execute(select(Tweet).where(Tweet.tweet_id == tweet_id))).one()
     owners = {tweet.author_id}
     for table in (Retweet, Hide):
@@ -85,6 +88,8 @@ async def _delete(connection: AsyncConnection, tweet_id: str, parts: Ingest) -> 
         await connection.execute(delete(of_tweet).where(of_tweet.tweet_id == tweet_id))
     deleted = {"tweet_id": tweet_id, "deleted_at": datetime.now(UTC), "image_key": tweet.image_key}
     await connection.execute(insert(DeletedTweet).values(deleted))
+    image_key: str = tweet.image_key
+    return image_key
 
 
 async def _hold(connection: AsyncConnection, tweet_id: str) -> None:

@@ -18,6 +18,7 @@ async def list_versions(parts: Ingest) -> Models:
     """All versions, the one activated last first."""
     async with parts.database.engine.connect() as connection:
         known = await latest_first(connection)
+    kept = kept_versions(known)
     return Models(
         active=await parts.vectors.active_version(),
         models=[
@@ -25,10 +26,10 @@ async def list_versions(parts: Ingest) -> Models:
                 version=row.version,
                 created_at=row.created_at,
                 activated_at=row.activated_at,
-                kept=place < KEPT_VERSIONS and row.activated_at is not None,
+                kept=row.version in kept,
                 metrics=row.metrics,
             )
-            for place, row in enumerate(known)
+            for row in known
         ],
     )
 
@@ -51,12 +52,16 @@ async def activate_version(version: str, parts: Ingest) -> Models:
     return await list_versions(parts)
 
 
+def kept_versions(known: Sequence[Any]) -> set[str]:
+    """Those that still have their vectors, of all versions as `latest_first` has them."""
+    return {row.version for row in known[:KEPT_VERSIONS] if row.activated_at is not None}
+
+
 def check_kept(version: str, known: Sequence[Any]) -> None:
     """Raises UnknownVersion, or VersionUnfit where its vectors are deleted."""
-    kept = [row.version for row in known[:KEPT_VERSIONS] if row.activated_at is not None]
     if version not in {row.version for row in known}:
         raise UnknownVersion(f"version {version} is not known: GET /models lists all")
-    if version not in kept:
+    if version not in kept_versions(known):
         raise VersionUnfit(f"version {version} has no vectors any more: run `python -m training publish {version}`")
 
 

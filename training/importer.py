@@ -104,9 +104,10 @@ def refuse_nothing_good(folder: Path, dataset: Dataset, rejects: Rejects, reject
 
 
 def store_pictures(folder: Path, dataset: Dataset, blobs: BlobStore, progress: Progress) -> None:
-    """Put every picture into the blob store."""
-    for tweet in progress(dataset.tweets.values(), len(dataset.tweets), "store pictures"):
-        blobs.put((folder / tweet.image).read_bytes())
+    """Put every picture into the blob store that is not there."""
+    for key, tweet in progress(dataset.tweets.items(), len(dataset.tweets), "store pictures"):
+        if not blobs.exists(dataset.image_keys[key]):
+            blobs.put((folder / tweet.image).read_bytes())
 
 
 async def store_rows(engine: AsyncEngine, dataset: Dataset, known: Known) -> ImportReport:

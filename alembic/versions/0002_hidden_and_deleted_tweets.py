@@ -30,6 +30,9 @@ def upgrade() -> None:
     sa.Column('image_key', sa.String(length=64), nullable=True),
     sa.PrimaryKeyConstraint('tweet_id')
     )
+    with op.batch_alter_table('deleted_tweets', schema=None) as batch_op:
+        batch_op.create_index('ix_deleted_tweets_image_key', ['image_key'], unique=False)
+
     with op.batch_alter_table('tweets', schema=None) as batch_op:
         batch_op.add_column(sa.Column('hidden_at', sa.DateTime(timezone=True), nullable=True))
         batch_op.create_index('ix_tweets_image_key', ['image_key'], unique=False)
@@ -39,6 +42,9 @@ def downgrade() -> None:
     with op.batch_alter_table('tweets', schema=None) as batch_op:
         batch_op.drop_index('ix_tweets_image_key')
         batch_op.drop_column('hidden_at')
+
+    with op.batch_alter_table('deleted_tweets', schema=None) as batch_op:
+        batch_op.drop_index('ix_deleted_tweets_image_key')
 
     op.drop_table('deleted_tweets')
     with op.batch_alter_table('hides', schema=None) as batch_op:

@@ -91,6 +91,22 @@ class Network:
         return reached - own - {tweet for tweet, users in self.retweeters.items() if user in users}
 
 
+async def new_user(service: Service, user_id: str) -> str:
+    answer = await service.client.post("/users", json={"user_id": user_id})
+    assert answer.status_code in (200, 201), answer.text
+    return user_id
+
+
+async def offered(service: Service, user_id: str) -> set[str]:
+    return {item["tweet_id"] for item in await service.recommended(user_id, 100)}
+
+
+async def changed(service: Service, method: str, url: str, status: int, **more: Any) -> httpx.Response:
+    answer = await service.client.request(method, url, **more)
+    assert answer.status_code == status, answer.text
+    return answer
+
+
 def png(colour: str = "red", size: tuple[int, int] = (40, 30)) -> bytes:
     return saved(Image.new("RGB", size, colour), "PNG")
 

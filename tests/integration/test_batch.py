@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from contract.tables import Tweet
-from tests.integration.running import Service, fields, png, problem
+from tests.integration.running import Service, fields, new_user, png, problem
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +49,7 @@ async def test_each_tweet_has_its_own_answer(service: Service, author: str, read
 
 
 async def test_a_batch_twice_is_one(service: Service) -> None:
-    assert (await service.client.post("/users", json={"user_id": "by-the-batch"})).status_code in (200, 201)
+    await new_user(service, "by-the-batch")
     rows = [{"author_id": "by-the-batch", "image": "x", "tweet_id": f"twice-{number}"} for number in range(24)]
     first = await post(service, rows, {"x": png("snow")})
     count = len(await service.sql(Tweet.tweet_id))

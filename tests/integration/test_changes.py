@@ -4,37 +4,14 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-import httpx
-import numpy as np
 import pytest
-from sqlalchemy import delete
 
-from contract.blobs import blob_key
 from contract.environment import StoreSettings
-from contract.tables import DeletedTweet, Follow, Hide, Retweet, Tweet, TweetVector, User
-from service.background import encode_pending
-from service.removal import remove_pictures
-from tests.integration.running import Network, Service, fields, png, problem, serving
+from contract.tables import Follow, Hide, Retweet, Tweet, User
+from tests.integration.running import Network, Service, changed, fields, new_user, offered, png, problem, serving
 from training.online import rebuild_graph
-from training.publish import copy_tweet_vectors
 
 pytestmark = pytest.mark.anyio
-
-
-async def new_user(service: Service, user_id: str) -> str:
-    answer = await service.client.post("/users", json={"user_id": user_id})
-    assert answer.status_code in (200, 201), answer.text
-    return user_id
-
-
-async def offered(service: Service, user_id: str) -> set[str]:
-    return {item["tweet_id"] for item in await service.recommended(user_id, 100)}
-
-
-async def changed(service: Service, method: str, url: str, status: int, **more: Any) -> httpx.Response:
-    answer = await service.client.request(method, url, **more)
-    assert answer.status_code == status, answer.text
-    return answer
 
 
 async def test_a_user_is_made_once(service: Service) -> None:
@@ -157,78 +134,6 @@ async def test_a_tweet_that_a_user_hides_is_gone_for_that_user(service: Service,
     assert (reader, tweet) not in await service.sql(Hide.user_id, Hide.tweet_id)
 
 
-async def test_a_tweet_that_is_kept_from_everybody_comes_back(service: Service, reader: str, author: str) -> None:
-    tweet = (await service.post(png("plum"), author_id=author)).json()["tweet_id"]
-    before = await service.recommended(reader, 100)
-    for _ in range(2):
-        await changed(service, "PUT", f"/tweets/{tweet}/hidden", 204)
-        assert tweet not in await offered(service, reader)
-        assert (await service.client.get(f"/tweets/{tweet}")).json()["hidden"] is True
-    for _ in range(2):
-        await changed(service, "DELETE", f"/tweets/{tweet}/hidden", 204)
-        assert await service.recommended(reader, 100) == before
-        assert (await service.client.get(f"/tweets/{tweet}")).json()["hidden"] is False
-
-
-async def test_a_deleted_tweet_is_gone_at_once_and_for_good(service: Service, reader: str, author: str) -> None:
-    sent = {"author_id": author, "tweet_id": "to-delete"}
-    posted = await service.post(png("coral", (41, 31)), **sent)
-    assert posted.status_code == 201
-    await new_user(service, "retweets-it")
-    await changed(service, "PUT", "/users/retweets-it/retweets/to-delete", 201)
-    await changed(service, "PUT", f"/users/{author}/hidden/to-delete", 201)
-    assert "to-delete" in await offered(service, reader)
-    image = blob_key(png("coral", (41, 31)))
-    assert image in service.blobs()
-    for _ in range(2):
-        await changed(service, "DELETE", "/tweets/to-delete", 204)
-        assert "to-delete" not in await offered(service, reader)
-    for column in (Tweet.tweet_id, TweetVector.tweet_id, Retweet.tweet_id, Hide.tweet_id):
-        assert ("to-delete",) not in await service.sql(column)
-    assert image not in service.blobs()
-    assert ("to-delete", None) in await service.sql(DeletedTweet.tweet_id, DeletedTweet.image_key)
-    graph = service.parts.ingest.graph
-    timelines = await graph.timelines([author, "retweets-it"])
-    assert "to-delete" not in {entry.tweet_id for timeline in timelines for entry in timeline}
-    assert "to-delete" not in {entry.tweet_id for entry in await graph.recent()}
-    for url in ("/tweets/to-delete", "/tweets/to-delete/image"):
-        problem(await service.client.get(url), 404, "unknown-tweet")
-    body = problem(await service.post(png("coral", (41, 31)), **sent), 409, "tweet-conflict")
-    assert "deleted" in body["detail"]
-    assert image not in service.blobs()
-
-
-async def test_a_picture_stays_while_a_tweet_shows_it(service: Service, author: str) -> None:
-    picture = png("gold", (41, 31))
-    first, second = [(await service.post(picture, author_id=author)).json()["tweet_id"] for _ in range(2)]
-    image = blob_key(picture)
-    await changed(service, "DELETE", f"/tweets/{first}", 204)
-    shown = await service.client.get(f"/tweets/{second}/image")
-    assert (shown.status_code, shown.content, shown.headers["content-type"]) == (200, picture, "image/png")
-    assert shown.headers["etag"] == f'"{image}"'
-    await changed(service, "DELETE", f"/tweets/{second}", 204)
-    assert image not in service.blobs()
-
-
-async def test_tweets_deleted_while_they_are_posted_leave_nothing(service: Service, author: str) -> None:
-    """The picture of a tweet that is there is there, whoever came first."""
-    picture = png("khaki", (41, 31))
-
-    async def post_and_delete(number: int) -> None:
-        id_ = f"brief-{number}"
-        await service.post(picture, author_id=author, tweet_id=id_)
-        if number % 2:
-            await changed(service, "DELETE", f"/tweets/{id_}", 204)
-
-    await asyncio.gather(*(post_and_delete(number) for number in range(12)))
-    left = {tweet for (tweet,) in await service.sql(Tweet.tweet_id) if tweet.startswith("brief-")}
-    assert left == {f"brief-{number}" for number in range(0, 12, 2)}
-    for tweet in sorted(left):
-        assert (await service.client.get(f"/tweets/{tweet}/image")).content == picture
-        await changed(service, "DELETE", f"/tweets/{tweet}", 204)
-    assert blob_key(picture) not in service.blobs()
-
-
 async def test_a_stored_tweet_is_read(service: Service, author: str) -> None:
     posted = (await service.post(png("azure"), author_id=author, text="Read me.")).json()
     read = await service.client.get(f"/tweets/{posted['tweet_id']}")
@@ -327,58 +232,6 @@ async def test_a_user_s_own_changes_survive_a_restart(trained: StoreSettings) ->
         before = await service.recommended("stays", 100)
     async with serving(trained) as service:
         assert await service.recommended("stays", 100) == before
-
-
-async def test_a_vector_that_a_dead_process_left_is_hidden_too(service: Service, reader: str, author: str) -> None:
-    """Redis has the vector, SQL has no row of it: the process died before its commit."""
-    tweet = (await service.post(png("sienna"), author_id=author)).json()["tweet_id"]
-    engine = service.parts.ingest.database.engine
-    async with engine.begin() as connection:
-        await connection.execute(delete(TweetVector).where(TweetVector.tweet_id == tweet))
-    assert tweet in await offered(service, reader)
-    await changed(service, "PUT", f"/tweets/{tweet}/hidden", 204)
-    assert tweet not in await offered(service, reader)
-    model = service.parts.ingest.models.required()
-    assert await encode_pending(service.parts.ingest, model) == 0
-    assert tweet not in await offered(service, reader)
-    await changed(service, "DELETE", f"/tweets/{tweet}/hidden", 204)
-    assert tweet in await offered(service, reader)
-    await changed(service, "DELETE", f"/tweets/{tweet}", 204)
-
-
-async def test_publishing_shows_no_hidden_tweet(service: Service, reader: str, author: str) -> None:
-    tweet = (await service.post(png("salmon"), author_id=author)).json()["tweet_id"]
-    await changed(service, "PUT", f"/tweets/{tweet}/hidden", 204)
-    exported = service.parts.ingest.models.required().artifact
-    vectors = service.parts.ingest.vectors
-    await vectors.put_tweets(exported.manifest.version, [tweet], np.ones((1, exported.manifest.dim), dtype=np.float16))
-    await copy_tweet_vectors(service.parts.ingest.database.engine, vectors, exported)
-    assert tweet not in await offered(service, reader)
-    await changed(service, "DELETE", f"/tweets/{tweet}", 204)
-
-
-async def test_a_picture_that_cannot_be_removed_is_tried_again(
-    service: Service, monkeypatch: pytest.MonkeyPatch, author: str
-) -> None:
-    picture = png("thistle", (41, 31))
-    tweet = (await service.post(picture, author_id=author)).json()["tweet_id"]
-
-    def fails(_: str) -> None:
-        raise PermissionError("read-only")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(service.parts.ingest.blobs, "delete", fails)
-        await changed(service, "DELETE", f"/tweets/{tweet}", 204)
-        assert (tweet, blob_key(picture)) in await service.sql(DeletedTweet.tweet_id, DeletedTweet.image_key)
-    await remove_pictures(service.parts.ingest)
-    assert (tweet, None) in await service.sql(DeletedTweet.tweet_id, DeletedTweet.image_key)
-    assert blob_key(picture) not in service.blobs()
-
-
-async def test_many_deletions_of_nothing_leave_the_database_free(service: Service) -> None:
-    """More than the pool has connections."""
-    answers = await asyncio.gather(*(service.client.delete("/tweets/nothing") for _ in range(40)))
-    assert {answer.status_code for answer in answers} == {404}
 
 
 async def test_who_follows_thousands_is_answered(service: Service) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from contract.graph import OnlineGraph
 from contract.tables import Retweet
-from tests.integration.running import Network, Service, png, problem
+from tests.integration.running import Network, Service, new_user, png, problem
 
 pytestmark = pytest.mark.anyio
 
@@ -35,12 +35,6 @@ async def pages(service: Service, user_id: str, k: int, **parameters: Any) -> li
 async def put(service: Service, url: str) -> None:
     answer = await service.client.put(url)
     assert answer.status_code in (200, 201, 204), answer.text
-
-
-async def stranger(service: Service, user_id: str) -> str:
-    """A user whom nobody follows and the model does not know."""
-    assert (await service.client.post("/users", json={"user_id": user_id})).status_code in (200, 201)
-    return user_id
 
 
 async def test_pages_are_the_whole_ranking_in_order(service: Service, reader: str) -> None:
@@ -134,7 +128,7 @@ async def test_a_known_user_without_followees_gets_the_personal_facet_on_discove
 async def test_an_unknown_user_with_followees_gets_the_social_facet(
     service: Service, network: Network, reader: str
 ) -> None:
-    user = await stranger(service, "cold-with-followees")
+    user = await new_user(service, "cold-with-followees")
     for followee in sorted(network.followees[reader]):
         await put(service, f"/users/{user}/followees/{followee}")
     body = await ask(service, user, k=100)
@@ -146,7 +140,7 @@ async def test_an_unknown_user_with_followees_gets_the_social_facet(
 
 
 async def test_a_brand_new_user_gets_what_is_popular(service: Service) -> None:
-    user = await stranger(service, "brand-new")
+    user = await new_user(service, "brand-new")
     body = await ask(service, user, k=100)
     assert (body["source"], body["degraded"], body["missing"]) == ("popular", True, ["user_vector"])
     scores = [item["score"] for item in body["items"]]
@@ -154,7 +148,7 @@ async def test_a_brand_new_user_gets_what_is_popular(service: Service) -> None:
     assert scores[0] > 0
     assert {item["personal"] for item in body["items"]} == {None}
     tweet = body["items"][-1]["tweet_id"]
-    fans = [await stranger(service, f"fan-{number}") for number in range(3)]
+    fans = [await new_user(service, f"fan-{number}") for number in range(3)]
     for fan in fans:
         await put(service, f"/users/{fan}/retweets/{tweet}")
     after = {item["tweet_id"]: item["score"] for item in (await ask(service, user, k=100))["items"]}
@@ -166,7 +160,7 @@ async def test_a_brand_new_user_gets_what_is_popular(service: Service) -> None:
 
 
 async def test_where_nobody_retweeted_anything_the_newest_come_first(service: Service) -> None:
-    user = await stranger(service, "all-quiet")
+    user = await new_user(service, "all-quiet")
     graph: OnlineGraph = service.parts.ingest.graph
     tweets = [entry.tweet_id for entry in await graph.recent()]
     counts = await graph.retweet_counts(tweets)
@@ -184,7 +178,7 @@ async def test_where_nobody_retweeted_anything_the_newest_come_first(service: Se
 
 @pytest.mark.parametrize("scope", ["followees", "discover"])
 async def test_pages_of_a_fallback_stay_with_it(service: Service, scope: str) -> None:
-    user = await stranger(service, "pages-of-popular")
+    user = await new_user(service, "pages-of-popular")
     whole = [item["tweet_id"] for item in (await ask(service, user, k=100, scope=scope))["items"]]
     found = await pages(service, user, 30, scope=scope)
     assert len(found) > 1
