@@ -80,8 +80,8 @@ async def work_off_backlog(parts: Ingest) -> None:
         parts.behind.clear()
         model = parts.models.current
         try:
-            await remove_pictures(parts)
-            failed = 0 if model is None else await encode_pending(parts, model)
+            failed = await remove_pictures(parts)
+            failed += 0 if model is None else await encode_pending(parts, model)
         except Exception:  # whatever it was, the next try may succeed, and nobody else would go on
             log.exception("the backlog has to wait")
             failed = 1

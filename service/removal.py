@@ -49,20 +49,20 @@ async def delete_tweet(tweet_id: str, parts: Ingest) -> None:
                 return
             raise UnknownTweet(f"tweet_id {tweet_id} is not known")
         image_key = await _delete(connection, tweet_id, parts)
-    await _remove_picture(image_key, parts)
+    if not await _remove_picture(image_key, parts):
+        parts.behind.set()
 
 
-async def remove_pictures(parts: Ingest) -> None:
-    """Remove the pictures of deleted tweets that could not be removed with them."""
+async def remove_pictures(parts: Ingest) -> int:
+    """Remove the pictures of deleted tweets that could not be removed with them; returns how many still cannot."""
     left = select(DeletedTweet.image_key).where(DeletedTweet.image_key.is_not(None)).distinct()
     async with parts.database.engine.connect() as connection:
         keys = [key for key in await connection.scalars(left) if key is not None]
-    for key in keys:
-        await _remove_picture(key, parts)
+    return [await _remove_picture(key, parts) for key in keys].count(False)
 
 
-async def _remove_picture(key: str, parts: Ingest) -> None:
-    """Unless a tweet shows it; where it cannot be removed, the backlog tries again."""
+async def _remove_picture(key: str, parts: Ingest) -> bool:
+    """Unless a tweet shows it; whether that is done. Where it is not, the deleted tweet goes on naming the picture."""
     try:
         async with changing(parts.database.engine) as connection:
             await hold_picture(connection, key)
@@ -72,7 +72,8 @@ async def _remove_picture(key: str, parts: Ingest) -> None:
             await connection.execute(update(DeletedTweet).where(DeletedTweet.image_key == key).values(image_key=None))
     except OSError as error:
         log.error("picture %s of a deleted tweet cannot be removed yet: %r", key, error)
-        parts.behind.set()
+        return False
+    return True
 
 
 async def _delete(connection: AsyncConnection, tweet_id: str, parts: Ingest) -> str:
