@@ -9,13 +9,17 @@ Everything here can be rebuilt from SQL. Keys (ns is the namespace) and their bo
     {ns}:recent               the newest tweets of the whole service; RECENT_LIMIT
     {ns}:retweets             how often each of these was retweeted; RECENT_LIMIT
 A tweet on a timeline is a candidate only where the active version has a vector of it (`VectorStore.forget_tweet`).
+Every write but the counting of retweets is noted in the log of changes (contract/changelog.py).
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 from redis.asyncio import Redis
+
+from contract.changelog import note
 
 TIMELINE_LIMIT = 200
 SEEN_LIMIT = 10_000
@@ -72,11 +76,11 @@ class OnlineGraph:
 
     async def add_users(self, user_ids: Iterable[str]) -> None:
         """Make users known."""
-        await self._pipelined(("set", self._key("user", id_), b"1") for id_ in user_ids)
+        await self._write(("set", self._key("user", id_), b"1") for id_ in user_ids)
 
     async def add_follows(self, edges: Iterable[tuple[str, str]]) -> None:
         """Add (follower_id, followee_id) edges."""
-        await self._pipelined((("sadd", self._key("follow", follower), followee) for follower, followee in edges))
+        await self._write(("sadd", self._key("follow", follower), followee) for follower, followee in edges)
 
     async def add_tweets(self, entries: Iterable[TimelineEntry], retweets: dict[str, int] | None = None) -> None:
         """Put tweets on their authors' timelines and among the recent ones."""
@@ -88,71 +92,59 @@ class OnlineGraph:
         """Put (user_id, retweeted entry at the retweet's time) on the users' timelines and into what they have seen."""
         retweets = list(retweets)
         await self._add_to_timelines(retweets)
-        await self._pipelined(
-            (("zadd", self._key("seen", user), {entry.tweet_id: entry.at_ms}) for user, entry in retweets)
-        )
+        await self._write(("zadd", self._key("seen", user), {entry.tweet_id: entry.at_ms}) for user, entry in retweets)
         await self._trim("seen", {user for user, _ in retweets}, SEEN_LIMIT)
 
     async def remove_follow(self, follower_id: str, followee_id: str) -> None:
         """Take an edge away; one that is not there changes nothing."""
-        await self._redis.srem(self._key("follow", follower_id), followee_id)
+        await self._write([("srem", self._key("follow", follower_id), followee_id)])
 
     async def remove_retweet(self, user_id: str, entry: TimelineEntry) -> None:
         """Take a retweet away."""
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.zrem(self._key("seen", user_id), entry.tweet_id)
-        pipeline.zrem(self._key("timeline", user_id), _member(entry))
-        await pipeline.execute()
+        await self._write(
+            [
+                ("zrem", self._key("seen", user_id), entry.tweet_id),
+                ("zrem", self._key("timeline", user_id), _member(entry)),
+            ]
+        )
 
     async def remove_tweet(self, post: TimelineEntry, owner_ids: Iterable[str]) -> None:
         """Take a tweet from what is online of its author and of who retweeted or hid it, and from the recent ones."""
-        member = _member(post)
-        await self._redis.zrem(self._key("recent"), member)
-        await self._redis.zrem(self._key("retweets"), post.tweet_id)
-        owner_ids = list(owner_ids)
-        await self._pipelined(("zrem", self._key("timeline", id_), member) for id_ in owner_ids)
+        member, owner_ids = _member(post), list(owner_ids)
+        await self._write([("zrem", self._key("recent"), member), ("zrem", self._key("retweets"), post.tweet_id)])
+        await self._write(("zrem", self._key("timeline", id_), member) for id_ in owner_ids)
         for family in ("seen", "hidden"):
-            await self._pipelined(("zrem", self._key(family, id_), post.tweet_id) for id_ in owner_ids)
+            await self._write(("zrem", self._key(family, id_), post.tweet_id) for id_ in owner_ids)
 
     async def hide(self, user_id: str, tweet_id: str, at_ms: int) -> None:
         """Do not recommend a tweet to this user."""
-        await self._redis.zadd(self._key("hidden", user_id), {tweet_id: at_ms})
+        await self._write([("zadd", self._key("hidden", user_id), {tweet_id: at_ms})])
         await self._trim("hidden", {user_id}, SEEN_LIMIT)
 
     async def unhide(self, user_id: str, tweet_id: str) -> None:
         """Recommend it again."""
-        await self._redis.zrem(self._key("hidden", user_id), tweet_id)
+        await self._write([("zrem", self._key("hidden", user_id), tweet_id)])
 
     async def replace_users(self, users: Iterable[UserState]) -> None:
         """Make what is online of some users what is given, each user in one step for every reader."""
         for state in users:
-            pipeline = self._redis.pipeline(transaction=True)
-            pipeline.set(self._key("user", state.user_id), b"1")
-            follow = self._key("follow", state.user_id)
-            pipeline.delete(follow)
-            if state.followee_ids:
-                pipeline.sadd(follow, *state.followee_ids)
-            timeline = {_member(entry): entry.at_ms for entry in state.timeline}
-            for family, scores in (("seen", state.seen), ("hidden", state.hidden), ("timeline", timeline)):
-                key = self._key(family, state.user_id)
-                pipeline.delete(key)
-                if scores:
-                    pipeline.zadd(key, scores)
-            await pipeline.execute()
+            await self._write(self._replacement(state))
 
     async def add_recent(self, entries: Iterable[TimelineEntry], retweets: dict[str, int] | None = None) -> None:
         """Put tweets among the newest ones of the whole service, with their retweets where these are known."""
         recent, counts = self._key("recent"), self._key("retweets")
-        pipeline = self._redis.pipeline(transaction=False)
+        commands: list[tuple[object, ...]] = []
         for entry in entries:
-            pipeline.zadd(recent, {_member(entry): entry.at_ms})
             known = (retweets or {}).get(entry.tweet_id)
-            pipeline.zadd(counts, {entry.tweet_id: known or 0}, nx=known is None)
-        await pipeline.execute()
+            commands.append(("zadd", recent, {_member(entry): entry.at_ms}))
+            commands.append(
+                ("zadd", counts, {entry.tweet_id: known or 0}, known is None)
+            )  # nx: a count that is there stays
+        await self._write(commands)
         old: list[bytes] = await self._redis.zrange(recent, 0, -RECENT_LIMIT - 1)  # type: ignore[assignment]  # not decoded
         if old:
-            await self._redis.zrem(recent, *old)
-            await self._redis.zrem(counts, *(_entry(member, 0).tweet_id for member in old))
+            gone = [_entry(member, 0).tweet_id for member in old]
+            await self._write([("zrem", recent, *old), ("zrem", counts, *gone)])
 
     async def user(self, user_id: str) -> UserView:
         """One round trip. Followees come in the order of their ids."""
@@ -199,21 +191,36 @@ class OnlineGraph:
 
     async def _add_to_timelines(self, entries: Iterable[tuple[str, TimelineEntry]]) -> None:
         entries = list(entries)
-        await self._pipelined(
-            (("zadd", self._key("timeline", owner), {_member(entry): entry.at_ms}) for owner, entry in entries)
+        await self._write(
+            ("zadd", self._key("timeline", owner), {_member(entry): entry.at_ms}) for owner, entry in entries
         )
         await self._trim("timeline", {owner for owner, _ in entries}, TIMELINE_LIMIT)
 
     async def _trim(self, family: str, owners: Iterable[str], limit: int) -> None:
-        await self._pipelined(("zremrangebyrank", self._key(family, id_), 0, -limit - 1) for id_ in owners)
+        await self._write(("zremrangebyrank", self._key(family, id_), 0, -limit - 1) for id_ in owners)
 
-    async def _pipelined(self, commands: Iterable[tuple[object, ...]]) -> None:
-        pipeline = self._redis.pipeline(transaction=False)
-        for name, *arguments in commands:
-            getattr(pipeline, str(name))(*arguments)
-            if len(pipeline) == _CHUNK:
-                await pipeline.execute()
-        await pipeline.execute()
+    def _replacement(self, state: UserState) -> Iterable[tuple[object, ...]]:
+        yield "set", self._key("user", state.user_id), b"1"
+        follow = self._key("follow", state.user_id)
+        yield "delete", follow
+        if state.followee_ids:
+            yield "sadd", follow, *state.followee_ids
+        timeline = {_member(entry): entry.at_ms for entry in state.timeline}
+        for family, scores in (("seen", state.seen), ("hidden", state.hidden), ("timeline", timeline)):
+            key = self._key(family, state.user_id)
+            yield "delete", key
+            if scores:
+                yield "zadd", key, scores
+
+    async def _write(self, commands: Iterable[tuple[object, ...]]) -> None:
+        """Run (name, key, arguments...) commands, at most _CHUNK in one MULTI with their note."""
+        commands = iter(commands)
+        while chunk := list(islice(commands, _CHUNK)):
+            pipeline = self._redis.pipeline(transaction=True)
+            for name, *arguments in chunk:
+                getattr(pipeline, str(name))(*arguments)
+            note(pipeline, self._namespace, (str(key) for _, key, *_ in chunk))
+            await pipeline.execute()
 
     def _key(self, family: str, id_: str | None = None) -> str:
         return f"{self._namespace}:{family}" if id_ is None else f"{self._namespace}:{family}:{id_}"

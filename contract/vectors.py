@@ -5,6 +5,7 @@ Keys (ns is the namespace):
     {ns}:v:{version}:u:{user}        user vector; at most one a user and kept version
     {ns}:v:{version}:t:{tweet}       tweet vector; at most one a tweet and kept version
 Kept versions are the active one and the one before it: `delete_version` removes the others.
+Every write of vectors is noted in the log of changes (contract/changelog.py).
 
 Shape suffixes: K ids, D dimensions.
 """
@@ -14,6 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from redis.asyncio import Redis
+
+from contract.changelog import note
 
 Vectors = npt.NDArray[np.float16]
 
@@ -55,7 +58,11 @@ class VectorStore:
     async def forget_tweet(self, versions: Sequence[str], tweet_id: str) -> None:
         """Remove a tweet's vectors under some versions, so that it is no candidate from now on."""
         if versions:
-            await self._redis.unlink(*(self._key(version, "t", tweet_id) for version in versions))
+            keys = [self._key(version, "t", tweet_id) for version in versions]
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.unlink(*keys)
+            note(pipeline, self._namespace, keys)
+            await pipeline.execute()
 
     async def delete_version(self, version: str) -> None:
         """Remove all vectors of a version."""
@@ -73,9 +80,11 @@ class VectorStore:
             raise ValueError(f"{len(ids)} ids need as many float16 vectors, got {vectors_KD.dtype} {vectors_KD.shape}")
         for start in range(0, len(ids), _CHUNK):
             part = slice(start, start + _CHUNK)
-            pipeline = self._redis.pipeline(transaction=False)
-            for id_, vector_D in zip(ids[part], vectors_KD[part], strict=True):
-                pipeline.set(self._key(version, kind, id_), vector_D.astype("<f2").tobytes())
+            keys = [self._key(version, kind, id_) for id_ in ids[part]]
+            pipeline = self._redis.pipeline(transaction=True)
+            for key, vector_D in zip(keys, vectors_KD[part], strict=True):
+                pipeline.set(key, vector_D.astype("<f2").tobytes())
+            note(pipeline, self._namespace, keys)
             await pipeline.execute()
 
     async def _get(self, version: str, kind: str, ids: Sequence[str], dim: int) -> tuple[list[str], Vectors]:

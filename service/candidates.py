@@ -1,54 +1,88 @@
-"""What a user can be recommended, and where it comes from."""
+"""What a user can be recommended, and where it comes from.
 
-from contract.graph import TIMELINE_LIMIT, OnlineGraph, TimelineEntry, UserView
+Shape suffixes: E entries of timelines, C candidates, H hashes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from contract.graph import TIMELINE_LIMIT
 from service.cursor import Page
+from service.held import NO_ENTRIES, Held, Ints, Selection, Timeline, View, among
+from service.online import OnlineNetwork
 
-MAX_CANDIDATES = 2_000
 _FEWEST_ENTRIES = 5
 _GRAVITY = 1.5
 _HOURS_AT_FIRST = 2.0
+_MS_OF_AN_HOUR = 3_600_000
 
 
-async def followees_tweets(graph: OnlineGraph, view: UserView, page: Page) -> list[TimelineEntry]:
-    """What followees posted or retweeted, newest first."""
-    count = len(view.followee_ids)
-    timelines = await graph.timelines(view.followee_ids, entries_per_followee(count)) if count else []
-    return select_candidates([entry for timeline in timelines for entry in timeline], view, page)
+@dataclass(frozen=True)
+class Bounds:
+    """How many tweets a request may rank: of one followee's timeline, and in all."""
+
+    per_followee: int
+    in_all: int
+
+    def entries_per_followee(self, followees: int) -> int:
+        """How much of each timeline is read: the newest few entries for who follows thousands."""
+        return max(_FEWEST_ENTRIES, min(self.per_followee, TIMELINE_LIMIT, 3 * self.in_all // followees))
 
 
-def entries_per_followee(followees: int) -> int:
-    """How much of each timeline is read: all of it for some, the newest few entries for who follows thousands."""
-    return max(_FEWEST_ENTRIES, min(TIMELINE_LIMIT, 3 * MAX_CANDIDATES // followees))
+async def followees_tweets(network: OnlineNetwork, held: Held, view: View, page: Page, bounds: Bounds) -> Timeline:
+    """What followees posted or retweeted; what was chosen for a first page is kept until a part of it changes."""
+    if not view.followee_ids:
+        return NO_ENTRIES
+    timelines = await network.timelines(held, view.followee_ids)
+    kept = held.selections.get(page.user_id)
+    if page.source is None and kept is not None and kept.holds(view, timelines):
+        return kept.entries
+    most = bounds.entries_per_followee(len(timelines))
+    entries = np.concatenate([timeline[:, :most] for timeline in timelines], axis=1)
+    chosen = select_candidates(entries, held, view, page, bounds.in_all)
+    if page.source is None:
+        held.select(page.user_id, Selection(view, timelines, chosen))
+    return chosen
 
 
-async def recent_tweets(graph: OnlineGraph, view: UserView, page: Page) -> list[TimelineEntry]:
+async def recent_tweets(network: OnlineNetwork, held: Held, view: View, page: Page, bounds: Bounds) -> Timeline:
     """The newest tweets of the whole service; with scope=discover without those of followees."""
-    known = set(view.followee_ids) if page.scope == "discover" else set()
-    return select_candidates([entry for entry in await graph.recent() if entry.author_id not in known], view, page)
+    recent = await network.recent(held)
+    if page.scope == "discover":
+        recent = recent[:, ~np.isin(held.tweets.owner_R[recent[0]], view.rows_M[1:])]
+    return select_candidates(recent, held, view, page, bounds.in_all)
 
 
-def select_candidates(entries: list[TimelineEntry], view: UserView, page: Page) -> list[TimelineEntry]:
-    """Each tweet once, at its latest activity, newest first (then by id), at most MAX_CANDIDATES.
+def select_candidates(entries: Timeline, held: Held, view: View, page: Page, most: int) -> Timeline:
+    """Each tweet once, at its latest activity, the newest `most` (then by id); in order of time, the newest last.
 
     The user's own tweets, retweeted and hidden ones, those that pages before had and those that came after the first
     page are left out.
     """
-    latest: dict[str, TimelineEntry] = {}
-    for entry in entries:
-        if entry.author_id == page.user_id or entry.tweet_id in view.seen_tweet_ids:
-            continue
-        if page.source is not None and entry.at_ms > page.at_ms:
-            continue
-        known = latest.get(entry.tweet_id)
-        if known is None or entry.at_ms > known.at_ms:
-            latest[entry.tweet_id] = entry
-    if page.shown:
-        latest = {tweet_id: entry for tweet_id, entry in latest.items() if not page.has_shown(tweet_id)}
-    newest_first = sorted(latest.values(), key=lambda entry: (-entry.at_ms, entry.tweet_id))
-    return newest_first[:MAX_CANDIDATES]
+    tweets = held.tweets
+    rows_E, at_E = entries
+    hash_E = tweets.hash_R[rows_E]
+    wanted_E = (tweets.owner_R[rows_E] != view.rows_M[0]) & ~among(hash_E, view.seen_H)
+    if page.source is not None:
+        wanted_E &= (at_E <= page.at_ms) & ~among(hash_E, page.shown_H)
+    entries = entries[:, wanted_E]
+    entries = entries[:, np.argsort(entries[1], kind="stable")]
+    entries = entries[:, tweets.latest(entries[0])]
+    return entries if entries.shape[1] <= most else _newest(entries, held.tweets.ids, most)
 
 
-def popularity(retweets: int, entry: TimelineEntry, at_ms: int) -> float:
+def popularity(retweets_C: npt.NDArray[np.int64], at_C: Ints, now_ms: int) -> npt.NDArray[np.float64]:
     """Retweets over (hours since + 2)^1.5: a new tweet needs fewer than an old one."""
-    hours = max(0.0, (at_ms - entry.at_ms) / 3_600_000)
-    return float(retweets / (hours + _HOURS_AT_FIRST) ** _GRAVITY)
+    hours_C = np.maximum(0.0, (now_ms - at_C) / _MS_OF_AN_HOUR)
+    return np.asarray(retweets_C / (hours_C + _HOURS_AT_FIRST) ** _GRAVITY)
+
+
+def _newest(entries: Timeline, ids: list[str], most: int) -> Timeline:
+    """The last ones of entries in order of time; of those as old as the oldest of them, the smaller ids."""
+    oldest = entries[1, -most]
+    newer = entries[:, entries[1] > oldest]
+    as_old = entries[:, entries[1] == oldest]
+    by_id = sorted(range(as_old.shape[1]), key=lambda c: ids[as_old[0, c]])
+    return np.concatenate([as_old[:, by_id[: most - newer.shape[1]]], newer], axis=1)

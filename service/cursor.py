@@ -9,6 +9,8 @@ import hashlib
 import struct
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from itsdangerous import BadSignature, Signer
 from redis.asyncio import Redis
 
@@ -33,9 +35,10 @@ class Page:
     at_ms: int
     shown: frozenset[bytes]
 
-    def has_shown(self, tweet_id: str) -> bool:
-        """Whether a page before had it."""
-        return tweet_hash(tweet_id) in self.shown
+    @property
+    def shown_H(self) -> npt.NDArray[np.uint64]:
+        """The same, sorted."""
+        return np.sort(np.frombuffer(b"".join(self.shown), dtype="<u8"))
 
 
 def tweet_hash(tweet_id: str) -> bytes:

@@ -4,13 +4,14 @@ import asyncio
 import gc
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from contract.blobs import BlobStore
+from contract.changelog import ChangeLog
 from contract.embedded import open_redis, redis_server
 from contract.graph import OnlineGraph
 from contract.tables import open_database
@@ -22,6 +23,7 @@ from service.api import metrics as metrics_route
 from service.api.parts import Parts
 from service.background import background
 from service.batcher import open_batcher
+from service.candidates import Bounds
 from service.changes import Changes
 from service.cursor import Cursors, cursor_key
 from service.database import Database
@@ -31,6 +33,7 @@ from service.keys import open_keys
 from service.limits import BodyLimit
 from service.metrics import Metrics
 from service.observe import Observe
+from service.online import OnlineNetwork
 from service.recommend import Online
 from service.settings import Settings
 
@@ -77,6 +80,7 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
         async with (
             open_database(settings.sqlalchemy_url) as engine,
             open_redis(redis_url) as redis,
+            aclosing(ChangeLog(redis, settings.redis_namespace)) as log,
             open_batcher(settings.queue_size, settings.max_batch, metrics) as batcher,
         ):
             vectors = VectorStore(redis, settings.redis_namespace)
@@ -97,5 +101,7 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             ingest.behind.set()
             keys = await open_keys(engine, settings)
             async with background(ingest, keys, redis, embedded):
-                online = Online(ingest.graph, vectors, ingest.database, cursors, metrics)
+                network = OnlineNetwork(log, ingest.graph, vectors, settings.held_mb * 1_000_000, metrics)
+                bounds = Bounds(settings.max_per_followee, settings.max_candidates)
+                online = Online(network, ingest.database, cursors, bounds, metrics)
                 yield Parts(settings, ingest, Changes(engine, ingest.graph), online, keys, metrics)

@@ -35,7 +35,7 @@ class Metrics:
         self.candidates = Histogram(
             "recommendation_candidates",
             "Tweets ranked for an answer",
-            buckets=(0, 3, 10, 30, 100, 300, 1_000, 2_000),
+            buckets=(0, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000),
             registry=registry,
         )
         self.tweet_to_candidate_seconds = Histogram(
@@ -44,6 +44,7 @@ class Metrics:
             buckets=_FRESHNESS_SECONDS,
             registry=registry,
         )
+        self.held_bytes = Gauge("held_bytes", "Vectors and timelines held in memory", registry=registry)
         self.pending = Gauge("tweets_pending", "Stored tweets that could not be encoded yet", registry=registry)
         self.model = Info("model", "The version that serves, its backbone and the encoder's device", registry=registry)
         self.model_created = Gauge("model_created_timestamp_seconds", "When the version was made", registry=registry)

@@ -5,6 +5,7 @@ import ipaddress
 from pydantic import Field, SecretStr
 
 from contract.environment import StoreSettings
+from contract.graph import TIMELINE_LIMIT
 from contract.runtime import Device
 
 
@@ -21,6 +22,11 @@ class Settings(StoreSettings):
     device: Device = Field(default="auto", description="where the encoder runs: auto, cpu or cuda")
     queue_size: int = Field(default=64, ge=1, description="posted tweets in work at a time; one more is answered 429")
     max_batch: int = Field(default=16, ge=1, description="tweets encoded at a time")
+    max_candidates: int = Field(default=2_000, ge=1, le=100_000, description="tweets ranked for an answer")
+    max_per_followee: int = Field(
+        default=TIMELINE_LIMIT, ge=1, le=TIMELINE_LIMIT, description="of one followee's timeline"
+    )
+    held_mb: int = Field(default=512, ge=1, description="MB of vectors and timelines that a process holds in memory")
 
     @property
     def is_loopback(self) -> bool:

@@ -26,8 +26,8 @@ class Parts:
     metrics: Metrics
 
 
-def get_parts(request: Request) -> Parts:
-    """The parts of this app."""
+async def get_parts(request: Request) -> Parts:
+    """The parts of this app. Asynchronous, so that FastAPI runs it here and not in a thread."""
     parts: Parts = request.app.state.parts
     return parts
 

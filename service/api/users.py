@@ -22,7 +22,7 @@ def _status(change: changes.Change, response: Response) -> None:
     response.status_code = 201 if change.new else 200
 
 
-@router.get("/{user_id}/recommendations")
+@router.get("/{user_id}/recommendations", response_model=Recommendations)
 async def get_recommendations(
     parts: PartsDependency,
     user_id: UserId,
@@ -30,10 +30,11 @@ async def get_recommendations(
     scope: Annotated[Scope, Query(description="followees' tweets, or all recent ones of others")] = "followees",
     explain: Annotated[bool, Query(description="say which followees carry the social facet")] = False,
     cursor: Annotated[str | None, Query(max_length=8_000, description="next_cursor of the page before")] = None,
-) -> Recommendations:
+) -> Response:
     """The K tweets that the user will most likely retweet, best first."""
     ask = Ask(user_id, k, scope, explain, cursor)
-    return await recommend(ask, parts.ingest.models.required(), parts.online)
+    answer = await recommend(ask, parts.ingest.models.required(), parts.online)
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 @router.post("", status_code=201, responses={200: {"model": User, "description": "known already"}})

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 
 from contract.graph import TimelineEntry, UserView
-from service.candidates import MAX_CANDIDATES, popularity, select_candidates
+from service.candidates import popularity, select_candidates
 from service.cursor import Page, tweet_hash
-from service.recommend import top_k
+from service.held import Held
+from service.recommend import Pool, top_k
 
-NOBODY = UserView(exists=True, followee_ids=[], seen_tweet_ids=set())
 FIRST = Page("me", "v1", "followees", None, 1_000, frozenset())
+HOUR = 3_600_000
 
 
 def entries(*described: tuple[str, int]) -> list[TimelineEntry]:
@@ -15,8 +16,23 @@ def entries(*described: tuple[str, int]) -> list[TimelineEntry]:
 
 
 def best(scores: list[float], candidates: list[TimelineEntry], k: int) -> list[str]:
-    places = top_k(np.array(scores, dtype=np.float32), candidates, k)
+    held = Held("v1", dim=2)
+    row_C, at_C = held.entries(candidates)
+    places = top_k(np.array(scores, dtype=np.float32), Pool("followees", row_C, at_C), held.tweets.ids, k)
     return [candidates[place].tweet_id for place in places]
+
+
+def chosen(
+    offered: list[TimelineEntry], seen: set[str] | None = None, page: Page = FIRST, most: int = 2_000
+) -> list[TimelineEntry]:
+    """What is selected for the user "me", newest first."""
+    held = Held("v1", dim=2)
+    view = held.view("me", UserView(exists=True, followee_ids=["author"], seen_tweet_ids=seen or set()))
+    row_C, at_C = select_candidates(held.entries(offered), held, view, page, most)
+    assert (np.diff(at_C) >= 0).all()
+    authors = [held.users.ids[row] for row in held.tweets.owner_R[row_C]]
+    made = zip([held.tweets.ids[row] for row in row_C], authors, at_C.tolist(), strict=True)
+    return sorted((TimelineEntry(*one) for one in made), key=lambda entry: (-entry.at_ms, entry.tweet_id))
 
 
 def test_the_best_scores_come_first() -> None:
@@ -61,57 +77,54 @@ def test_the_order_does_not_depend_on_the_input_s() -> None:
 
 
 def test_a_tweet_counts_once_at_its_latest_activity() -> None:
-    chosen = select_candidates(entries(("a", 1), ("b", 5), ("a", 9), ("a", 3)), NOBODY, FIRST)
-    assert chosen == entries(("a", 9), ("b", 5))
+    assert chosen(entries(("a", 1), ("b", 5), ("a", 9), ("a", 3))) == entries(("a", 9), ("b", 5))
 
 
 def test_own_and_seen_tweets_are_left_out() -> None:
-    view = UserView(exists=True, followee_ids=["author"], seen_tweet_ids={"seen"})
     own = TimelineEntry("own", "me", 10)
-    assert select_candidates([own, *entries(("seen", 9), ("left", 8))], view, FIRST) == entries(("left", 8))
+    assert chosen([own, *entries(("seen", 9), ("left", 8))], seen={"seen", "other"}) == entries(("left", 8))
 
 
-def test_newest_come_first_then_the_smaller_id() -> None:
-    chosen = select_candidates(entries(("b", 5), ("new", 7), ("a", 5), ("old", 1)), NOBODY, FIRST)
-    assert [entry.tweet_id for entry in chosen] == ["new", "a", "b", "old"]
+@pytest.mark.parametrize("most", [1, 7, 499])
+def test_the_bound_keeps_the_newest(most: int) -> None:
+    shuffled = np.random.default_rng(0).permutation(500).tolist()
+    kept = chosen(entries(*((f"t{n:03}", n) for n in shuffled)), most=most)
+    assert [entry.at_ms for entry in kept] == list(range(499, 499 - most, -1))
 
 
-def test_the_bound_keeps_the_newest() -> None:
-    many = entries(*((f"t{n}", n) for n in range(MAX_CANDIDATES + 10)))
-    chosen = select_candidates(many, NOBODY, FIRST)
-    assert len(chosen) == MAX_CANDIDATES
-    assert {entry.at_ms for entry in chosen} == set(range(10, MAX_CANDIDATES + 10))
+def test_of_the_oldest_within_the_bound_the_smaller_ids_are_kept() -> None:
+    offered = entries(("c", 5), ("new", 7), ("b", 5), ("old", 1), ("a", 5))
+    assert chosen(offered, most=3) == entries(("new", 7), ("a", 5), ("b", 5))
+    assert chosen(offered[::-1], most=3) == entries(("new", 7), ("a", 5), ("b", 5))
 
 
 def test_what_is_left_out_does_not_count_towards_the_bound() -> None:
     seen = {f"s{n}" for n in range(50)}
-    view = UserView(exists=True, followee_ids=[], seen_tweet_ids=seen)
-    many = entries(*((tweet_id, 10**6) for tweet_id in seen), *((f"t{n}", n) for n in range(MAX_CANDIDATES)))
-    assert len(select_candidates(many, view, FIRST)) == MAX_CANDIDATES
+    offered = entries(*((tweet_id, 10**6) for tweet_id in seen), *((f"t{n}", n) for n in range(100)))
+    assert len(chosen(offered, seen=seen, most=100)) == 100
 
 
 def test_no_entries_give_no_candidates() -> None:
-    assert select_candidates([], NOBODY, FIRST) == []
+    assert chosen([]) == []
 
 
 def test_what_pages_before_had_and_what_came_since_is_left_out() -> None:
-    later = Page("me", "v1", "followees", "followees", 8, frozenset({tweet_hash("shown")}))
-    assert select_candidates(entries(("new", 9), ("now", 8), ("shown", 7), ("old", 6)), NOBODY, later) == entries(
-        ("now", 8), ("old", 6)
-    )
+    later = Page("me", "v1", "followees", "followees", 8, frozenset({tweet_hash("shown"), tweet_hash("elsewhere")}))
+    offered = entries(("new", 9), ("now", 8), ("shown", 7), ("old", 6))
+    assert chosen(offered, page=later) == entries(("now", 8), ("old", 6))
 
 
 def test_a_tweet_that_a_followee_retweeted_since_stays_at_its_older_time() -> None:
     later = Page("me", "v1", "followees", "followees", 8, frozenset())
-    assert select_candidates(entries(("a", 5), ("a", 9)), NOBODY, later) == entries(("a", 5))
+    assert chosen(entries(("a", 5), ("a", 9)), page=later) == entries(("a", 5))
+
+
+def popular(retweets: int, hours_ago: int) -> float:
+    now = 100 * HOUR
+    return float(popularity(np.array([retweets]), np.array([now - hours_ago * HOUR]), now)[0])
 
 
 def test_a_new_tweet_needs_fewer_retweets_than_an_old_one_to_be_popular() -> None:
-    hour = 3_600_000
-    old, new = TimelineEntry("old", "author", 0), TimelineEntry("new", "author", 23 * hour)
-    at = 24 * hour
-    assert popularity(10, new, at) > popularity(10, old, at) > popularity(9, old, at) > popularity(0, new, at) == 0
-    assert popularity(50, old, at) < popularity(10, new, at) < popularity(500, old, at)
-    assert popularity(1, TimelineEntry("ahead", "author", at + hour), at) == popularity(
-        1, TimelineEntry("now", "author", at), at
-    )
+    assert popular(10, 1) > popular(10, 24) > popular(9, 24) > popular(0, 1) == 0
+    assert popular(50, 24) < popular(10, 1) < popular(500, 24)
+    assert popular(1, -1) == popular(1, 0)  # a stamp ahead of this machine's clock

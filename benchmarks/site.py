@@ -1,0 +1,196 @@
+"""A service process to measure: a small network, a model of d = 400, made users and tweets in Redis, as many as wanted.
+
+    with made_site() as site: ...
+
+The process is `python -m benchmarks.site`: the service with one more route, GET /constant, which answers a constant.
+"""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import numpy as np
+import uvicorn
+from alembic.config import Config
+
+from alembic import command
+from contract.embedded import open_redis, redis_server
+from contract.environment import StoreSettings
+from contract.graph import OnlineGraph, TimelineEntry, UserState, to_ms
+from contract.vectors import VectorStore
+from service.main import create_app
+from service.settings import Settings
+from training.importer import import_dataset
+from training.progress import terminal
+from training.retrain import retrain
+from training.settings import TrainingSettings
+from training.stores import with_stores
+from training.synthesize import SynthesisSettings, synthesize
+
+DIM = 400
+_READY_SECONDS = 60
+_CHUNK = 2_000
+
+
+@dataclass(frozen=True)
+class Group:
+    """Made readers who follow so many of so many made authors, each with so many tweets of their own."""
+
+    name: str
+    readers: int
+    followees: int
+    authors: int
+    tweets: int
+
+    def reader(self, n: int) -> str:
+        """A reader's id."""
+        return f"{self.name}-reader-{n}"
+
+    def paths(self, k: int = 3) -> list[str]:
+        """What each reader asks for."""
+        return [f"/users/{self.reader(n)}/recommendations?k={k}" for n in range(self.readers)]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A service at work."""
+
+    port: int
+    stores: StoreSettings
+    process: subprocess.Popen[bytes]
+
+
+@contextmanager
+def made_site(groups: list[Group], **environment: str) -> Iterator[Site]:
+    """Stores and a service of their own, gone afterwards; on REDIS_URL where that is set, else embedded."""
+    with tempfile.TemporaryDirectory(prefix="itr") as folder:
+        var = Path(folder)
+        stores = StoreSettings(
+            var_dir=var / "var", models_dir=var / "models", database_url=None, redis_namespace=f"bench{os.getpid()}"
+        )
+        with redis_server(stores):
+            version = train(var / "network", stores)
+            asyncio.run(fill(groups, version, stores))
+            with serving(stores, environment) as site:
+                yield site
+            asyncio.run(empty(stores))
+
+
+def train(network: Path, stores: StoreSettings) -> str:
+    """A model of d = 400 on a small network; what it learnt does not matter here."""
+    os.environ["VAR_DIR"] = str(stores.var_dir)
+    os.environ.pop("DATABASE_URL", None)
+    command.upgrade(Config("alembic.ini"), "head")
+    synthesize(network, SynthesisSettings(users=60, tweets=80), terminal)
+    with_stores(stores, lambda opened: import_dataset(network, opened, terminal, None))
+    settings = TrainingSettings(backbone="tiny", dim=DIM, text_dim=16, word_dim=16, epochs=1)
+    return retrain(settings, stores, terminal).version
+
+
+async def fill(groups: list[Group], version: str, stores: StoreSettings) -> None:
+    """Vectors, timelines and follows of made authors and readers."""
+    now = to_ms(datetime.now(UTC))
+    with redis_server(stores) as (url, _):
+        async with open_redis(url) as redis:
+            graph, vectors = OnlineGraph(redis, stores.redis_namespace), VectorStore(redis, stores.redis_namespace)
+            for group in groups:
+                await fill_group(group, version, now, graph, vectors)
+
+
+async def fill_group(group: Group, version: str, now_ms: int, graph: OnlineGraph, vectors: VectorStore) -> None:
+    """One group, from a fixed seed."""
+    generator = np.random.default_rng(0)
+    authors = [f"{group.name}-author-{n}" for n in range(group.authors)]
+    posts = [
+        TimelineEntry(f"{group.name}-{a}-{n}", author, now_ms - (a * 31 + n * 1_009) % 1_000_000)
+        for a, author in enumerate(authors)
+        for n in range(group.tweets)
+    ]
+    for start in range(0, len(posts), _CHUNK):
+        part = posts[start : start + _CHUNK]
+        z_KD = generator.uniform(-1.7, 1.7, (len(part), DIM)).astype(np.float16)
+        await vectors.put_tweets(version, [post.tweet_id for post in part], z_KD)
+    users = [*authors, *(group.reader(n) for n in range(group.readers))]
+    for start in range(0, len(users), _CHUNK):
+        part_ids = users[start : start + _CHUNK]
+        await vectors.put_users(version, part_ids, generator.normal(0, 0.05, (len(part_ids), DIM)).astype(np.float16))
+    timelines = [
+        UserState(author, [], {}, {}, posts[a * group.tweets : (a + 1) * group.tweets])
+        for a, author in enumerate(authors)
+    ]
+    follows = [
+        UserState(group.reader(n), list(generator.choice(authors, group.followees, replace=False)), {}, {}, [])
+        for n in range(group.readers)
+    ]
+    await graph.replace_users([*timelines, *follows])
+
+
+async def empty(stores: StoreSettings) -> None:
+    """Leave nothing in a Redis that is not ours."""
+    with redis_server(stores) as (url, _):
+        async with open_redis(url) as redis:
+            keys = [key async for key in redis.scan_iter(match=f"{stores.redis_namespace}:*", count=10_000)]
+            for start in range(0, len(keys), _CHUNK):
+                await redis.unlink(*keys[start : start + _CHUNK])
+
+
+@contextmanager
+def serving(stores: StoreSettings, environment: dict[str, str]) -> Iterator[Site]:
+    """The process, ready."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    told = {
+        "PORT": str(port),
+        "DEVICE": "cpu",
+        "VAR_DIR": str(stores.var_dir),
+        "MODELS_DIR": str(stores.models_dir),
+        "REDIS_NAMESPACE": stores.redis_namespace,
+        "OMP_NUM_THREADS": "1",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.site"], env=os.environ | told | environment, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + _READY_SECONDS
+        while not _ready(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("the service did not start")
+            time.sleep(0.1)
+        yield Site(port, stores, process)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def main() -> None:
+    """Serve, with a constant list beside."""
+    settings = Settings()
+    app = create_app(settings)
+
+    @app.get("/constant")
+    async def constant() -> list[str]:
+        return ["t1", "t2", "t3"]
+
+    uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False)
+
+
+if __name__ == "__main__":
+    main()

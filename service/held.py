@@ -1,0 +1,235 @@
+"""What a process holds in memory of the online network under one model version, laid out as a request reads it.
+
+Shape suffixes: M a user and the followees, R rows of a table, E entries of a timeline, C candidates, H hashes,
+D dimensions.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import is_
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from contract.changelog import EVERYTHING
+from contract.graph import TimelineEntry, UserView
+from contract.vectors import Vectors
+from service.cursor import tweet_hash
+
+Ints = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint64]
+Bools = npt.NDArray[np.bool_]
+
+Timeline = npt.NDArray[np.int64]
+"""A timeline, newest first: tweets' rows and times (Unix ms), int64 [2, E]."""
+
+NO_ENTRIES: Timeline = np.empty((2, 0), dtype=np.int64)
+
+UNKNOWN, ABSENT, PRESENT = range(3)
+"""Whether a row's vector was never read (or changed since), does not exist, or is there."""
+_FIRST_ROWS = 1_024
+_BYTES_OF_A_ROW = 400
+"""Beside its vector: its id, its place in a dict, its hash."""
+_BYTES_OF_A_VIEW = 1_000
+
+
+class Table:
+    """Vectors by id, each in a row that it keeps: fp16 [R, D]. `owner_R` is the author's row, of tweets."""
+
+    def __init__(self, dim: int) -> None:
+        self.ids: list[str] = []
+        self._row_of: dict[str, int] = {}
+        self.vectors_RD: Vectors = np.empty((_FIRST_ROWS, dim), dtype=np.float16)
+        self.state_R: npt.NDArray[np.int8] = np.zeros(_FIRST_ROWS, dtype=np.int8)
+        self.hash_R: Hashes = np.empty(_FIRST_ROWS, dtype=np.uint64)
+        self.owner_R: Ints = np.full(_FIRST_ROWS, -1, dtype=np.int64)
+        self.last_R: Ints = np.empty(_FIRST_ROWS, dtype=np.int64)
+        """Scratch space of `latest`."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def row(self, id_: str) -> int:
+        """An id's row; a new one is UNKNOWN."""
+        row = self._row_of.get(id_)
+        if row is None:
+            row = self._row_of[id_] = len(self.ids)
+            if row == len(self.state_R):
+                self._grow()
+            self.ids.append(id_)
+            self.hash_R[row] = hash_of(id_)
+        return row
+
+    def rows(self, ids: Sequence[str]) -> Ints:
+        """Rows of many."""
+        return np.fromiter(map(self.row, ids), dtype=np.int64, count=len(ids))
+
+    def put(self, asked: Sequence[str], found: Sequence[str], vectors_KD: Vectors) -> None:
+        """What a store answered: `found` have vectors, fp16 [K, D], the others of those asked for have none."""
+        rows, rows_K = self.rows(asked), self.rows(found)
+        self.state_R[rows] = ABSENT
+        self.vectors_RD[rows_K] = vectors_KD
+        self.state_R[rows_K] = PRESENT
+
+    def forget(self, id_: str) -> None:
+        """Read it anew before it is used again."""
+        if (row := self._row_of.get(id_)) is not None:
+            self.state_R[row] = UNKNOWN
+
+    def forget_all(self) -> None:
+        """Read all anew."""
+        self.state_R[:] = UNKNOWN
+
+    def unknown(self, rows: Ints) -> list[str]:
+        """Ids among some rows that must be read, each once."""
+        unknown = self.state_R[rows] == UNKNOWN
+        return [self.ids[row] for row in dict.fromkeys(rows[unknown].tolist())] if unknown.any() else []
+
+    def present(self, rows: Ints) -> Bools:
+        """Which of some rows have a vector."""
+        present: Bools = self.state_R[rows] == PRESENT
+        return present
+
+    def latest(self, rows_E: Ints) -> Bools:
+        """Which entries are the last ones of their row."""
+        place_E = np.arange(len(rows_E))
+        self.last_R[rows_E] = place_E
+        latest: Bools = self.last_R[rows_E] == place_E
+        return latest
+
+    def _grow(self) -> None:
+        for name in ("vectors_RD", "state_R", "hash_R", "owner_R", "last_R"):
+            old: npt.NDArray[Any] = getattr(self, name)
+            new = np.empty((2 * len(old), *old.shape[1:]), dtype=old.dtype)
+            new[: len(old)] = old
+            new[len(old) :] = -1 if name == "owner_R" else 0
+            setattr(self, name, new)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is online of one user.
+
+    `rows_M` are the user's and then the followees'; `seen_H` hashes of what they retweeted or hid, sorted.
+    """
+
+    followee_ids: list[str]
+    rows_M: Ints
+    seen_H: Hashes
+
+    @property
+    def nbytes(self) -> int:
+        """Roughly."""
+        return _BYTES_OF_A_VIEW + self.seen_H.nbytes + 9 * self.rows_M.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What was chosen of some timelines for a view, which holds as long as they are these very objects."""
+
+    view: View
+    timelines: list[Timeline]
+    entries: Timeline
+
+    @property
+    def nbytes(self) -> int:
+        """Roughly."""
+        return int(self.entries.nbytes) + 8 * len(self.timelines)
+
+    def holds(self, view: View, timelines: list[Timeline]) -> bool:
+        """Whether nothing changed."""
+        return self.view is view and all(map(is_, self.timelines, timelines))
+
+
+@dataclass
+class Held:
+    """All of one version. What the log of changes names is dropped, and read anew when it is asked for next."""
+
+    version: str
+    dim: int
+    tweets: Table = field(init=False)
+    users: Table = field(init=False)
+    views: dict[str, View] = field(default_factory=dict)
+    timelines: dict[str, Timeline] = field(default_factory=dict)
+    selections: dict[str, Selection] = field(default_factory=dict)
+    recent: Timeline | None = None
+    _entry_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        self.tweets, self.users = Table(self.dim), Table(self.dim)
+
+    @property
+    def nbytes(self) -> int:
+        """Roughly, of what was read so far."""
+        rows = len(self.tweets) + len(self.users)
+        return rows * (2 * self.dim + _BYTES_OF_A_ROW) + self._entry_bytes
+
+    def table(self, kind: Literal["t", "u"]) -> Table:
+        """Of tweets or of users."""
+        return self.tweets if kind == "t" else self.users
+
+    def view(self, user_id: str, view: UserView) -> View:
+        """Keep a user's view."""
+        seen_H = np.array(sorted(map(hash_of, view.seen_tweet_ids)), dtype=np.uint64)
+        kept = View(view.followee_ids, self.users.rows([user_id, *view.followee_ids]), seen_H)
+        self.views[user_id] = kept
+        self._entry_bytes += kept.nbytes
+        return kept
+
+    def timeline(self, author_id: str, entries: Sequence[TimelineEntry]) -> Timeline:
+        """Keep an author's timeline."""
+        kept = self.timelines[author_id] = self.entries(entries)
+        self._entry_bytes += kept.nbytes
+        return kept
+
+    def select(self, user_id: str, selection: Selection) -> None:
+        """Keep what was chosen for a user."""
+        self._drop(self.selections, user_id)
+        self.selections[user_id] = selection
+        self._entry_bytes += selection.nbytes
+
+    def entries(self, entries: Sequence[TimelineEntry]) -> Timeline:
+        """Timeline entries as they are held."""
+        rows_E = self.tweets.rows([entry.tweet_id for entry in entries])
+        self.tweets.owner_R[rows_E] = self.users.rows([entry.author_id for entry in entries])
+        return np.stack([rows_E, np.array([entry.at_ms for entry in entries], dtype=np.int64)])
+
+    def drop(self, names: Iterable[str]) -> bool:
+        """Drop what keys of Redis hold, by their names in the log of changes; False where it is better all dropped."""
+        for name in names:
+            family, _, id_ = name.rpartition(":")
+            match family.split(":"):
+                case ["user" | "follow" | "seen" | "hidden"]:
+                    self._drop(self.views, id_)
+                    self._drop(self.selections, id_)
+                case ["timeline"]:
+                    self._drop(self.timelines, id_)
+                case ["v", self.version, "t" | "u" as kind]:
+                    table = self.tweets if kind == "t" else self.users
+                    table.forget_all() if id_ == EVERYTHING else table.forget(id_)
+                case [""] if name == EVERYTHING:
+                    return False
+                case [""] if name == "recent":
+                    self.recent = None
+        return True
+
+    def _drop(self, kept: dict[str, Any], id_: str) -> None:
+        if id_ == EVERYTHING:
+            self._entry_bytes -= sum(one.nbytes for one in kept.values())
+            kept.clear()
+        elif (one := kept.pop(id_, None)) is not None:
+            self._entry_bytes -= one.nbytes
+
+
+def hash_of(tweet_id: str) -> int:
+    """The 8 bytes of `tweet_hash` as a number."""
+    return int.from_bytes(tweet_hash(tweet_id), "little")
+
+
+def among(hashes_C: Hashes, sorted_H: Hashes) -> Bools:
+    """Which of some hashes are among others that are sorted."""
+    if not len(sorted_H):
+        return np.zeros(len(hashes_C), dtype=bool)
+    found: Bools = sorted_H[np.minimum(np.searchsorted(sorted_H, hashes_C), len(sorted_H) - 1)] == hashes_C
+    return found

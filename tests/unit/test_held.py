@@ -1,0 +1,121 @@
+"""What a process holds: rows, growth, and what the log of changes drops."""
+
+import numpy as np
+import pytest
+
+from contract.graph import TimelineEntry, UserView
+from service.held import ABSENT, PRESENT, UNKNOWN, Held, Selection, Table, among, hash_of
+
+
+def held() -> Held:
+    """Two users with views, two timelines, vectors of two tweets and two users."""
+    made = Held("v1", dim=2)
+    for user in ("u1", "u2"):
+        made.view(user, UserView(exists=True, followee_ids=["a1", "a2"], seen_tweet_ids={"t9"}))
+    for author in ("a1", "a2"):
+        made.timeline(author, [TimelineEntry(f"{author}-t", author, 1)])
+    made.recent = made.entries([TimelineEntry("a1-t", "a1", 1)])
+    made.select("u1", Selection(made.views["u1"], list(made.timelines.values()), made.recent))
+    made.tweets.put(["a1-t", "a2-t"], ["a1-t", "a2-t"], np.ones((2, 2), dtype=np.float16))
+    made.users.put(["u1", "u2"], ["u1", "u2"], np.ones((2, 2), dtype=np.float16))
+    return made
+
+
+def left(made: Held) -> dict[str, list[str]]:
+    present = {
+        name: [id_ for row, id_ in enumerate(table.ids) if table.state_R[row] == PRESENT]
+        for name, table in (("tweets", made.tweets), ("users", made.users))
+    }
+    recent = [] if made.recent is None else ["recent"]
+    return present | {
+        "views": list(made.views),
+        "timelines": list(made.timelines),
+        "selections": list(made.selections),
+        "recent": recent,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "gone"),
+    [
+        ("user:u1", {"views": ["u2"], "selections": []}),
+        ("follow:u1", {"views": ["u2"], "selections": []}),
+        ("seen:u2", {"views": ["u1"]}),
+        ("hidden:u2", {"views": ["u1"]}),
+        ("follow:*", {"views": [], "selections": []}),
+        ("timeline:a1", {"timelines": ["a2"]}),
+        ("timeline:*", {"timelines": []}),
+        ("recent", {"recent": []}),
+        ("v:v1:t:a1-t", {"tweets": ["a2-t"]}),
+        ("v:v1:t:*", {"tweets": []}),
+        ("v:v1:u:u2", {"users": ["u1"]}),
+        ("v:v1:u:*", {"users": []}),
+        ("v:v2:t:a1-t", {}),
+        ("v:v2:t:*", {}),
+        ("timeline:unheard-of", {}),
+        ("retweets", {}),
+    ],
+)
+def test_a_change_drops_what_it_touches_and_nothing_else(name: str, gone: dict[str, list[str]]) -> None:
+    made = held()
+    before = left(made)
+    assert made.drop([name])
+    assert left(made) == before | gone
+
+
+def test_after_a_change_of_everything_nothing_of_it_may_be_used() -> None:
+    assert not held().drop(["timeline:a1", "*"])
+
+
+def test_a_selection_holds_while_view_and_timelines_are_the_same_objects() -> None:
+    made = held()
+    selection, view = made.selections["u1"], made.views["u1"]
+    assert selection.holds(view, [made.timelines["a1"], made.timelines["a2"]])
+    again = made.timeline("a2", [TimelineEntry("a2-t", "a2", 1)])
+    assert not selection.holds(view, [made.timelines["a1"], again])
+    assert not selection.holds(made.views["u2"], [made.timelines["a1"], made.timelines["a2"]])
+
+
+def test_memory_is_given_back_when_all_is_dropped() -> None:
+    made = Held("v1", dim=2)
+    empty = made.nbytes
+    user = UserView(exists=True, followee_ids=[f"a{n}" for n in range(100)], seen_tweet_ids=set())
+    rows = len(made.users)
+    made.view("u1", user)
+    made.timeline("a1", [TimelineEntry(f"t{n}", "a1", n) for n in range(100)])
+    held_rows = made.nbytes - empty
+    made.drop(["user:u1", "timeline:a1"])
+    assert rows < len(made.users)
+    assert empty < made.nbytes < held_rows  # rows stay, views and timelines do not
+
+
+def test_a_table_grows_and_keeps_what_it_has() -> None:
+    table = Table(dim=3)
+    ids = [f"t{n}" for n in range(5_000)]
+    vectors_KD = np.arange(15_000, dtype=np.float16).reshape(5_000, 3)
+    table.put(ids, ids, vectors_KD)
+    rows = table.rows(ids)
+    assert rows.tolist() == list(range(5_000))
+    np.testing.assert_array_equal(table.vectors_RD[rows], vectors_KD)
+    assert table.present(rows).all()
+    assert table.hash_R[rows].tolist() == [hash_of(id_) for id_ in ids]
+    assert table.owner_R[5_000] == -1
+
+
+def test_what_a_store_does_not_have_is_absent_and_not_asked_again() -> None:
+    table = Table(dim=2)
+    rows = table.rows(["here", "gone", "here"])
+    assert table.unknown(rows) == ["here", "gone"]
+    table.put(["here", "gone"], ["here"], np.ones((1, 2), dtype=np.float16))
+    assert table.state_R[rows].tolist() == [PRESENT, ABSENT, PRESENT]
+    assert table.unknown(rows) == []
+    table.forget("gone")
+    table.forget("never heard of")
+    assert table.state_R[rows].tolist() == [PRESENT, UNKNOWN, PRESENT]
+
+
+def test_hashes_among_others() -> None:
+    hashes = np.array([hash_of(f"t{n}") for n in range(100)], dtype=np.uint64)
+    some = np.sort(hashes[::3])
+    assert among(hashes, some).tolist() == [n % 3 == 0 for n in range(100)]
+    assert not among(hashes, some[:0]).any()
