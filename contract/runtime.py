@@ -23,13 +23,14 @@ from contract.artifact import (
     Artifact,
 )
 from contract.errors import ArtifactInvalid, DeviceUnavailable
-from contract.preprocessing import Preprocessing, token_ids
+from contract.preprocessing import PAD_ID, Preprocessing, token_ids
 
 log = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
 Array = npt.NDArray[Any]
 
+BUCKET_WORDS = 16
 _ERRORS_ONLY = 3
 
 
@@ -67,10 +68,22 @@ class OnnxModel:
     def encode(
         self, image_BHWC: npt.NDArray[np.uint8], token_ids_BSW: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float32]:
-        """Tweet vectors z, float32 [B, D]."""
-        feeds = dict(zip(ENCODER_INPUTS, (image_BHWC, token_ids_BSW), strict=True))
+        """Tweet vectors z, float32 [B, D].
+
+        A GPU gets one of few shapes, since it takes seconds to get used to a new one; a CPU gets what there is.
+        """
+        inputs = (image_BHWC, token_ids_BSW)
+        feeds = dict(zip(ENCODER_INPUTS, to_bucket(*inputs) if self.device == "cuda" else inputs, strict=True))
         (vector_BD,) = self._encoder.run(ENCODER_OUTPUTS, feeds)
-        return np.asarray(vector_BD, dtype=np.float32)
+        return np.asarray(vector_BD[: len(image_BHWC)], dtype=np.float32)
+
+    def warm_up(self, preprocessing: Preprocessing, max_batch: int) -> None:
+        """Encode a batch of each size up to `max_batch` that `encode` will meet: the first of a shape takes longest."""
+        size = preprocessing.image_size
+        sizes = [1 << n for n in range(max_batch.bit_length())] if self.device == "cuda" else [1, max_batch]
+        for batch in sizes:
+            image_BHWC = np.zeros((batch, size, size, 3), dtype=np.uint8)
+            self.encode(image_BHWC, np.full((batch, 1, BUCKET_WORDS), PAD_ID + 1, dtype=np.int64))
 
     def rank(
         self,
@@ -107,6 +120,22 @@ class OnnxModel:
         return worst
 
 
+def to_bucket(
+    image_BHWC: npt.NDArray[np.uint8], token_ids_BSW: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """The same, padded: tweets and sentences to a power of two, words to a multiple of BUCKET_WORDS.
+
+    Padding sentences and words are masked by the encoder; padding tweets are to be cut off what it gives.
+    """
+    tweets, sentences, words = token_ids_BSW.shape
+    more = _power_of_two(tweets) - tweets
+    token_padding = ((0, more), (0, _power_of_two(sentences) - sentences), (0, -words % BUCKET_WORDS))
+    return (
+        np.pad(image_BHWC, ((0, more), (0, 0), (0, 0), (0, 0))),
+        np.pad(token_ids_BSW, token_padding, constant_values=PAD_ID),
+    )
+
+
 def encode_tweets(
     model: OnnxModel,
     tokenizer: Tokenizer,
@@ -122,6 +151,10 @@ def encode_tweets(
     if len(z_BD) != len(texts) or not np.isfinite(z_BD).all():
         raise RuntimeError(f"the encoder gave {z_BD.shape} for {len(texts)} tweets, or values that are not finite")
     return z_BD
+
+
+def _power_of_two(count: int) -> int:
+    return 1 << (count - 1).bit_length() if count else 1
 
 
 def relative_difference(found: Array, expected: Array) -> float:

@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeDecorator
 from contract.errors import StoreUnavailable
 from contract.ids import MAX_ID_LENGTH
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 """The alembic revision that this code reads and writes."""
 
 
@@ -139,7 +139,7 @@ class TweetVector(Base):
 
 
 class ApiKey(Base):
-    """A bearer key of the service; `scopes` are words split by spaces."""
+    """A bearer key of the service; `scopes` are words split by spaces; `per_minute`: how often it may ask."""
 
     __tablename__ = "api_keys"
 
@@ -149,6 +149,7 @@ class ApiKey(Base):
     secret_sha256: Mapped[str]
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    per_minute: Mapped[int | None]
 
 
 def create_engine(sqlalchemy_url: str) -> AsyncEngine:

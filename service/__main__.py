@@ -76,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     create = keys.add_parser("create", help="make a key and print it, this once")
     create.add_argument("name", help="whose it is, up to 64 characters")
     create.add_argument("--scopes", default="read", help=f"split by commas: {', '.join(SCOPES)} (default: read)")
+    create.add_argument("--per-minute", type=int, metavar="N", help="how often it may ask (default: no limit)")
     create.set_defaults(run=create_a_key)
     keys.add_parser("list", help="keys that are not revoked, without their secrets").set_defaults(run=list_all_keys)
     revoke = keys.add_parser("revoke", help="end a key, within a second and for good")
@@ -102,7 +103,7 @@ def serve(settings: Settings, _: argparse.Namespace) -> int:
 def create_a_key(settings: Settings, options: argparse.Namespace) -> int:
     """Print the new key."""
     scopes = [scope.strip() for scope in options.scopes.split(",") if scope.strip()]
-    return _with_database(settings, lambda engine: create_key(engine, options.name, scopes), print)
+    return _with_database(settings, lambda engine: create_key(engine, options.name, scopes, options.per_minute), print)
 
 
 def list_all_keys(settings: Settings, _: argparse.Namespace) -> int:
@@ -110,7 +111,9 @@ def list_all_keys(settings: Settings, _: argparse.Namespace) -> int:
 
     def show(keys: list[StoredKey]) -> None:
         for key in (key for key in keys if not key.revoked):
-            print(f"{key.key_id}  {key.created_at:%Y-%m-%d %H:%M}  {','.join(sorted(key.scopes)):16}  {key.name}")
+            rate = "" if key.per_minute is None else f"  {key.per_minute:,} a minute"
+            scopes = ",".join(sorted(key.scopes))
+            print(f"{key.key_id}  {key.created_at:%Y-%m-%d %H:%M}  {scopes:16}  {key.name}{rate}")
 
     return _with_database(settings, list_keys, show)
 

@@ -39,22 +39,26 @@ class ActiveModel:
         return self.manifest.version
 
 
-def load_model(folder: Path, device: Device) -> ActiveModel:
+def load_model(folder: Path, device: Device, max_batch: int) -> ActiveModel:
     """Load, verify and warm up; takes seconds. Raises ArtifactInvalid, DeviceUnavailable."""
     exported = artifact.load(folder)
     model = OnnxModel(exported, device)
     model.verify_golden(exported)
+    model.warm_up(exported.manifest.preprocessing, max_batch)
     return ActiveModel(exported, model)
 
 
 class ActiveModels:
     """Follows the pointer in Redis."""
 
-    def __init__(self, vectors: VectorStore, models_dir: Path, device: Device, metrics: Metrics) -> None:
+    def __init__(
+        self, vectors: VectorStore, models_dir: Path, device: Device, max_batch: int, metrics: Metrics
+    ) -> None:
         self._metrics = metrics
         self._vectors = vectors
         self._models_dir = models_dir
         self._device = device
+        self._max_batch = max_batch
         self._loading = asyncio.Lock()
         self._refused: str | None = None
         self._try_again_at = 0.0
@@ -73,7 +77,7 @@ class ActiveModels:
         Raises ArtifactInvalid or DeviceUnavailable where it cannot be loaded.
         """
         async with self._loading:
-            model = await asyncio.to_thread(load_model, self._models_dir / version, self._device)
+            model = await asyncio.to_thread(load_model, self._models_dir / version, self._device, self._max_batch)
             yield model
             self._serve(model)
 
@@ -92,7 +96,7 @@ class ActiveModels:
         if version == self._refused and time.monotonic() < self._try_again_at:
             return False
         try:
-            model = await asyncio.to_thread(load_model, self._models_dir / version, self._device)
+            model = await asyncio.to_thread(load_model, self._models_dir / version, self._device, self._max_batch)
         except ContractError:
             self._refused, self._try_again_at = version, time.monotonic() + _RETRY_SECONDS
             raise

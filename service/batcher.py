@@ -55,7 +55,7 @@ class MicroBatcher:
     def permit(self) -> Iterator[None]:
         """Hold a place for one posted tweet. Raises Overloaded at once where none is free."""
         if self._free == 0:
-            self._metrics.shed.inc()
+            self._metrics.shed.labels("tweets").inc()
             raise Overloaded("as many tweets are being taken in as the service can hold: try again in a second")
         self._free -= 1
         try:

@@ -16,6 +16,7 @@ ServiceError
 ├── Unauthorized        401
 ├── Forbidden           403
 ├── Overloaded          429, Retry-After
+├── RateLimited         429, Retry-After
 └── NotReady            503, Retry-After
 
 ImageTooLarge (413) and ImageUnreadable (422) of the contract, an unreachable Redis or database (503), FastAPI's request
@@ -142,6 +143,17 @@ class Overloaded(ServiceError):
 
     status, slug = 429, "overloaded"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+
+
+class RateLimited(ServiceError):
+    """A key asks more often than it may."""
+
+    status, slug = 429, "rate-limited"
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        """`retry_after`: seconds."""
+        super().__init__(detail)
+        self.headers = {"Retry-After": str(retry_after)}  # type: ignore[misc]  # this error's own
 
 
 class NotReady(ServiceError):

@@ -3,15 +3,17 @@
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.errors import Forbidden, Unauthorized, problem_of
+from service.errors import Forbidden, RateLimited, Unauthorized, problem_of
 from service.keys import Keys, KeyScope
+from service.rates import Rates
 
+READS = ("GET", "HEAD", "OPTIONS")
 GUARDED = ("/users", "/tweets", "/models", "/metrics")
 """First parts of the paths that need a key; health and the API's documentation need none."""
 
 
 class Guard:
-    """ASGI middleware: answers 401 and 403. The keys are those of the app's running parts."""
+    """ASGI middleware: answers 401, 403 and, to a key that asks too often, 429. Keys are those of the app's parts."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -20,9 +22,11 @@ class Guard:
         """Pass the request on if its key has the scope."""
         if scope["type"] == "http" and scope["path"].startswith(GUARDED):
             keys: Keys = scope["app"].state.parts.keys
+            rates: Rates = scope["app"].state.parts.rates
             try:
-                await keys.check(bearer(Headers(scope=scope)), needed(scope["method"], scope["path"]))
-            except (Unauthorized, Forbidden) as error:
+                key = await keys.check(bearer(Headers(scope=scope)), needed(scope["method"], scope["path"]))
+                await rates.check(key)
+            except (Unauthorized, Forbidden, RateLimited) as error:
                 await problem_of(error).response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)
@@ -30,7 +34,7 @@ class Guard:
 
 def needed(method: str, path: str) -> KeyScope:
     """GET reads, what changes the active model needs admin, everything else writes."""
-    if method in ("GET", "HEAD", "OPTIONS"):
+    if method in READS:
         return "read"
     return "admin" if path.startswith("/models") else "write"
 

@@ -44,6 +44,8 @@ class StoredKey:
     secret_sha256: str
     created_at: datetime
     revoked: bool
+    per_minute: int | None = None
+    """How often it may ask; None: as often as it likes."""
 
 
 class Keys:
@@ -67,19 +69,23 @@ class Keys:
         self._read_at = time.monotonic()
         self._keys = {key.key_id: key for key in await list_keys(self._engine)}
 
-    async def check(self, bearer: str | None, scope: KeyScope) -> None:
-        """Raises Unauthorized where no key that we know is given, Forbidden where it has not the scope."""
+    async def check(self, bearer: str | None, scope: KeyScope) -> StoredKey | None:
+        """The key, where it is one of SQL's.
+
+        Raises Unauthorized where no key that we know is given, Forbidden where it has not the scope.
+        """
         if not self.any and self._open_door:
-            return
+            return None
         if bearer is None:
             raise Unauthorized("this needs the header `Authorization: Bearer KEY` with a key of the service")
         if self._environment_key is not None and _equal(bearer, self._environment_key):
-            return
+            return None
         key = await self._known(bearer)
         if key is None:
             raise Unauthorized("the key of the header `Authorization: Bearer KEY` is none of the service's, or revoked")
         if scope not in key.scopes:
             raise Forbidden(f"key {key.key_id} has not the scope {scope}: it has {', '.join(sorted(key.scopes))}")
+        return key
 
     async def _known(self, bearer: str) -> StoredKey | None:
         key_id, secret = _parts(bearer)
@@ -104,15 +110,26 @@ async def open_keys(engine: AsyncEngine, settings: Settings) -> Keys:
     return keys
 
 
-async def create_key(engine: AsyncEngine, name: str, scopes: Sequence[str]) -> str:
-    """A new key, which is shown this once. Raises KeyRejected for a scope that is none of SCOPES, or a bad name."""
+async def create_key(engine: AsyncEngine, name: str, scopes: Sequence[str], per_minute: int | None = None) -> str:
+    """A new key, which is shown this once.
+
+    Raises KeyRejected for a scope that is none of SCOPES, a bad name, or a rate below 1.
+    """
+    if per_minute is not None and per_minute < 1:
+        raise KeyRejected("per-minute: give at least 1, or leave it out for no limit")
     if not name.isprintable() or not 0 < len(name) <= MAX_ID_LENGTH:
         raise KeyRejected(f"name: give 1 to {MAX_ID_LENGTH} printable characters")
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
         raise KeyRejected(f"scopes {', '.join(unknown) or 'none'}: give some of {', '.join(SCOPES)}")
     key_id, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
-    row = {"key_id": key_id, "name": name, "scopes": " ".join(scopes), "secret_sha256": _hash(secret)}
+    row = {
+        "key_id": key_id,
+        "name": name,
+        "scopes": " ".join(scopes),
+        "secret_sha256": _hash(secret),
+        "per_minute": per_minute,
+    }
     async with engine.begin() as connection:
         await connection.execute(insert(ApiKey).values(**row, created_at=datetime.now(UTC)))
     return f"{_PREFIX}_{key_id}_{secret}"
@@ -130,6 +147,7 @@ async def list_keys(engine: AsyncEngine) -> list[StoredKey]:
             secret_sha256=row.secret_sha256,
             created_at=row.created_at,
             revoked=row.revoked_at is not None,
+            per_minute=row.per_minute,
         )
         for row in rows
     ]

@@ -8,6 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
 from contract.blobs import BlobStore
@@ -18,6 +19,7 @@ from contract.tables import open_database
 from contract.vectors import VectorStore
 from service import errors
 from service.active import ActiveModels
+from service.admission import Admission
 from service.api import health, models, tweets, users
 from service.api import metrics as metrics_route
 from service.api.parts import Parts
@@ -28,14 +30,19 @@ from service.changes import Changes
 from service.cursor import Cursors, cursor_key
 from service.database import Database
 from service.guard import Guard
+from service.headers import SecurityHeaders
 from service.ingest import Ingest
 from service.keys import open_keys
 from service.limits import BodyLimit
 from service.metrics import Metrics
 from service.observe import Observe
 from service.online import OnlineNetwork
+from service.rates import Rates
 from service.recommend import Online
 from service.settings import Settings
+
+TELEMETRY: TelemetryConfig = {"auto_configure": True, "logs": False}
+"""Spans and metrics go where OTEL_EXPORTER_OTLP_ENDPOINT says, if it is set; no logs, which could quote a request."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -59,13 +66,16 @@ def create_app(settings: Settings) -> FastAPI:
         description="Which three of these pictures will this user retweet?",
         version=version("image-tweet-recommender"),
         lifespan=lifespan,
+        telemetry=TELEMETRY,
     )
     app.state.startup_error = None
     errors.install(app)
     for resource in (users, tweets, models, health, metrics_route):
         app.include_router(resource.router)
     app.add_middleware(BodyLimit)
+    app.add_middleware(Admission, most_reads=settings.max_reads, most_writes=settings.max_writes, metrics=metrics)
     app.add_middleware(Guard)
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(Observe, metrics=metrics)
     return app
 
@@ -84,7 +94,7 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             open_batcher(settings.queue_size, settings.max_batch, metrics) as batcher,
         ):
             vectors = VectorStore(redis, settings.redis_namespace)
-            models = ActiveModels(vectors, settings.models_dir, settings.device, metrics)
+            models = ActiveModels(vectors, settings.models_dir, settings.device, settings.max_batch, metrics)
             ingest = Ingest(
                 database=Database(engine),
                 blobs=BlobStore(settings.image_store_url),
@@ -104,4 +114,5 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
                 network = OnlineNetwork(log, ingest.graph, vectors, settings.held_mb * 1_000_000, metrics)
                 bounds = Bounds(settings.max_per_followee, settings.max_candidates)
                 online = Online(network, ingest.database, cursors, bounds, metrics)
-                yield Parts(settings, ingest, Changes(engine, ingest.graph), online, keys, metrics)
+                rates = Rates(redis, settings.redis_namespace, metrics)
+                yield Parts(settings, ingest, Changes(engine, ingest.graph), online, keys, rates, metrics)

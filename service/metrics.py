@@ -25,7 +25,12 @@ class Metrics:
         self.batch_size = Histogram(
             "encoder_batch_size", "Tweets encoded at a time", buckets=(1, 2, 4, 8, 16, 32, 64), registry=registry
         )
-        self.shed = Counter("tweets_shed", "Posted tweets that were answered 429", registry=registry)
+        self.shed = Counter(
+            "requests_shed",
+            "Answered 429: reads and writes in work, tweets to encode, a key's rate",
+            ["limit"],
+            registry=registry,
+        )
         self.recommendations = Counter(
             "recommendations",
             "Answers, by source and whether it stood in for another",

@@ -194,3 +194,5 @@ class Readiness(BaseModel):
     model: str
     redis: str
     database: str
+    device: Literal["cpu", "cuda", "none"]
+    """Where the encoder runs."""

@@ -22,6 +22,8 @@ class Settings(StoreSettings):
     device: Device = Field(default="auto", description="where the encoder runs: auto, cpu or cuda")
     queue_size: int = Field(default=64, ge=1, description="posted tweets in work at a time; one more is answered 429")
     max_batch: int = Field(default=16, ge=1, description="tweets encoded at a time")
+    max_reads: int = Field(default=256, ge=1, description="reads in work at a time; one more is answered 429")
+    max_writes: int = Field(default=128, ge=1, description="the same of writes")
     max_candidates: int = Field(default=2_000, ge=1, le=100_000, description="tweets ranked for an answer")
     max_per_followee: int = Field(
         default=TIMELINE_LIMIT, ge=1, le=TIMELINE_LIMIT, description="of one followee's timeline"

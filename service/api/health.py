@@ -42,4 +42,5 @@ async def ready(parts: PartsDependency, response: Response) -> Readiness:
         model="none: run `python -m training retrain`" if model is None else model.version,
         redis=redis,
         database=database,
+        device="none" if model is None else model.onnx.device,
     )

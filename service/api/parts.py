@@ -10,6 +10,7 @@ from service.changes import Changes
 from service.ingest import Ingest
 from service.keys import Keys
 from service.metrics import Metrics
+from service.rates import Rates
 from service.recommend import Online
 from service.settings import Settings
 
@@ -23,6 +24,7 @@ class Parts:
     changes: Changes
     online: Online
     keys: Keys
+    rates: Rates
     metrics: Metrics
 
 

@@ -65,7 +65,7 @@ async def test_what_is_shed_is_counted(trained: StoreSettings) -> None:
     async with serving(trained, queue_size=1) as service:
         with service.parts.ingest.batcher.permit():
             problem(await service.post(png(), author_id="u0001"), 429, "overloaded")
-        assert value(await samples(service), "tweets_shed_total") == 1
+        assert value(await samples(service), "requests_shed_total", limit="tweets") == 1
 
 
 @pytest.mark.parametrize(("given", "kept"), [("abc-1.2_3", True), ("a b", False), ("x" * 129, False), ("", False)])

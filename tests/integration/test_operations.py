@@ -52,7 +52,7 @@ async def test_it_is_alive_and_ready(service: Service) -> None:
     live, ready = await service.client.get("/health/live"), await service.client.get("/health/ready")
     assert (live.status_code, live.json()) == (200, {"status": "alive"})
     version = await service.parts.ingest.vectors.active_version()
-    expected = {"status": "ready", "model": version, "redis": "ok", "database": "ok"}
+    expected = {"status": "ready", "model": version, "redis": "ok", "database": "ok", "device": "cpu"}
     assert (ready.status_code, ready.json()) == (200, expected)
 
 

@@ -1,0 +1,113 @@
+"""What may be in work at a time, how often a key may ask, and what browsers and collectors are told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from sqlalchemy import delete
+
+from contract.environment import StoreSettings
+from contract.tables import ApiKey, create_engine
+from service.keys import create_key
+from tests.integration.running import Service, png, problem, serving
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def held(service: Service, method: str, path: str) -> AsyncIterator[None]:
+    """A request whose body never ends, until the block does."""
+    ends = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"user_id": '
+        await ends.wait()
+        yield b'"held-request"}'
+
+    async def send() -> httpx.Response:
+        return await service.client.request(method, path, content=body(), headers={"content-type": "application/json"})
+
+    request = asyncio.create_task(send())
+    await asyncio.sleep(0.05)
+    try:
+        yield
+    finally:
+        ends.set()
+        await request
+
+
+async def test_a_flood_of_writes_leaves_room_for_reads(trained: StoreSettings) -> None:
+    async with serving(trained, max_writes=2, max_reads=5) as service:
+        async with held(service, "POST", "/users"), held(service, "POST", "/users"):
+            refused = await service.client.put("/users/u0001/followees/u0002")
+            problem(refused, 429, "overloaded")
+            assert refused.headers["retry-after"] == "1"
+            assert (await service.client.get("/users/u0001/recommendations")).status_code == 200
+        assert (await service.client.delete("/tweets/nothing")).status_code != 429
+
+
+async def test_a_flood_of_reads_is_shed_and_health_answers(
+    trained: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(trained, max_reads=3) as service:
+        gate = asyncio.Event()
+        network = service.parts.online.network
+        view = network.view
+
+        async def slow(*arguments: object) -> object:
+            await gate.wait()
+            return await view(*arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(network, "view", slow)
+        asked = [asyncio.create_task(service.client.get("/users/u0001/recommendations")) for _ in range(10)]
+        await asyncio.sleep(0.1)
+        assert (await service.client.get("/health/ready")).status_code == 200
+        assert 'requests_shed_total{limit="reads"} 7.0' in (await service.client.get("/metrics")).text
+        gate.set()
+        statuses = sorted(answer.status_code for answer in await asyncio.gather(*asked))
+        assert statuses == [200] * 3 + [429] * 7
+        assert (await service.client.get("/users/u0001/recommendations")).status_code == 200
+
+
+async def test_a_key_s_rate_counts_over_all_processes(trained: StoreSettings) -> None:
+    engine = create_engine(trained.sqlalchemy_url)
+    limited, other = (
+        await create_key(engine, "limited", ["read"], per_minute=5),
+        await create_key(engine, "b", ["read"]),
+    )
+    try:
+        async with serving(trained) as first, serving(trained) as second:
+
+            async def ask(service: Service, key: str) -> httpx.Response:
+                headers = {"authorization": f"Bearer {key}"}
+                return await service.client.get("/users/u0001/recommendations", headers=headers)
+
+            answers = [await ask(service, limited) for service in (first, second, first, second, first, second)]
+            assert [answer.status_code for answer in answers] == [200] * 5 + [429]
+            problem(answers[-1], 429, "rate-limited")
+            assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+            assert [(await ask(service, other)).status_code for service in (first, second) * 4] == [200] * 8
+            ttls = [
+                await first.parts.ingest.graph._redis.ttl(key)
+                async for key in first.parts.ingest.graph._redis.scan_iter(f"{trained.redis_namespace}:rate*")
+            ]
+            assert ttls
+            assert all(0 < ttl <= 120 for ttl in ttls)
+    finally:
+        async with engine.begin() as connection:
+            await connection.execute(delete(ApiKey))
+        await engine.dispose()
+
+
+async def test_browsers_are_told_to_be_careful(service: Service) -> None:
+    page = await service.client.get("/docs")
+    assert page.status_code == 200
+    assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+    assert page.headers["x-frame-options"] == "DENY"
+    assert "http://" not in page.text.replace("http://www.w3.org", "")
+    for answer in (page, await service.client.get("/health/live"), await service.post(png(), author_id="nobody")):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    allowed = await service.client.get("/health/live", headers={"origin": "https://elsewhere.example"})
+    assert "access-control-allow-origin" not in allowed.headers
