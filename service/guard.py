@@ -3,8 +3,9 @@
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.errors import Forbidden, Unauthorized, problem_of
+from service.errors import Forbidden, Unauthorized
 from service.keys import Keys, KeyScope
+from service.problems import refusal_of
 
 GUARDED = ("/users", "/tweets", "/models", "/metrics")
 """First parts of the paths that need a key; health and the API's documentation need none."""
@@ -23,7 +24,7 @@ class Guard:
             try:
                 await keys.check(bearer(Headers(scope=scope)), needed(scope["method"], scope["path"]))
             except (Unauthorized, Forbidden) as error:
-                await problem_of(error).response()(scope, receive, send)
+                await refusal_of(error).response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
