@@ -35,6 +35,7 @@ class BatchTweet(Body):
 
 
 BATCH_SCHEMA = {
+    "minLength": 2,
     "contentMediaType": "application/json",
     "contentSchema": {
         "type": "array",

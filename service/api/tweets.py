@@ -2,14 +2,15 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Header, Query, Response, UploadFile
-from pydantic import StringConstraints
+from fastapi import APIRouter, Depends, File, Form, Header, Query, Response, UploadFile
+from pydantic import StringConstraints, WithJsonSchema
 
 from contract.fields import TweetText
 from contract.ids import Id
 from contract.preprocessing import IMAGE_FORMATS, MAX_IMAGE_BYTES
 from service import removal
 from service.api.describe import answers
+from service.api.forms import clear
 from service.api.parts import KEY, MayBeUnset, PartsDependency, TweetId
 from service.batch import BATCH_SCHEMA, post_batch
 from service.errors import (
@@ -34,11 +35,12 @@ router = APIRouter(prefix="/tweets", tags=["tweets"], dependencies=[KEY])
 
 IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,255}$")]
 
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_BINARY = {"type": "string", "format": "binary"}
+_MEDIA_TYPES = [f"image/{name.lower()}" for name in IMAGE_FORMATS]
 _PICTURE: dict[int | str, Any] = {
     200: {
         "description": "The picture",
-        "content": {f"image/{name.lower()}": _BINARY for name in IMAGE_FORMATS},
+        "content": {name: {"schema": _BINARY} for name in _MEDIA_TYPES},
         "headers": {name: {"schema": {"type": "string"}} for name in ("ETag", "Cache-Control")},
     }
 }
@@ -46,7 +48,15 @@ _PENDING: dict[int | str, Any] = {
     202: {"model": PostedTweet, "description": "Stored; it is encoded as soon as that is possible"}
 }
 _UNKNOWN = answers(InvalidRequest, UnknownTweet)
+_OPTIONAL = ("tweet_id", "created_at")
+
+Picture = Annotated[UploadFile, WithJsonSchema(_BINARY)]
 _PICTURE_WORDS = f"JPEG, PNG, WebP or GIF of at most {MAX_IMAGE_BYTES:,} bytes"
+
+
+def _takes_pictures_in(part: str) -> dict[str, Any]:
+    form = {"encoding": {part: {"contentType": ", ".join(_MEDIA_TYPES)}}}
+    return {"requestBody": {"content": {"multipart/form-data": form}}}
 
 
 @router.post(
@@ -64,11 +74,13 @@ _PICTURE_WORDS = f"JPEG, PNG, WebP or GIF of at most {MAX_IMAGE_BYTES:,} bytes"
         TweetConflict,
         Overloaded,
     ),
+    openapi_extra=_takes_pictures_in("image"),
+    dependencies=[Depends(clear(once=("image", "author_id", "text", *_OPTIONAL), optional=_OPTIONAL))],
 )
 async def post_tweet(
     parts: PartsDependency,
     response: Response,
-    image: Annotated[UploadFile, File(description=_PICTURE_WORDS)],
+    image: Annotated[Picture, File(description=_PICTURE_WORDS)],
     author_id: Annotated[Id, Form(description="Who posts it: a known user", examples=["u0007"])],
     text: Annotated[TweetText, Form(description="Its words, without NUL", examples=["Calm lake. #morning"])] = "",
     tweet_id: Annotated[
@@ -104,6 +116,8 @@ async def post_tweet(
     ":batch",
     summary="Post up to 100 image tweets",
     responses=answers(InvalidRequest, InvalidBody, BodyTooLarge, InvalidBatch),
+    openapi_extra=_takes_pictures_in("images"),
+    dependencies=[Depends(clear(once=("tweets",)))],
 )
 async def post_tweets(
     parts: PartsDependency,
@@ -111,7 +125,8 @@ async def post_tweets(
         str, Form(description="A JSON list of 1 to 100 tweets, each naming its picture", json_schema_extra=BATCH_SCHEMA)
     ],
     images: Annotated[
-        list[UploadFile], File(description=f"The pictures, found by their file names: {_PICTURE_WORDS} each")
+        list[Picture],
+        File(description=f"The pictures, found by their file names: {_PICTURE_WORDS} each", min_length=1),
     ],
 ) -> BatchAnswer:
     """Store and encode up to 100 tweets; each has a status of its own, and a bad one stops no other."""
