@@ -5,7 +5,6 @@ Shape suffixes: B tweets, S sentences, W words, H height, W width (images), C co
 
 import io
 import re
-import struct
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,6 +23,7 @@ IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 PAD_TOKEN, UNKNOWN_TOKEN = "[PAD]", "[UNK]"
 PAD_ID = 0
 
+_STRIP_PIXELS = 1_000_000
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -58,27 +58,47 @@ def decode_image(data: bytes, image_size: int) -> npt.NDArray[np.uint8]:
     """
     if len(data) > MAX_IMAGE_BYTES:
         raise ImageTooLarge(f"image has {len(data):,} bytes; the limit is {MAX_IMAGE_BYTES:,}: send a smaller file")
+    image = _on_white(_read_upright(data))
+    return np.asarray(ImageOps.fit(image, (image_size, image_size), method=Image.Resampling.BICUBIC), dtype=np.uint8)
+
+
+def _read_upright(data: bytes) -> Image.Image:
+    """All pixels, with the EXIF orientation applied. Raises as `decode_image` does.
+
+    ImageOps.exif_transpose also rewrites the other tags, and fails on damaged ones.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise ImageTooLarge(_too_many_pixels(f"{image.width} x {image.height} pixels"))
-            fitted = ImageOps.fit(_on_white(_upright(image)), (image_size, image_size), method=Image.Resampling.BICUBIC)
+            image.load()
+            turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+            if image.mode in ("P", "PA") and image.palette is None:
+                raise ValueError("it has no palette")
+    except (ImageTooLarge, MemoryError):
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLarge(_too_many_pixels("far too many pixels")) from error
     except UnidentifiedImageError as error:
         raise ImageUnreadable(f"image is no {', '.join(IMAGE_FORMATS)} file: send the picture's own bytes") from error
-    except (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error) as error:
+    except Exception as error:  # Pillow names no set of errors: its readers raise what damaged bytes lead them to
         raise ImageUnreadable(f"image is damaged or cut short ({error}): send the whole file") from error
-    return np.asarray(fitted, dtype=np.uint8)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; ImageOps.exif_transpose also rewrites the other tags, and fails on damaged ones."""
-    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     return image if turn is None else image.transpose(turn)
 
 
 def _on_white(image: Image.Image) -> Image.Image:
+    """As RGB; some rows at a time, so that the largest picture costs twice its pixels and not five times."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    whole = Image.new("RGB", image.size)
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(top + rows, image.height))
+        whole.paste(_strip_on_white(image.crop(box)), box)
+    return whole
+
+
+def _strip_on_white(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip to 8
         return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:

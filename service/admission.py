@@ -2,9 +2,10 @@
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.errors import Overloaded, problem_of
+from service.errors import Overloaded
 from service.guard import GUARDED, READS
 from service.metrics import Metrics
+from service.problems import refusal_of
 
 
 class Admission:
@@ -24,7 +25,7 @@ class Admission:
         if not self._free[kind]:
             self._metrics.shed.labels(kind).inc()
             refused = Overloaded(f"as many {kind} are in work as the service takes: try again in a second")
-            await problem_of(refused).response()(scope, receive, send)
+            await refusal_of(refused).response()(scope, receive, send)
             return
         self._free[kind] -= 1
         try:

@@ -111,7 +111,7 @@ async def encode_stored(tweet: StoredTweet, parts: Ingest, model: ActiveModel) -
     """From the blob store to a candidate; whether it worked."""
     try:
         data = await asyncio.to_thread(parts.blobs.get, tweet.image_key)
-        image_HWC = await decode(data, model)
+        image_HWC = await decode(data, model, parts.batcher)
     except Exception as error:  # one bad picture must not hold up the others
         log.error("tweet %s cannot be encoded, its image %s: %r", tweet.tweet_id, tweet.image_key, error)
         return False

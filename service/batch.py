@@ -4,32 +4,48 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import UploadFile
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from contract.fields import TweetText
 from contract.ids import Id
-from service.errors import InvalidBatch, Problem, invalid_request, problem_of
+from service.errors import InvalidBatch
 from service.ingest import Ingest, NewTweet, ingest
-from service.schemas import BatchItem, PastMoment
+from service.problems import Refusal, invalid_request, refusal_of
+from service.schemas import BatchItem, Body, PastMoment
 
 log = logging.getLogger(__name__)
 
 MOST_TWEETS = 100
 
 
-class BatchTweet(BaseModel):
-    """One of a batch; `image` is the file name of its part `images`."""
+class BatchTweet(Body):
+    """One of a batch."""
 
     model_config = ConfigDict(extra="forbid")
 
     author_id: Id
-    image: str
+    image: Annotated[str, Field(examples=["lake.jpg"])]
+    """The file name of its part `images`."""
     text: TweetText = ""
     tweet_id: Id | None = None
     created_at: PastMoment | None = None
+
+
+BATCH_SCHEMA = {
+    "minLength": 2,
+    "contentMediaType": "application/json",
+    "contentSchema": {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": MOST_TWEETS,
+        "items": {"$ref": f"#/components/schemas/{BatchTweet.__name__}"},
+    },
+    "examples": ['[{"author_id": "u0007", "image": "lake.jpg", "text": "Calm lake. #morning"}]'],
+}
+"""Of the form field `tweets`: JSON in a string. An element that is none of these has its own 422."""
 
 
 async def post_batch(tweets: str, images: list[UploadFile], parts: Ingest) -> list[BatchItem]:
@@ -73,13 +89,13 @@ async def post_one(row: Any, pictures: Mapping[str, bytes], parts: Ingest) -> Ba
         new = NewTweet(tweet.author_id, tweet.text, picture, tweet.tweet_id, tweet.created_at)
         posted = await ingest(new, parts)
     except Exception as error:  # whatever it is, it is this tweet's answer, and the others get theirs
-        refusal = problem_of(error)
+        refusal = refusal_of(error)
         if refusal.status == 500:
             log.exception("a tweet of a batch failed")
         return failed(refusal)
     return BatchItem(status=201 if posted.status == "ready" else 202, tweet=posted, problem=None)
 
 
-def failed(problem: Problem) -> BatchItem:
+def failed(refusal: Refusal) -> BatchItem:
     """A tweet that is not stored."""
-    return BatchItem(status=problem.status, tweet=None, problem=problem.body())
+    return BatchItem(status=refusal.status, tweet=None, problem=refusal.body())

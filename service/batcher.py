@@ -23,6 +23,9 @@ from service.tasks import end
 
 log = logging.getLogger(__name__)
 
+DECODED_AT_A_TIME = 4
+"""Pictures; one of as many pixels as are taken needs 320 MB."""
+
 Vector = npt.NDArray[np.float16]
 
 
@@ -48,6 +51,8 @@ class MicroBatcher:
         """How many tweets of one request may be in work, so that others have room."""
         self.large_request = asyncio.Semaphore(1)
         """Held by a request with the pictures of many tweets in memory; the others wait with theirs on disk."""
+        self.decoding = asyncio.Semaphore(DECODED_AT_A_TIME)
+        """Held while a picture is decoded."""
         self._queue: asyncio.Queue[Job] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
 

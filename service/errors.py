@@ -1,48 +1,32 @@
-"""Errors of the service, answered as RFC 9457 problem+json.
+"""Errors of the service; `service.problems` answers them as RFC 9457 problem+json.
 
 ServiceError
+├── InvalidBody         400
+├── Unauthorized        401
+├── Forbidden           403
 ├── UnknownUser         404
 ├── UnknownTweet        404
 ├── UnknownVersion      404
+├── TweetConflict       409
+├── FollowLimit         409
+├── VersionUnfit        409
+├── CursorExpired       410
+├── BodyTooLarge        413
+├── PictureTooLarge     413
+├── InvalidRequest      422
+├── PictureUnreadable   422
 ├── UnknownAuthor       422
 ├── InvalidBatch        422
 ├── InvalidChange       422
 ├── InvalidCursor       422
-├── CursorExpired       410
-├── TweetConflict       409
-├── FollowLimit         409
-├── VersionUnfit        409
-├── BodyTooLarge        413
-├── Unauthorized        401
-├── Forbidden           403
 ├── Overloaded          429, Retry-After
 ├── RateLimited         429, Retry-After
-└── NotReady            503, Retry-After
-
-ImageTooLarge (413) and ImageUnreadable (422) of the contract, an unreachable Redis or database (503), FastAPI's request
-validation (422) and its HTTP errors are answered in the same form; anything else is a 500 with its cause in the log.
+├── InternalError       500
+├── NotReady            503, Retry-After
+└── StoreDown           503, Retry-After
 """
 
-import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from http import HTTPStatus
-from typing import Any, ClassVar
-
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from redis.exceptions import RedisError
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from starlette.exceptions import HTTPException
-
-from contract.errors import ImageTooLarge, ImageUnreadable
-
-log = logging.getLogger(__name__)
-
-PROBLEM = "application/problem+json"
-_STORE_ERRORS = (RedisError, OperationalError, InterfaceError, PoolTimeoutError)
+from typing import ClassVar
 
 
 class ServiceError(Exception):
@@ -51,6 +35,11 @@ class ServiceError(Exception):
     status: ClassVar[int]
     slug: ClassVar[str]
     headers: ClassVar[dict[str, str]] = {}
+
+    @classmethod
+    def meaning(cls) -> str:
+        """Its docstring, for the API's description."""
+        return (cls.__doc__ or "").strip()
 
 
 class UnknownUser(ServiceError):
@@ -139,7 +128,7 @@ class Forbidden(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """As many tweets are in work as the service takes."""
+    """As much is in work as the service takes: reads, writes, or tweets to encode."""
 
     status, slug = 429, "overloaded"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
@@ -149,6 +138,7 @@ class RateLimited(ServiceError):
     """A key asks more often than it may."""
 
     status, slug = 429, "rate-limited"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "60"}
 
     def __init__(self, detail: str, retry_after: int) -> None:
         """`retry_after`: seconds."""
@@ -163,77 +153,38 @@ class NotReady(ServiceError):
     headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What an error is answered with."""
+class InvalidRequest(ServiceError):
+    """A parameter or a field is missing or wrong: `errors` names each."""
 
-    status: int
-    slug: str
-    detail: str
-    headers: dict[str, str] | None = None
-    more: dict[str, Any] = field(default_factory=dict)
-
-    def body(self) -> dict[str, Any]:
-        """`type` is stable, `title` is the status's name."""
-        title = HTTPStatus(self.status).phrase
-        return {
-            "type": f"/problems/{self.slug}",
-            "title": title,
-            "status": self.status,
-            "detail": self.detail,
-            **self.more,
-        }
-
-    def response(self) -> JSONResponse:
-        """As problem+json."""
-        return JSONResponse(self.body(), status_code=self.status, headers=self.headers, media_type=PROBLEM)
+    status, slug = 422, "invalid-request"
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error as problem+json; what is a fault of the service, `Observe` answers and logs."""
-    for answered in (ServiceError, ImageTooLarge, ImageUnreadable, RequestValidationError, *_STORE_ERRORS):
-        app.add_exception_handler(answered, _answer)
-    app.add_exception_handler(HTTPException, _http_error)
+class InvalidBody(ServiceError):
+    """The body cannot be read in the format that it is said to have."""
+
+    status, slug = 400, "invalid-body"
 
 
-def problem_of(error: Exception) -> Problem:
-    """The problem of any error; what is no error of a caller's or a store's is a fault of the service."""
-    match error:
-        case ServiceError():
-            return Problem(error.status, error.slug, str(error), error.headers)
-        case ImageTooLarge():
-            return Problem(413, "image-too-large", f"image: {error}")
-        case ImageUnreadable():
-            return Problem(422, "image-unreadable", f"image: {error}")
-        case RequestValidationError():
-            return invalid_request([(_place(fault), fault["msg"]) for fault in error.errors()])
-        case _ if isinstance(error, _STORE_ERRORS):
-            log.error("a store failed: %s", error)
-            name = "Redis" if isinstance(error, RedisError) else "the database"
-            return Problem(503, "store-unavailable", f"{name} does not answer: try again", {"Retry-After": "5"})
-        case _:
-            return Problem(500, "internal-error", "this is a fault of the service; its log says more")
+class PictureTooLarge(ServiceError):
+    """The picture has more bytes or pixels than are taken."""
+
+    status, slug = 413, "image-too-large"
 
 
-def _place(fault: dict[str, Any]) -> Sequence[int | str]:
-    """Where a fault is; what is no JSON at all has a position instead of a field."""
-    place: Sequence[int | str] = () if fault["type"] == "json_invalid" else fault["loc"][1:]
-    return place
+class PictureUnreadable(ServiceError):
+    """The picture is damaged, or none of the formats that are taken."""
+
+    status, slug = 422, "image-unreadable"
 
 
-def invalid_request(fields: Sequence[tuple[Sequence[int | str], str]]) -> Problem:
-    """The problem of fields, each by its place and what is wrong with it."""
-    errors = [{"field": ".".join(map(str, place)) or "body", "message": message} for place, message in fields]
-    detail = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
-    return Problem(422, "invalid-request", detail, more={"errors": errors})
+class StoreDown(ServiceError):
+    """Redis or the database does not answer."""
+
+    status, slug = 503, "store-unavailable"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
 
 
-def _answer(_: Request, error: Exception) -> JSONResponse:
-    return problem_of(error).response()
+class InternalError(ServiceError):
+    """A fault of the service; its log says more."""
 
-
-def _http_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)  # noqa: S101 - the handler's registration says so
-    slug = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-    headers = dict(error.headers) if error.headers else None
-    return Problem(error.status_code, slug, f"{request.method} {request.url.path}: {error.detail}", headers).response()
+    status, slug = 500, "internal-error"

@@ -3,8 +3,9 @@
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.errors import Forbidden, RateLimited, Unauthorized, problem_of
+from service.errors import Forbidden, RateLimited, Unauthorized
 from service.keys import Keys, KeyScope
+from service.problems import refusal_of
 from service.rates import Rates
 
 READS = ("GET", "HEAD", "OPTIONS")
@@ -27,7 +28,7 @@ class Guard:
                 key = await keys.check(bearer(Headers(scope=scope)), needed(scope["method"], scope["path"]))
                 await rates.check(key)
             except (Unauthorized, Forbidden, RateLimited) as error:
-                await problem_of(error).response()(scope, receive, send)
+                await refusal_of(error).response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

@@ -67,7 +67,7 @@ async def ingest(new: NewTweet, parts: Ingest) -> PostedTweet:
     with parts.batcher.permit():
         model = parts.models.current
         await check_author(new, parts.database)
-        image_HWC = await decode(new.image, model)
+        image_HWC = await decode(new.image, model, parts.batcher)
         tweet = await store(new, parts)
         ready = await make_recommendable(tweet, image_HWC, model, parts)
     if ready:
@@ -86,10 +86,11 @@ async def check_author(new: NewTweet, database: Database) -> None:
         raise UnknownAuthor(f"author_id {new.author_id} is not known: use the id of a user of the network")
 
 
-async def decode(image: bytes, model: ActiveModel | None) -> npt.NDArray[np.uint8]:
+async def decode(image: bytes, model: ActiveModel | None, batcher: MicroBatcher) -> npt.NDArray[np.uint8]:
     """The picture at the encoder's size, uint8 [H, W, C]. Raises ImageRejected."""
     size = _CHECKED_SIZE if model is None else model.manifest.preprocessing.image_size
-    return await asyncio.to_thread(decode_image, image, size)
+    async with batcher.decoding:
+        return await asyncio.to_thread(decode_image, image, size)
 
 
 async def store(new: NewTweet, parts: Ingest) -> StoredTweet:

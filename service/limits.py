@@ -3,7 +3,8 @@
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract.preprocessing import MAX_IMAGE_BYTES
-from service.errors import BodyTooLarge, Problem
+from service.errors import BodyTooLarge
+from service.problems import Refusal
 
 MAX_BODY_BYTES = MAX_IMAGE_BYTES + 100_000
 MAX_BATCH_BODY_BYTES = 64_000_000
@@ -48,5 +49,5 @@ class BodyLimit:
 
 async def _refuse(most: int, scope: Scope, receive: Receive, send: Send) -> None:
     detail = f"the body has more than {most:,} bytes: send images of at most {MAX_IMAGE_BYTES:,} each"
-    refusal = Problem(BodyTooLarge.status, BodyTooLarge.slug, detail, {"Connection": "close"})
+    refusal = Refusal(BodyTooLarge.status, BodyTooLarge.slug, detail, {"Connection": "close"})
     await refusal.response()(scope, receive, send)

@@ -17,10 +17,10 @@ from contract.embedded import open_redis, redis_server
 from contract.graph import OnlineGraph
 from contract.tables import open_database
 from contract.vectors import VectorStore
-from service import errors
+from service import problems
 from service.active import ActiveModels
 from service.admission import Admission
-from service.api import health, models, tweets, users
+from service.api import describe, health, models, tweets, users
 from service.api import metrics as metrics_route
 from service.api.parts import Parts
 from service.background import background
@@ -30,6 +30,7 @@ from service.changes import Changes
 from service.cursor import Cursors, cursor_key
 from service.database import Database
 from service.guard import Guard
+from service.head import HeadAsGet
 from service.headers import SecurityHeaders
 from service.ingest import Ingest
 from service.keys import open_keys
@@ -63,15 +64,20 @@ def create_app(settings: Settings) -> FastAPI:
 
     app: FastAPI = FastAPIOffline(
         title="Image tweet recommender",
-        description="Which three of these pictures will this user retweet?",
+        description="Which three of these pictures will this user retweet?\n\n" + describe.ERRORS,
         version=version("image-tweet-recommender"),
+        license_info={"name": "MIT", "identifier": "MIT"},
+        openapi_tags=describe.TAGS,
+        generate_unique_id_function=describe.operation_id,
         lifespan=lifespan,
         telemetry=TELEMETRY,
     )
     app.state.startup_error = None
-    errors.install(app)
+    problems.install(app)
     for resource in (users, tweets, models, health, metrics_route):
         app.include_router(resource.router)
+    describe.complete(app)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit)
     app.add_middleware(Admission, most_reads=settings.max_reads, most_writes=settings.max_writes, metrics=metrics)
     app.add_middleware(Guard)

@@ -9,8 +9,8 @@ from contextvars import ContextVar
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import problem_of
 from service.metrics import Metrics
+from service.problems import refusal_of
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Observe:
             log.exception("a request failed")
             if started_answer:
                 raise
-            await problem_of(error).response()(scope, receive, send_with_id)
+            await refusal_of(error).response()(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", _UNMATCHED)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from contract.preprocessing import IMAGE_FORMATS
 from service.database import StoredTweet
 from service.errors import UnknownTweet
 from service.ingest import Ingest
@@ -50,7 +51,7 @@ async def read_picture(tweet_id: str, parts: Ingest) -> Picture:
 
 def media_type(data: bytes) -> str:
     """The type of a picture that was taken in."""
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
         if image.format == "MPO":  # a JPEG with more pictures in it, as many phones make
             return "image/jpeg"
         return Image.MIME[image.format or ""]

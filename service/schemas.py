@@ -1,9 +1,10 @@
-"""Response bodies."""
+"""Bodies of requests and answers."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from contract.fields import Moment
 from contract.ids import Id
@@ -17,14 +18,56 @@ def _not_in_future(moment: datetime) -> datetime:
     return moment
 
 
-PastMoment = Annotated[Moment, AfterValidator(_not_in_future)]
+def _as_words(moment: object) -> object:
+    if not isinstance(moment, str) or moment.lstrip("+-").replace(".", "", 1).isdigit():
+        raise ValueError("is no time: send one as RFC 3339 has it, as in 2026-02-03T04:05:06Z")
+    return moment
+
+
+PastMoment = Annotated[
+    Moment,
+    AfterValidator(_not_in_future),
+    BeforeValidator(_as_words),
+    Field(
+        description="RFC 3339 with an offset, not in the future, from the year 1 on (UTC)",
+        examples=["2026-02-03T04:05:06Z"],
+    ),
+]
+"""When something was; seconds since 1970, which pydantic would take too, are refused."""
 
 Scope = Literal["followees", "discover"]
 Source = Literal["followees", "discover", "popular", "recent"]
 Missing = Literal["user_vector", "followee_vectors"]
 
 
-class RecommendedTweet(BaseModel):
+class Body(BaseModel):
+    """What all bodies have in common: the words below a field describe it in the API's document."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class FieldError(Body):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class Problem(Body):
+    """An error as RFC 9457 has it."""
+
+    type: Annotated[str, Field(examples=["/problems/unknown-user"])]
+    """Stable: what to tell errors apart by."""
+    title: str
+    """The status's name."""
+    status: int
+    detail: str
+    """What is wrong, and how to mend it."""
+    errors: Annotated[list[FieldError] | SkipJsonSchema[None], Field(exclude_if=lambda errors: errors is None)] = None
+    """With `/problems/invalid-request`: field by field."""
+
+
+class RecommendedTweet(Body):
     """One of the top K; `score` is `personal` times or plus `social`, as the model's link says."""
 
     tweet_id: str
@@ -39,14 +82,14 @@ class RecommendedTweet(BaseModel):
     """When it came onto the timeline of the followee who posted or retweeted it last."""
 
 
-class FolloweeShare(BaseModel):
+class FolloweeShare(Body):
     """A followee's share of the attention: all shares of a user add up to 1."""
 
     user_id: str
     share: float
 
 
-class Recommendations(BaseModel):
+class Recommendations(Body):
     """The answer to "which of these will this user retweet?", best first."""
 
     user_id: str
@@ -70,7 +113,7 @@ class Recommendations(BaseModel):
     """Send it as `cursor` for the next page; null after the last one."""
 
 
-class PostedTweet(BaseModel):
+class PostedTweet(Body):
     """A stored tweet; `ready` ones can be recommended, `pending` ones will be as soon as they are encoded."""
 
     tweet_id: str
@@ -82,15 +125,15 @@ class PostedTweet(BaseModel):
     """The model version that encoded it."""
 
 
-class BatchItem(BaseModel):
+class BatchItem(Body):
     """What one tweet of a batch came to: the status that POST /tweets would answer, and the tweet or the problem."""
 
     status: int
     tweet: PostedTweet | None
-    problem: dict[str, Any] | None
+    problem: Problem | None
 
 
-class BatchAnswer(BaseModel):
+class BatchAnswer(Body):
     """In the order of the tweets sent."""
 
     items: list[BatchItem]
@@ -103,20 +146,21 @@ class StoredTweet(PostedTweet):
     """Whether it is kept from everybody."""
 
 
-class NewUser(BaseModel):
+class NewUser(Body):
     """Who joins; without an id one is made."""
 
     user_id: Id | None = None
+    """Unset: one is made."""
 
 
-class User(BaseModel):
+class User(Body):
     """A person on the network."""
 
     user_id: str
     created_at: datetime
 
 
-class Follow(BaseModel):
+class Follow(Body):
     """The user sees what the followee posts and retweets."""
 
     user_id: str
@@ -124,13 +168,14 @@ class Follow(BaseModel):
     created_at: datetime
 
 
-class RetweetTime(BaseModel):
-    """When it was retweeted; unset: now. A retweet that is known keeps its time."""
+class RetweetTime(Body):
+    """When it was retweeted. A retweet that is known keeps its time."""
 
     created_at: PastMoment | None = None
+    """Unset: now."""
 
 
-class Retweet(BaseModel):
+class Retweet(Body):
     """The user passed the tweet on."""
 
     user_id: str
@@ -138,7 +183,7 @@ class Retweet(BaseModel):
     created_at: datetime
 
 
-class Hide(BaseModel):
+class Hide(Body):
     """The user is not recommended the tweet."""
 
     user_id: str
@@ -146,7 +191,7 @@ class Hide(BaseModel):
     created_at: datetime
 
 
-class Model(BaseModel):
+class Model(Body):
     """A model version; a `kept` one has its vectors still and can be activated at once."""
 
     version: str
@@ -157,14 +202,14 @@ class Model(BaseModel):
     """Of held-out retweets, by system."""
 
 
-class Models(BaseModel):
+class Models(Body):
     """All versions, the one activated last first; `active` serves."""
 
     active: str | None
     models: list[Model]
 
 
-class SimilarTweet(BaseModel):
+class SimilarTweet(Body):
     """A tweet and the cosine of its vector with that of the one asked for."""
 
     tweet_id: str
@@ -172,7 +217,7 @@ class SimilarTweet(BaseModel):
     similarity: float
 
 
-class SimilarTweets(BaseModel):
+class SimilarTweets(Body):
     """The most similar ones of the newest tweets, the most similar first."""
 
     tweet_id: str
@@ -181,13 +226,13 @@ class SimilarTweets(BaseModel):
     items: list[SimilarTweet]
 
 
-class Liveness(BaseModel):
+class Liveness(Body):
     """The process answers."""
 
     status: Literal["alive"] = "alive"
 
 
-class Readiness(BaseModel):
+class Readiness(Body):
     """What the service needs, part by part."""
 
     status: Literal["ready", "not ready"]

@@ -55,10 +55,18 @@ def tiny_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session", params=KINDS)
 def trained(request: pytest.FixtureRequest, tiny_network: Path) -> Iterator[StoreSettings]:
     """Stores of either kind with the tiny network, on which a small model serves."""
-    with fresh_stores(request.param) as settings:
-        import_into(settings, tiny_network)
-        small = TrainingSettings(backbone="tiny", dim=16, text_dim=16, word_dim=16, epochs=2)
-        retrain(small, settings, silent)
+    with trained_stores(request.param, tiny_network) as settings:
+        yield settings
+
+
+@contextmanager
+def trained_stores(kind: str, network: Path, versions: int = 1) -> Iterator[StoreSettings]:
+    """Stores with a network, on which a small model serves; the last one of so many versions."""
+    with fresh_stores(kind) as settings:
+        import_into(settings, network)
+        for seed in range(versions):
+            small = TrainingSettings(backbone="tiny", dim=16, text_dim=16, word_dim=16, epochs=2, seed=seed)
+            retrain(small, settings, silent)
         yield settings
 
 

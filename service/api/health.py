@@ -10,14 +10,18 @@ from service.schemas import Liveness, Readiness
 router = APIRouter(prefix="/health", tags=["health"])
 
 
-@router.get("/live")
-async def live() -> Liveness:
+@router.get("/live", summary="Whether the process answers")
+async def get_liveness() -> Liveness:
     """The process answers."""
     return Liveness()
 
 
-@router.get("/ready", responses={503: {"model": Readiness}})
-async def ready(parts: PartsDependency, response: Response) -> Readiness:
+@router.get(
+    "/ready",
+    summary="Whether the service can do its work",
+    responses={503: {"model": Readiness, "description": "Not ready: the body says which part"}},
+)
+async def get_readiness(parts: PartsDependency, response: Response) -> Readiness:
     """Model, Redis and database are there: 200; else 503, and which is not."""
     stores = parts.ingest
     model = stores.models.current

@@ -1,14 +1,22 @@
 """/metrics."""
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.api.describe import answers
 from service.api.parts import KEY, PartsDependency
 
 router = APIRouter(tags=["health"], dependencies=[KEY])
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+_TEXT: dict[int | str, Any] = {
+    200: {"description": "Prometheus' text form", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
+
+
+@router.get("/metrics", summary="For Prometheus", response_class=Response, responses=_TEXT | answers())
 async def get_metrics(parts: PartsDependency) -> Response:
     """What Prometheus reads."""
     return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -5,26 +5,36 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from contract.ids import ID_PATTERN
+from service.api.describe import answers
 from service.api.parts import KEY, PartsDependency
+from service.errors import InvalidRequest, UnknownVersion, VersionUnfit
 from service.schemas import Models
 from service.versions import activate_version, list_versions, roll_back
 
 router = APIRouter(prefix="/models", tags=["models"], dependencies=[KEY])
 
+Version = Annotated[
+    str, Path(pattern=ID_PATTERN, description="A model version", examples=["20260401T120000Z-0123456789ab"])
+]
 
-@router.get("")
-async def get_models(parts: PartsDependency) -> Models:
+
+@router.get("", summary="All model versions", responses=answers())
+async def list_models(parts: PartsDependency) -> Models:
     """All model versions, the one activated last first, with their metrics on held-out retweets."""
     return await list_versions(parts.ingest)
 
 
-@router.post("/{version}:activate")
-async def post_activate(parts: PartsDependency, version: Annotated[str, Path(pattern=ID_PATTERN)]) -> Models:
+@router.post(
+    "/{version}:activate",
+    summary="Let a version serve",
+    responses=answers(InvalidRequest, UnknownVersion, VersionUnfit),
+)
+async def activate_model(parts: PartsDependency, version: Version) -> Models:
     """Let a version serve whose vectors are kept."""
     return await activate_version(version, parts.ingest)
 
 
-@router.post(":rollback")
-async def post_rollback(parts: PartsDependency) -> Models:
+@router.post(":rollback", summary="Let the version before serve", responses=answers(UnknownVersion, VersionUnfit))
+async def roll_back_model(parts: PartsDependency) -> Models:
     """Let the version before the active one serve."""
     return await roll_back(parts.ingest)

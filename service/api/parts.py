@@ -1,11 +1,13 @@
 """What the routes get: the parts that the lifespan built."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Path, Request, Security
 from fastapi.security import HTTPBearer
+from pydantic import GetJsonSchemaHandler
 
+from contract.ids import ID_PATTERN
 from service.changes import Changes
 from service.ingest import Ingest
 from service.keys import Keys
@@ -37,5 +39,18 @@ async def get_parts(request: Request) -> Parts:
 PartsDependency = Annotated[Parts, Depends(get_parts)]
 
 
-KEY = Security(HTTPBearer(auto_error=False, description="a key of the service, where it has any"))
+KEY = Security(
+    HTTPBearer(auto_error=False, scheme_name="key", description="A key of the service; not needed where it has none")
+)
 """Says in the API's description that a key is needed; `service.guard` asks for it."""
+
+UserId = Annotated[str, Path(pattern=ID_PATTERN, description="A user's id", examples=["u0042"])]
+TweetId = Annotated[str, Path(pattern=ID_PATTERN, description="A tweet's id", examples=["t0311"])]
+
+
+class MayBeUnset:
+    """Marks a form field, query parameter or header that may be left out: unlike JSON, none of these has a null."""
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The schema of the value where it is there."""
+        return handler(core["schema"])

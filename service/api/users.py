@@ -1,35 +1,61 @@
 """/users."""
 
 import uuid
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Body, Path, Query, Response
+from pydantic import StringConstraints
 
 from contract.ids import ID_PATTERN
 from service import changes
-from service.api.parts import KEY, PartsDependency
+from service.api.describe import answers
+from service.api.parts import KEY, MayBeUnset, PartsDependency, TweetId, UserId
+from service.errors import (
+    BodyTooLarge,
+    CursorExpired,
+    FollowLimit,
+    InvalidBody,
+    InvalidChange,
+    InvalidCursor,
+    InvalidRequest,
+    NotReady,
+    UnknownTweet,
+    UnknownUser,
+)
 from service.recommend import Ask, recommend
 from service.schemas import Follow, Hide, NewUser, Recommendations, Retweet, RetweetTime, Scope, User
 
 router = APIRouter(prefix="/users", tags=["users"], dependencies=[KEY])
 
-UserId = Annotated[str, Path(pattern=ID_PATTERN)]
-FolloweeId = Annotated[str, Path(pattern=ID_PATTERN)]
-TweetId = Annotated[str, Path(pattern=ID_PATTERN)]
+FolloweeId = Annotated[str, Path(pattern=ID_PATTERN, description="Id of the user who is followed", examples=["u0007"])]
+_UNKNOWN = (InvalidRequest, UnknownUser, UnknownTweet)
+
+
+def _known_already(model: type[Any], *errors: type[Any]) -> dict[int | str, Any]:
+    return {200: {"model": model, "description": "It was so already; nothing changed"}} | answers(*errors)
 
 
 def _status(change: changes.Change, response: Response) -> None:
     response.status_code = 201 if change.new else 200
 
 
-@router.get("/{user_id}/recommendations", response_model=Recommendations)
+@router.get(
+    "/{user_id}/recommendations",
+    summary="Which tweets a user will most likely retweet",
+    response_model=Recommendations,
+    responses=answers(InvalidRequest, UnknownUser, InvalidCursor, CursorExpired, NotReady),
+)
 async def get_recommendations(
     parts: PartsDependency,
     user_id: UserId,
-    k: Annotated[int, Query(ge=1, le=100, description="how many")] = 3,
+    k: Annotated[int, Query(ge=1, le=100, description="how many", examples=[3])] = 3,
     scope: Annotated[Scope, Query(description="followees' tweets, or all recent ones of others")] = "followees",
     explain: Annotated[bool, Query(description="say which followees carry the social facet")] = False,
-    cursor: Annotated[str | None, Query(max_length=8_000, description="next_cursor of the page before")] = None,
+    cursor: Annotated[
+        Annotated[str, StringConstraints(max_length=8_000)] | None,
+        MayBeUnset(),
+        Query(description="next_cursor of the page before, as it came"),
+    ] = None,
 ) -> Response:
     """The K tweets that the user will most likely retweet, best first."""
     ask = Ask(user_id, k, scope, explain, cursor)
@@ -37,9 +63,18 @@ async def get_recommendations(
     return Response(answer.model_dump_json(), media_type="application/json")
 
 
-@router.post("", status_code=201, responses={200: {"model": User, "description": "known already"}})
-async def post_user(parts: PartsDependency, response: Response, new: NewUser) -> User:
-    """Make a user known."""
+@router.post(
+    "",
+    status_code=201,
+    summary="Make a user known",
+    responses=_known_already(User, InvalidRequest, InvalidBody, BodyTooLarge),
+)
+async def create_user(
+    parts: PartsDependency,
+    response: Response,
+    new: Annotated[NewUser, Body(examples=[{"user_id": "u0042"}, {}])],
+) -> User:
+    """Make a user known; without `user_id` an id is made."""
     user_id = new.user_id or uuid.uuid4().hex
     change = await changes.add_user(user_id, parts.changes)
     _status(change, response)
@@ -49,55 +84,74 @@ async def post_user(parts: PartsDependency, response: Response, new: NewUser) ->
 @router.put(
     "/{user_id}/followees/{followee_id}",
     status_code=201,
-    responses={200: {"model": Follow, "description": "followed already"}},
+    summary="Follow a user",
+    responses=_known_already(Follow, InvalidRequest, UnknownUser, InvalidChange, FollowLimit),
 )
-async def put_followee(parts: PartsDependency, response: Response, user_id: UserId, followee_id: FolloweeId) -> Follow:
-    """Follow: the very next recommendation knows of it."""
+async def follow_user(parts: PartsDependency, response: Response, user_id: UserId, followee_id: FolloweeId) -> Follow:
+    """Follow, at most 10,000 users and not oneself: the very next recommendation knows of it."""
     change = await changes.follow(user_id, followee_id, parts.changes)
     _status(change, response)
     return Follow(user_id=user_id, followee_id=followee_id, created_at=change.created_at)
 
 
-@router.delete("/{user_id}/followees/{followee_id}", status_code=204)
-async def delete_followee(parts: PartsDependency, user_id: UserId, followee_id: FolloweeId) -> None:
-    """Follow no more."""
+@router.delete(
+    "/{user_id}/followees/{followee_id}",
+    status_code=204,
+    summary="Follow a user no more",
+    responses=answers(InvalidRequest, UnknownUser),
+)
+async def unfollow_user(parts: PartsDependency, user_id: UserId, followee_id: FolloweeId) -> None:
+    """Follow no more; where the user does not follow, nothing changes."""
     await changes.unfollow(user_id, followee_id, parts.changes)
 
 
 @router.put(
     "/{user_id}/retweets/{tweet_id}",
     status_code=201,
-    responses={200: {"model": Retweet, "description": "retweeted already"}},
+    summary="Retweet",
+    responses=_known_already(Retweet, *_UNKNOWN, InvalidBody, InvalidChange, BodyTooLarge),
 )
-async def put_retweet(
-    parts: PartsDependency, response: Response, user_id: UserId, tweet_id: TweetId, when: RetweetTime | None = None
+async def retweet(
+    parts: PartsDependency,
+    response: Response,
+    user_id: UserId,
+    tweet_id: TweetId,
+    when: Annotated[RetweetTime | None, Body(examples=[{"created_at": "2026-02-03T04:05:06Z"}])] = None,
 ) -> Retweet:
-    """Retweet: followers can be recommended the tweet, the user no more."""
+    """Retweet another user's tweet: followers can be recommended it, the user no more. Not before the tweet's time."""
     at = when.created_at if when else None
     change = await changes.retweet(user_id, tweet_id, at, parts.changes)
     _status(change, response)
     return Retweet(user_id=user_id, tweet_id=tweet_id, created_at=change.created_at)
 
 
-@router.delete("/{user_id}/retweets/{tweet_id}", status_code=204)
-async def delete_retweet(parts: PartsDependency, user_id: UserId, tweet_id: TweetId) -> None:
-    """Take a retweet back."""
+@router.delete(
+    "/{user_id}/retweets/{tweet_id}", status_code=204, summary="Take a retweet back", responses=answers(*_UNKNOWN)
+)
+async def undo_retweet(parts: PartsDependency, user_id: UserId, tweet_id: TweetId) -> None:
+    """Take a retweet back; where there is none, nothing changes."""
     await changes.unretweet(user_id, tweet_id, parts.changes)
 
 
 @router.put(
     "/{user_id}/hidden/{tweet_id}",
     status_code=201,
-    responses={200: {"model": Hide, "description": "hidden already"}},
+    summary="Hide a tweet from one user",
+    responses=_known_already(Hide, *_UNKNOWN),
 )
-async def put_hidden(parts: PartsDependency, response: Response, user_id: UserId, tweet_id: TweetId) -> Hide:
+async def hide_tweet_from_user(parts: PartsDependency, response: Response, user_id: UserId, tweet_id: TweetId) -> Hide:
     """Recommend a tweet to this user no more."""
     change = await changes.hide(user_id, tweet_id, parts.changes)
     _status(change, response)
     return Hide(user_id=user_id, tweet_id=tweet_id, created_at=change.created_at)
 
 
-@router.delete("/{user_id}/hidden/{tweet_id}", status_code=204)
-async def delete_hidden(parts: PartsDependency, user_id: UserId, tweet_id: TweetId) -> None:
-    """Recommend it again."""
+@router.delete(
+    "/{user_id}/hidden/{tweet_id}",
+    status_code=204,
+    summary="Show a tweet to a user again",
+    responses=answers(*_UNKNOWN),
+)
+async def show_tweet_to_user(parts: PartsDependency, user_id: UserId, tweet_id: TweetId) -> None:
+    """Recommend a tweet to this user again."""
     await changes.unhide(user_id, tweet_id, parts.changes)

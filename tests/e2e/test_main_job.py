@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,8 +16,7 @@ import httpx
 import pytest
 
 from tests.conftest import ROOT, valkey_servers, wait_until
-
-READY_SECONDS = 60
+from tests.processes import free_port, service_process
 
 
 @dataclass(frozen=True)
@@ -46,14 +44,8 @@ class Site:
 
     @contextmanager
     def serving(self, python: str = sys.executable, folder: Path = ROOT) -> Iterator[subprocess.Popen[bytes]]:
-        with (self.dataset.parent / "service.log").open("ab") as log:
-            process = subprocess.Popen([python, "-m", "service"], cwd=folder, env=self.environment, stderr=log)
-        try:
-            wait_until(lambda: ready(self.url, process), READY_SECONDS)
-            yield process
-        finally:
-            process.kill()
-            process.wait()
+        with service_process(self.environment, self.dataset.parent / "service.log", python, folder) as running:
+            yield running.process
 
     def ask(self, user_id: str, k: int = 100) -> dict[str, Any]:
         response = httpx.get(f"{self.url}/users/{user_id}/recommendations", params={"k": k})
@@ -69,21 +61,6 @@ class Site:
             files={"image": (self.dataset / tweet["image"]).read_bytes()},
             timeout=30,
         )
-
-
-def ready(url: str, process: subprocess.Popen[bytes]) -> bool:
-    assert process.poll() is None, "the service ended"
-    try:
-        return httpx.get(f"{url}/health/ready").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,15 @@
+"""HEAD wherever GET is."""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class HeadAsGet:
+    """ASGI middleware: routes see HEAD as GET; the server, which has the request as it came, sends no body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        as_get = {**scope, "method": "GET"} if scope["type"] == "http" and scope["method"] == "HEAD" else scope
+        await self._app(as_get, receive, send)

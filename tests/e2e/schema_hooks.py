@@ -1,0 +1,133 @@
+# ruff: noqa: ARG001 - schemathesis gives hooks their arguments by name
+"""What schemathesis loads beside the document: the world is made to fit its cases, so that they reach the code behind.
+
+Ids stay as they were drawn: of those that fit the pattern, most are made known before the call. A hash draws which, so
+that a seed gives the same run. Every call is written to the file SCHEMA_CALLS as a line of JSON.
+"""
+
+import hashlib
+import io
+import json
+import os
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import schemathesis
+from hypothesis import strategies as st
+from PIL import Image
+
+from contract.ids import ID_PATTERN
+
+URL, KEY = os.environ["SCHEMA_URL"], os.environ["SCHEMA_KEY"]
+TWEET_TIME = "1970-01-01T00:00:00Z"
+"""When tweets are posted that the hooks make known: no retweet comes before it."""
+BEYOND_A_SCHEMA = {"unknown-author", "invalid-change", "invalid-cursor", "tweet-conflict"}
+"""Refusals of what a schema allows, since it cannot say who is known, that two ids differ, or what was signed."""
+
+client = httpx.Client(base_url=URL, headers={"Authorization": f"Bearer {KEY}"}, timeout=30)
+calls = open(os.environ["SCHEMA_CALLS"], "w", encoding="utf-8")  # noqa: SIM115 - open as long as the run
+cursors: dict[tuple[str, str], str] = {}
+
+
+def picture(format_: str, colour: str, size: tuple[int, int]) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, format_)
+    return buffer.getvalue()
+
+
+pictures = [
+    picture(name, colour, size)
+    for name in ("JPEG", "PNG", "WEBP", "GIF")
+    for colour in ("red", "navy")
+    for size in ((40, 30), (1, 1), (5, 300))
+]
+schemathesis.openapi.format("binary", st.sampled_from(pictures))
+now = datetime.now(UTC).replace(tzinfo=None)
+moments = st.datetimes(datetime(2026, 3, 1), now, timezones=st.just(UTC)).map(datetime.isoformat)
+schemathesis.openapi.format("date-time", moments)
+ids = st.from_regex(ID_PATTERN, fullmatch=True)
+row = st.fixed_dictionaries(
+    {"author_id": ids, "image": st.sampled_from([f"images.{end}" for end in ("jpg", "png", "webp", "gif")])},
+    optional={"text": st.text(max_size=100), "tweet_id": ids, "created_at": moments},
+)
+schemathesis.openapi.format("batch", st.lists(row, min_size=1, max_size=8).map(json.dumps))
+
+
+def is_id(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(ID_PATTERN.strip("^$"), value) is not None
+
+
+def chosen(value: str, of_ten: int) -> bool:
+    return hashlib.sha256(value.encode()).digest()[0] % 10 < of_ten
+
+
+def make_user(user_id: Any) -> None:
+    if is_id(user_id) and chosen(user_id, 8):
+        client.post("/users", json={"user_id": user_id}).raise_for_status()
+
+
+def make_tweet(tweet_id: Any) -> None:
+    if is_id(tweet_id) and chosen(tweet_id, 8):
+        client.post("/users", json={"user_id": "author-of-all"}).raise_for_status()
+        fields = {"author_id": "author-of-all", "tweet_id": tweet_id, "created_at": TWEET_TIME}
+        made = client.post("/tweets", data=fields, files={"image": picture("PNG", "teal", (20, 20))})
+        assert made.status_code in (201, 409), made.text  # 409: it is there, or was deleted
+
+
+@schemathesis.hook
+def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
+    """Two things that schemathesis does not read as they are meant.
+
+    For a form whose parts have types, its coverage phase calls "" a good value of every other field. `contentSchema`
+    is an annotation to it, so that any words would do as a batch.
+    """
+    for path in ("/tweets", "/tweets:batch"):
+        del raw_schema["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]["encoding"]
+    raw_schema["components"]["schemas"]["Body_postTweets"]["properties"]["tweets"]["format"] = "batch"
+
+
+def parsed(tweets: str) -> list[dict[str, Any]]:
+    """The objects of a batch; none where it is no batch."""
+    try:
+        rows = json.loads(tweets)
+    except (ValueError, RecursionError):
+        return []
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+@schemathesis.hook
+def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
+    make_user(case.path_parameters.get("user_id"))
+    make_user(case.path_parameters.get("followee_id"))
+    if case.operation.label != "DELETE /tweets/{tweet_id}" or chosen(str(case.path_parameters), 5):
+        make_tweet(case.path_parameters.get("tweet_id"))
+    if isinstance(case.body, dict):
+        make_user(case.body.get("author_id"))
+        for row in parsed(case.body["tweets"]) if isinstance(case.body.get("tweets"), str) else []:
+            make_user(row.get("author_id"))
+    asked = (str(case.path_parameters.get("user_id")), str(case.query.get("scope", "followees")))
+    if "cursor" in case.query and asked in cursors:
+        case.query["cursor"] = cursors[asked]
+
+
+@schemathesis.hook
+def after_call(context: Any, case: Any, response: Any) -> None:
+    told: dict[str, Any] = {"operation": case.operation.label, "method": case.method, "status": response.status_code}
+    if response.status_code == 200 and case.operation.label.endswith("/recommendations"):
+        answer = response.json()
+        if answer["next_cursor"]:
+            cursors[answer["user_id"], answer["scope"]] = answer["next_cursor"]
+    if response.status_code == 200 and case.operation.label == "POST /tweets:batch":
+        told["items"] = [item["status"] for item in response.json()["items"]]
+    calls.write(json.dumps(told) + "\n")
+    calls.flush()
+
+
+@schemathesis.hook
+def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
+    """False: no failure."""
+    if failure.title != "Schema-valid request rejected":
+        return True
+    return str(response.json()["type"]).removeprefix("/problems/") not in BEYOND_A_SCHEMA

@@ -1,0 +1,71 @@
+"""`python -m service` as a process of its own, for the tests that want real HTTP."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+from contract.environment import StoreSettings
+from tests.conftest import ROOT, wait_until
+
+READY_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that is ready, and what it logs."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the process has in memory."""
+        resident: int = psutil.Process(self.process.pid).memory_info().rss
+        return resident
+
+
+@contextmanager
+def service_process(
+    environment: Mapping[str, str], log: Path, python: str = sys.executable, folder: Path = ROOT
+) -> Iterator[Running]:
+    """A service on the PORT of its environment; killed in the end."""
+    url = f"http://127.0.0.1:{environment['PORT']}"
+    with log.open("ab") as stderr:
+        process = subprocess.Popen([python, "-m", "service"], cwd=folder, env=environment, stderr=stderr)
+    try:
+        wait_until(lambda: ready(url, process), READY_SECONDS)
+        yield Running(url, process, log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ready(url: str, process: subprocess.Popen[bytes]) -> bool:
+    assert process.poll() is None, "the service ended"
+    try:
+        return httpx.get(f"{url}/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def environment_of(stores: StoreSettings, **more: str) -> dict[str, str]:
+    """The variables of a service on these stores, at a free port."""
+    inherited = {name: value for name, value in os.environ.items() if name.lower() not in StoreSettings.model_fields}
+    of_stores = {name.upper(): str(value) for name, value in stores.model_dump().items() if value is not None}
+    return inherited | of_stores | {"PORT": str(free_port()), "DEVICE": "cpu"} | more
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
