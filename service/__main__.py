@@ -26,7 +26,7 @@ LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
-        "startup": {"()": "service.__main__.HideStartupTraceback"},
+        "startup": {"()": "service.__main__.ShortStartupTraceback"},
         "request_id": {"()": "service.observe.RequestIdFilter"},
     },
     "formatters": {
@@ -43,12 +43,14 @@ LOGGING: dict[str, Any] = {
 }
 
 
-class HideStartupTraceback(logging.Filter):
-    """Drops the traceback that uvicorn logs of a failed start: `main` says in one line what is wrong."""
+class ShortStartupTraceback(logging.Filter):
+    """Leaves the last line of the traceback that uvicorn logs of a failed start."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to log it."""
-        return not (record.name == "uvicorn.error" and record.getMessage().startswith("Traceback"))
+        """Always to be logged."""
+        if record.name == "uvicorn.error" and (message := record.getMessage()).startswith("Traceback"):
+            record.msg, record.args = message.strip().splitlines()[-1], ()
+        return True
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -95,8 +97,8 @@ def serve(settings: Settings, _: argparse.Namespace) -> int:
     server = uvicorn.Server(config)
     with suppress(KeyboardInterrupt):  # raised again by uvicorn once it has shut down
         server.run()
-    if app.state.startup_error is not None:
-        print(f"error: {app.state.startup_error}", file=sys.stderr)
+    if not server.started:
+        print(f"error: {app.state.startup_error or 'the service did not start; the log says why'}", file=sys.stderr)
     return 0 if server.started else 1
 
 
