@@ -317,6 +317,13 @@ def test_a_retweet_s_time_that_is_none_is_refused(unchanged: Target, moment: Any
     assert fields(problem(answer, 422, "invalid-request")) == ["created_at"]
 
 
+@pytest.mark.parametrize("body", [b"null", b" null\n"])
+def test_null_is_no_body(unchanged: Target, body: bytes) -> None:
+    (tweet_id, *_), *_ = unchanged.state()[0]
+    url, headers = f"/users/{unchanged.reader}/retweets/{tweet_id}", {"Content-Type": "application/json"}
+    assert fields(problem(unchanged.client.put(url, content=body, headers=headers), 422, "invalid-request")) == ["body"]
+
+
 ROWS: dict[str, Any] = {
     "surrogate-as-key": '[{"author_id": "AUTHOR", "image": "i", "\\ud800": 1}]',
     "surrogate-as-image": '[{"author_id": "AUTHOR", "image": "\\ud800"}]',
