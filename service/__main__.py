@@ -18,6 +18,7 @@ from contract.errors import ContractError
 from contract.tables import open_database
 from service.keys import SCOPES, StoredKey, create_key, list_keys, revoke_key
 from service.main import create_app
+from service.memory import return_large_blocks
 from service.settings import Settings
 
 T = TypeVar("T")
@@ -90,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
 def serve(settings: Settings, _: argparse.Namespace) -> int:
     """Serve until told to stop."""
     logging.config.dictConfig(LOGGING)
+    return_large_blocks()
     app = create_app(settings)
     config = uvicorn.Config(
         app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False

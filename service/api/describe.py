@@ -6,14 +6,15 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from service.batch import BatchTweet
 from service.errors import Forbidden, InternalError, Overloaded, RateLimited, ServiceError, StoreDown, Unauthorized
 from service.guard import GUARDED, needed
 from service.observe import HEADER
 from service.problems import PROBLEM
-from service.schemas import Problem
+from service.schemas import Problem, RetweetTime
 
 TAGS = [
     {"name": "users", "description": "Who there is, what they do, and what they are recommended"},
@@ -28,7 +29,19 @@ method that a path does not take 405 with `Allow`; what answers GET answers HEAD
 """
 
 _REF = "#/components/schemas/{model}"
-_PROBLEM_CONTENT = {PROBLEM: {"schema": {"$ref": _REF.format(model=Problem.__name__)}}}
+
+
+def reference(model: type[BaseModel]) -> dict[str, Any]:
+    """To a model that has a component of its own."""
+    return {"$ref": _REF.format(model=model.__name__)}
+
+
+_PROBLEM_CONTENT = {PROBLEM: {"schema": reference(Problem)}}
+_REFERRED: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+    (Problem, "serialization"),
+    (BatchTweet, "validation"),
+    (RetweetTime, "validation"),
+]
 _REQUEST_ID = {
     "description": "The request's own X-Request-ID, or a new one; the log has it on every line of the request",
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
@@ -72,8 +85,8 @@ def complete(app: FastAPI) -> None:
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
     components = document["components"]
     components["headers"] = {HEADER: _REQUEST_ID}
-    models = models_json_schema([(Problem, "serialization"), (BatchTweet, "validation")], ref_template=_REF)
-    components["schemas"] = models[1]["$defs"] | components["schemas"]
+    _, referred = models_json_schema(_REFERRED, ref_template=_REF)
+    components["schemas"] = referred["$defs"] | components["schemas"]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             for response in operation["responses"].values():

@@ -49,7 +49,7 @@ TweetId = Annotated[str, Path(pattern=ID_PATTERN, description="A tweet's id", ex
 
 
 class MayBeUnset:
-    """Marks a form field, query parameter or header that may be left out: unlike JSON, none of these has a null."""
+    """Marks a form field, parameter or body that may be left out: unlike a field of JSON, none of these can be null."""
 
     def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """The schema of the value where it is there."""

@@ -9,8 +9,8 @@ from contract.fields import TweetText
 from contract.ids import Id
 from contract.preprocessing import IMAGE_FORMATS, MAX_IMAGE_BYTES
 from service import removal
+from service.api.bodies import clear
 from service.api.describe import answers
-from service.api.forms import clear
 from service.api.parts import KEY, MayBeUnset, PartsDependency, TweetId
 from service.batch import BATCH_SCHEMA, post_batch
 from service.errors import (

@@ -3,12 +3,13 @@
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Query, Response
-from pydantic import StringConstraints
+from fastapi import APIRouter, Body, Depends, Path, Query, Response
+from pydantic import StringConstraints, WithJsonSchema
 
 from contract.ids import ID_PATTERN
 from service import changes
-from service.api.describe import answers
+from service.api.bodies import not_null
+from service.api.describe import answers, reference
 from service.api.parts import KEY, MayBeUnset, PartsDependency, TweetId, UserId
 from service.errors import (
     BodyTooLarge,
@@ -110,13 +111,14 @@ async def unfollow_user(parts: PartsDependency, user_id: UserId, followee_id: Fo
     status_code=201,
     summary="Retweet",
     responses=_known_already(Retweet, *_UNKNOWN, InvalidBody, InvalidChange, BodyTooLarge),
+    dependencies=[Depends(not_null)],
 )
 async def retweet(
     parts: PartsDependency,
     response: Response,
     user_id: UserId,
     tweet_id: TweetId,
-    when: Annotated[RetweetTime | None, Body(examples=[{"created_at": "2026-02-03T04:05:06Z"}])] = None,
+    when: Annotated[RetweetTime | None, WithJsonSchema(reference(RetweetTime))] = None,
 ) -> Retweet:
     """Retweet another user's tweet: followers can be recommended it, the user no more. Not before the tweet's time."""
     at = when.created_at if when else None

@@ -1,4 +1,4 @@
-"""What a form could mean in two ways."""
+"""Bodies that could mean two things."""
 
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -21,3 +21,9 @@ def clear(once: Iterable[str], optional: Iterable[str] = ()) -> Callable[[Reques
             raise RequestValidationError([{"type": "form", "loc": ("body", name), "msg": why} for name, why in faults])
 
     return check
+
+
+async def not_null(request: Request) -> None:
+    """A dependency that refuses JSON's null where the framework would take it for no body at all."""
+    if (await request.body()).strip() == b"null":
+        raise RequestValidationError([{"type": "null", "loc": ("body",), "msg": "is null: send an object, or nothing"}])
