@@ -41,10 +41,10 @@ async def hold_tweets(connection: AsyncConnection, tweet_ids: Sequence[str], to_
     return set(await connection.scalars(rows.with_for_update(key_share=not to_delete)))
 
 
-async def keep_tweet(connection: AsyncConnection, tweet_id: str) -> bool:
-    """Whether a tweet exists; if so, nobody deletes it before the transaction ends."""
-    row = select(Tweet.tweet_id).where(Tweet.tweet_id == tweet_id)
-    return await connection.scalar(row.with_for_update(read=True, key_share=True)) is not None
+async def keep_tweets(connection: AsyncConnection, tweet_ids: Sequence[str]) -> set[str]:
+    """Those of the tweets that exist; nobody deletes them before the transaction ends."""
+    rows = select(Tweet.tweet_id).where(Tweet.tweet_id.in_(tweet_ids)).order_by(Tweet.tweet_id)
+    return set(await connection.scalars(rows.with_for_update(read=True, key_share=True)))
 
 
 async def hold_picture(connection: AsyncConnection, image_key: str) -> None:

@@ -13,6 +13,7 @@ from fastapi_offline import FastAPIOffline
 from contract.blobs import BlobStore
 from contract.embedded import open_redis, redis_server
 from contract.graph import OnlineGraph
+from contract.pending import PendingTweets
 from contract.tables import open_database
 from contract.vectors import VectorStore
 from service import errors
@@ -96,6 +97,7 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             await models.refresh()
             ingest.behind.set()
             keys = await open_keys(engine, settings)
-            async with background(ingest, keys, redis, embedded):
+            pending = PendingTweets(redis, settings.redis_namespace)
+            async with background(ingest, keys, redis, embedded, pending):
                 online = Online(ingest.graph, vectors, ingest.database, cursors, metrics)
                 yield Parts(settings, ingest, Changes(engine, ingest.graph), online, keys, metrics)
