@@ -12,7 +12,7 @@ from contract.tables import Follow, Hide, Retweet, Tweet, User
 from contract.transactions import hold_users
 from training.turns import take_turn
 
-_USERS_AT_A_TIME = 200
+_USERS_AT_A_TIME = 25
 
 
 async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph) -> None:

@@ -29,9 +29,8 @@ async def take_turn(
 ) -> T:
     """Do some work in a transaction that may hold rows; again, for up to 60 s, where another one is in the way.
 
-    The work may be done several times: what it changes outside the database must bear that. SQLite gives the lock to
-    whoever asks at the right moment, and a waiting service asks ever more seldom: there the turn ends with a pause as
-    long as it held the lock.
+    The work may be done several times: what it changes outside the database must bear that. A pause as long as the turn
+    follows, for the others: SQLite has no queue, so that without a pause nobody else might find the lock free.
     Raises StoreUnavailable after 60 s.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -49,8 +48,7 @@ async def take_turn(
                     f"the database was locked by others for {PATIENCE_SECONDS:.0f} s: run the same command again"
                 ) from error
             await asyncio.sleep(_PAUSE_SECONDS)
-    if engine.dialect.name == "sqlite":
-        await asyncio.sleep(time.monotonic() - began)
+    await asyncio.sleep(time.monotonic() - began)
     return result
 
 

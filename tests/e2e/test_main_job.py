@@ -71,7 +71,7 @@ class Site:
         )
 
 
-def ready(url: str, process: subprocess.Popen[bytes]) -> bool:
+def ready(url: str, process: subprocess.Popen[Any]) -> bool:
     assert process.poll() is None, "the service ended"
     try:
         return httpx.get(f"{url}/health/ready").status_code == 200
