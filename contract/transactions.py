@@ -6,24 +6,35 @@ Redis never keeps the older of two changes, and a change that Redis refuses is n
 since neither shows: a deleted tweet may stay on a timeline, where it has no vector, and counts of retweets are near.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.tables import DeletedTweet, Tweet, User
 
+_turns: WeakKeyDictionary[Engine, asyncio.Lock] = WeakKeyDictionary()
+
 
 @asynccontextmanager
 async def changing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A transaction in which `hold_users` and `hold_tweets` hold rows; SQLite lets one of them write at a time."""
-    async with engine.begin() as connection:
-        if engine.dialect.name == "sqlite":
+    """A transaction in which `hold_users` and `hold_tweets` hold rows; SQLite lets one of them write at a time.
+
+    Those of one process take turns on SQLite, first come first served. SQLite itself has no queue: each would look for
+    the lock ever more seldom, and some for seconds in vain.
+    """
+    if engine.dialect.name == "sqlite":
+        turn = _turns.setdefault(engine.sync_engine, asyncio.Lock())
+        async with turn, engine.begin() as connection:
             await connection.exec_driver_sql("BEGIN IMMEDIATE")
-        else:
+            yield connection
+    else:
+        async with engine.begin() as connection:
             await connection.exec_driver_sql("SET LOCAL lock_timeout = '10s'")
-        yield connection
+            yield connection
 
 
 async def hold_users(connection: AsyncConnection, user_ids: Sequence[str]) -> set[str]:
@@ -41,10 +52,10 @@ async def hold_tweets(connection: AsyncConnection, tweet_ids: Sequence[str], to_
     return set(await connection.scalars(rows.with_for_update(key_share=not to_delete)))
 
 
-async def keep_tweet(connection: AsyncConnection, tweet_id: str) -> bool:
-    """Whether a tweet exists; if so, nobody deletes it before the transaction ends."""
-    row = select(Tweet.tweet_id).where(Tweet.tweet_id == tweet_id)
-    return await connection.scalar(row.with_for_update(read=True, key_share=True)) is not None
+async def keep_tweets(connection: AsyncConnection, tweet_ids: Sequence[str]) -> set[str]:
+    """Those of the tweets that exist; nobody deletes them before the transaction ends."""
+    rows = select(Tweet.tweet_id).where(Tweet.tweet_id.in_(tweet_ids)).order_by(Tweet.tweet_id)
+    return set(await connection.scalars(rows.with_for_update(read=True, key_share=True)))
 
 
 async def hold_picture(connection: AsyncConnection, image_key: str) -> None:

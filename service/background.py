@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from contract.embedded import EmbeddedValkey
+from contract.pending import PendingTweets
 from service.active import ActiveModel
 from service.database import StoredTweet
 from service.ingest import Ingest, decode, make_recommendable
@@ -26,11 +27,14 @@ _FAILING_BATCHES = 4
 
 
 @asynccontextmanager
-async def background(parts: Ingest, keys: Keys, redis: Redis, embedded: EmbeddedValkey | None) -> AsyncIterator[None]:
+async def background(
+    parts: Ingest, keys: Keys, redis: Redis, embedded: EmbeddedValkey | None, pending: PendingTweets
+) -> AsyncIterator[None]:
     """Run the loops until the end."""
     loops = (
         repeat("following the active version", lambda: follow_pointer(parts, redis, embedded)),
         repeat("reading the keys", keys.read),
+        repeat("hearing of pending tweets", lambda: hear_of_pending(parts, pending)),
         work_off_backlog(parts),
     )
     tasks = [asyncio.create_task(loop) for loop in loops]
@@ -62,6 +66,12 @@ async def follow_pointer(parts: Ingest, redis: Redis, embedded: EmbeddedValkey |
         parts.behind.set()
 
 
+async def hear_of_pending(parts: Ingest, pending: PendingTweets) -> None:
+    """Wake the backlog where an import stored tweets."""
+    if await pending.announced():
+        parts.behind.set()
+
+
 async def keep_up(redis: Redis, embedded: EmbeddedValkey) -> None:
     """Start the embedded server where it is gone, as when the process that owned it ended."""
     try:
@@ -72,7 +82,7 @@ async def keep_up(redis: Redis, embedded: EmbeddedValkey) -> None:
 
 
 async def work_off_backlog(parts: Ingest) -> None:
-    """Encode what is stored without a vector: when this process fell behind, and twice a minute for others."""
+    """Encode what is stored without a vector: when this process fell behind or hears of some, and twice a minute."""
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_SECONDS):  # wait_for of Python 3.11 can swallow a cancellation

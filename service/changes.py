@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.graph import OnlineGraph, TimelineEntry, to_ms
 from contract.tables import Follow, Hide, Retweet, Tweet, User
-from contract.transactions import changing, hold_users, keep_tweet
+from contract.transactions import changing, hold_users, keep_tweets
 from service.errors import FollowLimit, InvalidChange, UnknownTweet, UnknownUser
 
 MOST_FOLLOWEES = 10_000
@@ -131,7 +131,7 @@ async def _need_user(connection: AsyncConnection, user_id: str) -> None:
 
 async def _need_tweet(connection: AsyncConnection, tweet_id: str) -> TimelineEntry:
     """The tweet as it was posted; it stays until the transaction ends. Raises UnknownTweet."""
-    if not await keep_tweet(connection, tweet_id):
+    if not await keep_tweets(connection, [tweet_id]):
         raise UnknownTweet(f"tweet_id {tweet_id} is not known: post it by POST /tweets")
     row = (await connection.execute(select(Tweet.author_id, Tweet.created_at).where(Tweet.tweet_id == tweet_id))).one()
     return TimelineEntry(tweet_id, row.author_id, to_ms(row.created_at))

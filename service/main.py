@@ -15,6 +15,7 @@ from contract.blobs import BlobStore
 from contract.changelog import ChangeLog
 from contract.embedded import open_redis, redis_server
 from contract.graph import OnlineGraph
+from contract.pending import PendingTweets
 from contract.tables import open_database
 from contract.vectors import VectorStore
 from service import problems
@@ -116,7 +117,8 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             await models.refresh()
             ingest.behind.set()
             keys = await open_keys(engine, settings)
-            async with background(ingest, keys, redis, embedded):
+            pending = PendingTweets(redis, settings.redis_namespace)
+            async with background(ingest, keys, redis, embedded, pending):
                 network = OnlineNetwork(log, ingest.graph, vectors, settings.held_mb * 1_000_000, metrics)
                 bounds = Bounds(settings.max_per_followee, settings.max_candidates)
                 online = Online(network, ingest.database, cursors, bounds, metrics)

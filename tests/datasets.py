@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from contract.blobs import blob_key
-from training.dataset.folder import Dataset, Known, read_dataset, read_exposures
+from training.dataset.checks import Known
+from training.dataset.folder import Dataset, read_dataset, read_exposures
 from training.dataset.rejects import Rejects
 from training.errors import InputRejected
 from training.progress import silent

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -49,7 +50,7 @@ def service_process(
         process.wait()
 
 
-def ready(url: str, process: subprocess.Popen[bytes]) -> bool:
+def ready(url: str, process: subprocess.Popen[Any]) -> bool:
     assert process.poll() is None, "the service ended"
     try:
         return httpx.get(f"{url}/health/ready").status_code == 200

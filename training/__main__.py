@@ -1,6 +1,7 @@
 """The trainer's command line: python -m training COMMAND --help."""
 
 import argparse
+import asyncio
 import os
 import signal
 import sys
@@ -17,6 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from contract.environment import StoreSettings
 from contract.errors import ContractError
 from training import demo, progress
+from training.dataset.writing import FORMATS
+from training.dump import export_dataset
 from training.errors import TrainingError
 from training.importer import import_dataset
 from training.settings import TrainingSettings
@@ -81,6 +84,11 @@ def parser() -> argparse.ArgumentParser:
         help="list bad rows here (default: VAR_DIR/rejects/FOLDER-TIME.jsonl)",
     )
     command.set_defaults(run=run_import)
+
+    command = commands.add_parser("export", help="the whole network as a dataset folder, while the service may run")
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder to write, or an empty one")
+    command.add_argument("--format", choices=FORMATS, default="jsonl", help="of the tables (default: jsonl)")
+    command.set_defaults(run=run_export)
 
     command = commands.add_parser("retrain", help="train on the database and put the new version into service")
     add_settings(command, TrainingSettings)
@@ -176,11 +184,26 @@ def run_import(options: argparse.Namespace) -> None:
         f"imported {report.users:,} new users, {report.follows:,} follows, {report.tweets:,} image tweets and "
         f"{report.retweets:,} retweets; {report.known:,} rows were stored already"
     )
+    if report.hides or report.deleted_tweets:
+        print(f"imported {report.hides:,} hides and {report.deleted_tweets:,} ids of deleted tweets")
     if report.exposures is not None:
         print(f"checked {report.exposures:,} exposures; they stay in the folder, the database has no place for them")
     if report.rejected:
         tables = ", ".join(f"{count:,} of {table}" for table, count in report.rejected.items())
         print(f"REJECTED {sum(report.rejected.values()):,} rows ({tables}): see {rejects_file}")
+
+
+def run_export(options: argparse.Namespace) -> None:
+    """Export a dataset folder."""
+    report = asyncio.run(export_dataset(options.folder, options.format, StoreSettings(), progress.terminal))
+    rows = report.rows
+    print(
+        f"exported {rows['users']:,} users, {rows['follows']:,} follows, {rows['tweets']:,} image tweets with "
+        f"{report.pictures:,} pictures ({report.picture_bytes:,} bytes), {rows['retweets']:,} retweets, "
+        f"{rows['hides']:,} hides and {rows['deleted_tweets']:,} ids of deleted tweets to {options.folder}"
+    )
+    if report.deleted_meanwhile:
+        print(f"LEFT OUT {len(report.deleted_meanwhile):,} tweets that were deleted while the export ran")
 
 
 def default_rejects_file(folder: Path, settings: StoreSettings) -> Path:

@@ -9,6 +9,10 @@ class InputRejected(TrainingError):
     """A dataset folder, a weights file or a setting that cannot be used."""
 
 
+class ExportFailed(TrainingError):
+    """The network cannot be written to the folder, or not whole."""
+
+
 class NotEnoughData(TrainingError):
     """The network has too little in it to train or to judge."""
 

@@ -1,32 +1,30 @@
 """A dataset folder (docs/dataset.md) into the database, the blob store and the online graph.
 
-Everything is checked before anything is stored, and the rows are stored in one transaction. Rows may refer to users and
-tweets that the database has already. Importing the same folder again adds nothing.
+Everything is checked before anything is stored; then the rows are stored in short transactions, while a service may
+write to the same stores. Rows may refer to users and tweets that the database has already. Importing the same folder
+again adds nothing.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
-from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contract.blobs import BlobStore, blob_key
+from contract.blobs import blob_key
 from contract.graph import OnlineGraph
 from contract.preprocessing import decode_image
-from contract.tables import Base, DeletedTweet, Follow, Retweet, Tweet, User
-from training.dataset.folder import Dataset, Known, KnownTweet, read_dataset, read_exposures
+from contract.tables import DeletedTweet, Follow, Hide, Retweet, Tweet, User
+from training.dataset.checks import Known, KnownTweet
+from training.dataset.folder import Dataset, read_dataset, read_exposures
 from training.dataset.rejects import Rejects
-from training.dataset.rows import Key, Row
 from training.errors import InputRejected
 from training.online import rebuild_graph
-from training.progress import Progress, silent
+from training.progress import Progress
 from training.stores import Stores
+from training.storing import store_dataset
 
 _CHECKED_SIZE = 32
-_CHUNK = 5_000
-
-R = TypeVar("R", bound=Row)
 
 
 @dataclass(frozen=True)
@@ -37,30 +35,35 @@ class ImportReport:
     follows: int
     tweets: int
     retweets: int
+    hides: int = 0
+    deleted_tweets: int = 0
     known: int = 0
     exposures: int | None = None
     rejected: dict[str, int] = field(default_factory=dict)
 
 
 async def import_dataset(folder: Path, stores: Stores, progress: Progress, rejects_file: Path | None) -> ImportReport:
-    """Check, list the bad rows, store the pictures, store the rows, show them online.
+    """Check, list the bad rows, store the good ones, make what is online exactly that.
 
     Bad rows are left out and listed in `rejects_file`; None: the first one raises InputRejected.
-    Raises InputRejected where a table cannot be read as a whole or no row is good. Where it raises, nothing is known.
+    Raises InputRejected where a table cannot be read as a whole or no row is good; nothing is stored then. Where it
+    raises later, a part is stored: the same import again goes on.
     """
     known = await read_known(stores.engine)
     rejects = Rejects(strict=rejects_file is None)
     dataset = read_dataset(folder, known, rejects, checked_picture_key, progress)
     exposures = read_exposures(folder, known, dataset, rejects)
     exposure_count = None if exposures is None else sum(1 for _ in exposures)
+    checked = len(rejects.rows)
     if rejects_file is not None:
         list_rejects(rejects, rejects_file)
         refuse_nothing_good(folder, dataset, rejects, rejects_file)
-    store_pictures(folder, dataset, stores.blobs, progress)
-    report = await store_rows(stores.engine, dataset, known)
-    store_pictures(folder, dataset, stores.blobs, silent)  # again: one may just have gone with its last tweet
+    added = await store_dataset(folder, dataset, known, stores, rejects, progress)
+    if rejects_file is not None:
+        list_rejects(rejects, rejects_file)  # again: a service may have been faster with a row
     await rebuild_graph(stores.engine, OnlineGraph(stores.redis, stores.namespace))
-    return replace(report, exposures=exposure_count, rejected=rejects.counts())
+    stored_before = dataset.row_count() - (len(rejects.rows) - checked) - sum(added.values())
+    return ImportReport(**added, known=stored_before, exposures=exposure_count, rejected=rejects.counts())
 
 
 async def read_known(engine: AsyncEngine) -> Known:
@@ -72,12 +75,14 @@ async def read_known(engine: AsyncEngine) -> Known:
             select(Tweet.tweet_id, Tweet.author_id, Tweet.text, Tweet.image_key, Tweet.created_at)
         )
         retweets = await connection.execute(select(Retweet.user_id, Retweet.tweet_id))
+        hides = await connection.execute(select(Hide.user_id, Hide.tweet_id))
         deleted = await connection.scalars(select(DeletedTweet.tweet_id))
         return Known(
             users={(row.user_id,) for row in users},
             follows={(row.follower_id, row.followee_id) for row in follows},
             tweets={(row[0],): KnownTweet(*row[1:]) for row in tweets},
             retweets={(row.user_id, row.tweet_id) for row in retweets},
+            hides={(row.user_id, row.tweet_id) for row in hides},
             deleted_tweets={(tweet_id,) for tweet_id in deleted},
         )
 
@@ -96,40 +101,8 @@ def list_rejects(rejects: Rejects, path: Path) -> None:
 
 def refuse_nothing_good(folder: Path, dataset: Dataset, rejects: Rejects, rejects_file: Path) -> None:
     """Raises InputRejected where there are rows and all are rejected."""
-    if rejects.rows and not (dataset.users or dataset.follows or dataset.tweets or dataset.retweets):
+    if rejects.rows and not dataset.row_count():
         raise InputRejected(
             f"{folder}: all {len(rejects.rows):,} rows are rejected, the first is {rejects.rows[0]} "
             f"(all are listed in {rejects_file})"
         )
-
-
-def store_pictures(folder: Path, dataset: Dataset, blobs: BlobStore, progress: Progress) -> None:
-    """Put every picture into the blob store that is not there."""
-    for key, tweet in progress(dataset.tweets.items(), len(dataset.tweets), "store pictures"):
-        if not blobs.exists(dataset.image_keys[key]):
-            blobs.put((folder / tweet.image).read_bytes())
-
-
-async def store_rows(engine: AsyncEngine, dataset: Dataset, known: Known) -> ImportReport:
-    """Insert what is not stored yet, in one transaction."""
-    images = {key: {"image_key": image_key} for key, image_key in dataset.image_keys.items()}
-    async with engine.begin() as connection:
-        users = await _insert(connection, User, _new(dataset.users, known.users))
-        follows = await _insert(connection, Follow, _new(dataset.follows, known.follows))
-        tweets = await _insert(connection, Tweet, _new(dataset.tweets, known.tweets, images))
-        retweets = await _insert(connection, Retweet, _new(dataset.retweets, known.retweets))
-    read = len(dataset.users) + len(dataset.follows) + len(dataset.tweets) + len(dataset.retweets)
-    return ImportReport(users, follows, tweets, retweets, known=read - users - follows - tweets - retweets)
-
-
-def _new(
-    rows: dict[Key, R], known: set[Key] | dict[Key, Any], more: dict[Key, dict[str, str]] | None = None
-) -> list[dict[str, Any]]:
-    values = {key: row.model_dump(exclude={"image"}) for key, row in rows.items() if key not in known}
-    return [value | (more[key] if more else {}) for key, value in values.items()]
-
-
-async def _insert(connection: AsyncConnection, table: type[Base], values: list[dict[str, Any]]) -> int:
-    for start in range(0, len(values), _CHUNK):
-        await connection.execute(insert(table), values[start : start + _CHUNK])
-    return len(values)

@@ -9,9 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.graph import RECENT_LIMIT, SEEN_LIMIT, TIMELINE_LIMIT, OnlineGraph, TimelineEntry, UserState, to_ms
 from contract.tables import Follow, Hide, Retweet, Tweet, User
-from contract.transactions import changing, hold_users
+from contract.transactions import hold_users
+from training.turns import take_turn
 
-_USERS_AT_A_TIME = 200
+_USERS_AT_A_TIME = 25
 
 
 async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph) -> None:
@@ -22,9 +23,8 @@ async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph) -> None:
     async with engine.connect() as connection:
         user_ids = list(await connection.scalars(select(User.user_id).order_by(User.user_id)))
     for start in range(0, len(user_ids), _USERS_AT_A_TIME):
-        async with changing(engine) as connection:
-            held = sorted(await hold_users(connection, user_ids[start : start + _USERS_AT_A_TIME]))
-            await graph.replace_users(await user_states(connection, held))
+        part = user_ids[start : start + _USERS_AT_A_TIME]
+        await take_turn(engine, _replace_users, graph, part)
     async with engine.connect() as connection:
         newest = select(Tweet.tweet_id, Tweet.author_id, Tweet.created_at).order_by(Tweet.created_at.desc())
         rows = (await connection.execute(newest.limit(RECENT_LIMIT))).all()
@@ -38,6 +38,11 @@ async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph) -> None:
     entries = [TimelineEntry(row.tweet_id, row.author_id, to_ms(row.created_at)) for row in rows]
     await graph.add_recent(entries, {tweet_id: retweets.get(tweet_id, 0) for tweet_id in ids})
     await forget_what_is_gone(engine, graph)
+
+
+async def _replace_users(connection: AsyncConnection, graph: OnlineGraph, user_ids: list[str]) -> None:
+    held = sorted(await hold_users(connection, user_ids))
+    await graph.replace_users(await user_states(connection, held))
 
 
 async def forget_what_is_gone(engine: AsyncEngine, graph: OnlineGraph) -> None:

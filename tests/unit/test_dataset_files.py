@@ -122,9 +122,9 @@ MOMENTS = pa.array([0], pa.timestamp("ms", tz="Europe/Berlin"))
     ("damage", "parts"),
     [
         (not_utf8, ["users.csv line 5: is not UTF-8"]),
-        (no_column, ["users.csv, column created_at and user_id: missing", "user_id;created_at"]),
+        (no_column, ["users.csv, column user_id and created_at: missing", "user_id;created_at"]),
         (twice_a_column, ["users.csv, column user_id: there more than once"]),
-        (no_header, ["users.csv, column created_at and user_id: missing", "empty"]),
+        (no_header, ["users.csv, column user_id and created_at: missing", "empty"]),
         (open_quote, ["users.csv line 4: a quote is opened and never closed"]),
         (long_after_an_open_quote, ["users.csv line 4: a quote is opened and never closed"]),
         (quote_in_a_later_row, ["users.csv line 4: a quote is opened here and wrongly closed on line 6"]),

@@ -3,6 +3,8 @@
 rows       the schema, a row type a table
 formats    a table's file, row by row
 rejects    bad rows: stop at the first, or list them
+checks     a row against the tables before it and what is stored
 folder     all tables of a folder, checked against one another
 arrays     a folder as the arrays that training works on
+writing    tables of a folder to be
 """

@@ -11,7 +11,8 @@ import numpy as np
 
 from contract.blobs import blob_key
 from contract.graph import to_ms
-from training.dataset.folder import Known, read_dataset, read_exposures
+from training.dataset.checks import Known
+from training.dataset.folder import read_dataset, read_exposures
 from training.dataset.rejects import Rejects
 from training.dataset.rows import ExposureRow
 from training.network import Exposures, Network, build_network, first_exposures

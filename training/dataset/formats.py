@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,8 @@ from training.dataset.rows import Row, fault
 from training.errors import InputRejected
 
 R = TypeVar("R", bound=Row)
+Columns = Mapping[str, bool]
+"""The fields of a table, and whether each must be there."""
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 
@@ -67,7 +69,7 @@ def read_table(folder: Path, name: str, row_type: type[R]) -> Iterator[tuple[Sou
         given = f"{name}.jsonl, {name}.csv or {name}.parquet"
         raise InputRejected(f"{folder / name}.jsonl is missing: give {given}, without rows where there is nothing")
     read = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}[path.suffix]
-    columns = tuple(row_type.model_fields)
+    columns = {name: field.is_required() for name, field in row_type.model_fields.items()}
     for line, raw in read(path, columns):
         source = Source(path, line, raw)
         if isinstance(raw, _Broken):
@@ -106,7 +108,7 @@ def _refuse_encoding(path: Path) -> NoReturn:
     raise InputRejected(f"{path} line {line}: is not UTF-8: save the file as UTF-8")
 
 
-def _jsonl(path: Path, _columns: tuple[str, ...]) -> Iterator[tuple[int, str | _Broken]]:
+def _jsonl(path: Path, _columns: Columns) -> Iterator[tuple[int, str | _Broken]]:
     blank: list[int] = []
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip(_BLANK):
@@ -123,7 +125,7 @@ def _between(blank: list[int]) -> Iterator[tuple[int, _Broken]]:
     blank.clear()
 
 
-def _csv(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str] | _Broken]]:
+def _csv(path: Path, columns: Columns) -> Iterator[tuple[int, dict[str, str] | _Broken]]:
     records = _csv_records(path)
     _, header = next(records, (1, []))
     if isinstance(header, _Broken):
@@ -141,7 +143,8 @@ def _csv(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, 
             reason = f"has {len(record)} fields, the header {len(header)}: quote a field with a comma or a quote in it"
             yield number, _Broken(reason, record)
         else:
-            yield number, dict(zip(header, record, strict=True))
+            fields = zip(header, record, strict=True)
+            yield number, {name: value for name, value in fields if value or columns.get(name, True)}
 
 
 def _csv_records(path: Path) -> Iterator[tuple[int, list[str] | _Broken]]:
@@ -178,9 +181,9 @@ def _csv_records(path: Path) -> Iterator[tuple[int, list[str] | _Broken]]:
             yield number, _Broken(reason, "".join(record_lines).rstrip("\r\n"))
 
 
-def _require_columns(path: Path, columns: tuple[str, ...], found: list[str], where: str) -> None:
+def _require_columns(path: Path, columns: Columns, found: list[str], where: str) -> None:
     for wrong, names in (
-        ("missing", [name for name in columns if name not in found]),
+        ("missing", [name for name, required in columns.items() if required and name not in found]),
         ("there more than once", [name for name in columns if found.count(name) > 1]),
     ):
         if names:
@@ -190,18 +193,19 @@ def _require_columns(path: Path, columns: tuple[str, ...], found: list[str], whe
             )
 
 
-def _parquet(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _parquet(path: Path, columns: Columns) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with pq.ParquetFile(path) as file:
             _require_columns(path, columns, file.schema_arrow.names, "columns")
-            for name in columns:
+            present = [name for name in columns if name in file.schema_arrow.names]
+            for name in present:
                 _require_type(path, name, file.schema_arrow.field(name).type)
             number = 0
-            for batch in file.iter_batches(_BATCH, columns=list(columns)):
-                values = [_python_values(batch.column(name)) for name in columns]
+            for batch in file.iter_batches(_BATCH, columns=present):
+                values = [_python_values(batch.column(name)) for name in present]
                 for row in zip(*values, strict=True):
                     number += 1
-                    yield number, dict(zip(columns, row, strict=True))
+                    yield number, dict(zip(present, row, strict=True))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise InputRejected(f"{path} cannot be read as Parquet ({reason}): write the file again") from error
@@ -209,7 +213,7 @@ def _parquet(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[s
 
 def _require_type(path: Path, name: str, type: pa.DataType) -> None:  # noqa: A002
     value = type.value_type if pa.types.is_dictionary(type) else type
-    if pa.types.is_timestamp(value) and name == "created_at":
+    if pa.types.is_timestamp(value) and name.endswith("_at"):
         if value.tz is None:
             raise InputRejected(
                 f"{path}, column {name}: its timestamps have no time zone: write them with one, "
@@ -218,7 +222,7 @@ def _require_type(path: Path, name: str, type: pa.DataType) -> None:  # noqa: A0
         return
     text = pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value)
     if not (text or pa.types.is_null(value) or (pa.types.is_integer(value) and name.endswith("_id"))):
-        wanted = "timestamps with a time zone, or strings" if name == "created_at" else "strings"
+        wanted = "timestamps with a time zone, or strings" if name.endswith("_at") else "strings"
         raise InputRejected(f"{path}, column {name} has the type {type}: write {wanted}")
 
 

@@ -13,6 +13,7 @@ from contract.preprocessing import MAX_TEXT_LENGTH
 Key = tuple[str, ...]
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_TIME_FIX = "give ISO 8601 with a time zone, as 2026-01-01T00:00:00Z"
 _ID_FIX = f"give a string of 1 to {MAX_ID_LENGTH} letters, digits, _ and -"
 _FIXES = {
     "user_id": _ID_FIX,
@@ -20,7 +21,9 @@ _FIXES = {
     "followee_id": _ID_FIX,
     "tweet_id": _ID_FIX,
     "author_id": _ID_FIX,
-    "created_at": "give ISO 8601 with a time zone, as 2026-01-01T00:00:00Z",
+    "created_at": _TIME_FIX,
+    "hidden_at": f"{_TIME_FIX}, or leave it out",
+    "deleted_at": _TIME_FIX,
     "text": f"give a string of at most {MAX_TEXT_LENGTH:,} characters, an empty one where there are no words",
     "image": "give the path of a picture inside the folder",
 }
@@ -30,7 +33,10 @@ def _no_number(value: object) -> object:
     """Pydantic alone would read a number, also one in a string, as seconds or milliseconds, by its size."""
     if isinstance(value, datetime) or (isinstance(value, str) and _DATE.match(value)):
         return value
-    raise ValueError(f"is no time: {_FIXES['created_at']}")
+    raise ValueError(f"is no time: {_TIME_FIX}")
+
+
+At = Annotated[Moment, BeforeValidator(_no_number)]
 
 
 class Row(BaseModel):
@@ -38,8 +44,6 @@ class Row(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     key_fields: ClassVar[tuple[str, ...]]
-
-    created_at: Annotated[Moment, BeforeValidator(_no_number)]
 
     @property
     def key(self) -> Key:
@@ -53,6 +57,7 @@ class UserRow(Row):
     key_fields = ("user_id",)
 
     user_id: Id
+    created_at: At
 
 
 class FollowRow(Row):
@@ -62,6 +67,7 @@ class FollowRow(Row):
 
     follower_id: Id
     followee_id: Id
+    created_at: At
 
 
 class TweetRow(Row):
@@ -72,7 +78,9 @@ class TweetRow(Row):
     tweet_id: Id
     author_id: Id
     text: TweetText
+    created_at: At
     image: str
+    hidden_at: At | None = None
 
 
 class RetweetRow(Row):
@@ -82,6 +90,26 @@ class RetweetRow(Row):
 
     user_id: Id
     tweet_id: Id
+    created_at: At
+
+
+class HideRow(Row):
+    """A row of hides: a user does not want to be recommended a tweet."""
+
+    key_fields = ("user_id", "tweet_id")
+
+    user_id: Id
+    tweet_id: Id
+    created_at: At
+
+
+class DeletedTweetRow(Row):
+    """A row of deleted_tweets: an id that no tweet may take any more."""
+
+    key_fields = ("tweet_id",)
+
+    tweet_id: Id
+    deleted_at: At
 
 
 class ExposureRow(Row):
@@ -91,6 +119,7 @@ class ExposureRow(Row):
 
     user_id: Id
     tweet_id: Id
+    created_at: At
 
 
 def fault(error: ValidationError) -> tuple[str | None, str]:
