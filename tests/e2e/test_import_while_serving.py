@@ -1,6 +1,7 @@
 """An import beside a service that takes the same rows at full speed, killed in the middle and run again."""
 
 import asyncio
+import itertools
 import json
 import logging
 import os
@@ -143,7 +144,9 @@ class Writers:
     chance: random.Random = field(default_factory=lambda: random.Random(0))
     seconds: list[float] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
     own: set[str] = field(default_factory=set)
+    """Tweets of their own that were answered as stored."""
 
     async def write(self) -> None:
         while True:
@@ -171,11 +174,11 @@ class Writers:
         if kind == "delete":
             return await client.delete(f"/tweets/{pick(self.incoming.doomed)}")
         if kind == "own":
-            tweet = self.incoming.tweet(pick(self.incoming.posted)) | {"tweet_id": f"own{len(self.own)}"}
-            self.own.add(tweet["tweet_id"])
-            answer = await self.post(tweet, author_id="u0001")
-            if answer.status_code not in (201, 202):
-                self.own.discard(tweet["tweet_id"])
+            tweet_id = f"own{next(self.numbers)}"
+            tweet = self.incoming.tweet(pick(self.incoming.posted))
+            answer = await self.post(tweet, tweet_id=tweet_id, author_id="u0001")
+            if answer.status_code in (201, 202):
+                self.own.add(tweet_id)
             return answer
         if kind == "contest":
             return await self.post(self.incoming.tweet(pick(self.incoming.contested)), text="Other words.")
