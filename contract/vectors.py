@@ -57,6 +57,11 @@ class VectorStore:
         if versions:
             await self._redis.unlink(*(self._key(version, "t", tweet_id) for version in versions))
 
+    async def forget_user(self, versions: Sequence[str], user_id: str) -> None:
+        """Remove a user's vectors under some versions."""
+        if versions:
+            await self._redis.unlink(*(self._key(version, "u", user_id) for version in versions))
+
     async def delete_version(self, version: str) -> None:
         """Remove all vectors of a version."""
         batch: list[bytes] = []

@@ -1,4 +1,4 @@
-"""What goes on beside the requests: following the active pointer, keeping the embedded Redis up, the backlog."""
+"""What goes on beside the requests: following the active pointer, keeping Redis up, the backlog, folding users in."""
 
 import asyncio
 import logging
@@ -32,6 +32,8 @@ async def background(parts: Ingest, keys: Keys, redis: Redis, embedded: Embedded
         repeat("following the active version", lambda: follow_pointer(parts, redis, embedded)),
         repeat("reading the keys", keys.read),
         work_off_backlog(parts),
+        repeat("listing users to fold in", parts.fold_ins.fill_up),
+        repeat("folding users in", parts.fold_ins.work_off),
     )
     tasks = [asyncio.create_task(loop) for loop in loops]
     try:

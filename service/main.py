@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 
 from contract.blobs import BlobStore
 from contract.embedded import open_redis, redis_server
+from contract.fold_in import FoldInStores
 from contract.graph import OnlineGraph
 from contract.tables import open_database
 from contract.vectors import VectorStore
@@ -25,6 +26,7 @@ from service.batcher import open_batcher
 from service.changes import Changes
 from service.cursor import Cursors, cursor_key
 from service.database import Database
+from service.fold_in import FoldIns
 from service.guard import Guard
 from service.ingest import Ingest
 from service.keys import open_keys
@@ -81,14 +83,17 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
         ):
             vectors = VectorStore(redis, settings.redis_namespace)
             models = ActiveModels(vectors, settings.models_dir, settings.device, metrics)
+            graph = OnlineGraph(redis, settings.redis_namespace)
+            foldable = FoldInStores(engine, graph, vectors)
             ingest = Ingest(
                 database=Database(engine),
                 blobs=BlobStore(settings.image_store_url),
-                graph=OnlineGraph(redis, settings.redis_namespace),
+                graph=graph,
                 vectors=vectors,
                 models=models,
                 batcher=batcher,
                 behind=asyncio.Event(),
+                fold_ins=FoldIns(redis, settings.redis_namespace, foldable, models, metrics),
                 metrics=metrics,
             )
             key = await cursor_key(redis, settings.redis_namespace, secrets.token_bytes(32))
@@ -98,4 +103,4 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             keys = await open_keys(engine, settings)
             async with background(ingest, keys, redis, embedded):
                 online = Online(ingest.graph, vectors, ingest.database, cursors, metrics)
-                yield Parts(settings, ingest, Changes(engine, ingest.graph), online, keys, metrics)
+                yield Parts(settings, ingest, Changes(engine, graph, ingest.fold_ins), online, keys, metrics)
