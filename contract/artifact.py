@@ -4,6 +4,8 @@ exported_models/<version>/
     manifest.json      written last, so that a folder that has one is complete
     encoder.onnx       image uint8 [B, H, W, 3], token ids int64 [B, S, W] -> tweet vectors z float32 [B, D]
     ranker.onnx        one user, N followees, C candidates -> scores, facets, attention (see RANKER_INPUTS)
+    fold_in.onnx       N followees' vectors, float16 [N, D], P retweets', [P, D], and S draws of K negatives for each,
+                       [P, S, K, D] -> the vector float32 [D] of a user whom the model was not trained on
     tokenizer.json     of the tokenizers library
     user_vectors.npy   float16 [U, D]
     user_ids.json      U ids, in the same order
@@ -14,6 +16,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,12 +29,23 @@ from contract.errors import ArtifactInvalid
 from contract.preprocessing import Preprocessing
 
 MANIFEST = "manifest.json"
-FILES = ("encoder.onnx", "ranker.onnx", "tokenizer.json", "user_vectors.npy", "user_ids.json", "golden.npz")
+GRAPHS = ("encoder.onnx", "ranker.onnx", "fold_in.onnx")
+FILES = (*GRAPHS, "tokenizer.json", "user_vectors.npy", "user_ids.json", "golden.npz")
 
 ENCODER_INPUTS = ("image", "token_ids")
 ENCODER_OUTPUTS = ("tweet_vector",)
 RANKER_INPUTS = ("user_vector", "user_known", "followee_vectors", "candidate_vectors")
 RANKER_OUTPUTS = ("score", "personal", "social", "attention")
+FOLD_IN_INPUTS = ("followee_vectors", "retweet_vectors", "negative_vectors")
+FOLD_IN_OUTPUTS = ("folded_vector",)
+GOLDEN = {
+    *(*ENCODER_INPUTS, *ENCODER_OUTPUTS),
+    *(*RANKER_INPUTS, *RANKER_OUTPUTS),
+    *(*FOLD_IN_INPUTS, *FOLD_IN_OUTPUTS),
+}
+
+Sampling = Literal["followees", "matched", "uniform"]
+"""Where training draws a retweet's negatives from (`training/sampling.py`)."""
 
 GOLDEN_TOLERANCE = 1e-3
 """Largest difference from a golden output, as a share of the largest absolute value in it: a CPU and a GPU that
@@ -73,15 +87,17 @@ class DataSnapshot(_Strict):
 class Manifest(_Strict):
     """Everything that a reader must know to use the other files, and their SHA-256."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     version: str
     created_at: datetime
     dim: int
     link: str
+    sampling: Sampling
     backbone: str
     preprocessing: Preprocessing
     encoder: GraphSpec
     ranker: GraphSpec
+    fold_in: GraphSpec
     files: dict[str, str]
     data: DataSnapshot
     settings: dict[str, Any]
@@ -100,6 +116,11 @@ class Artifact:
     user_ids: list[str]
     user_vectors_UD: npt.NDArray[np.float16]
     golden: dict[str, npt.NDArray[Any]]
+
+    @cached_property
+    def trained_users(self) -> frozenset[str]:
+        """Who has a trained vector: those who retweeted in training, and whom they follow."""
+        return frozenset(self.user_ids)
 
 
 def sha256(path: Path) -> str:
@@ -129,7 +150,7 @@ def load(folder: Path) -> Artifact:
         )
     with np.load(folder / "golden.npz", allow_pickle=False) as golden:
         golden_arrays = {name: golden[name] for name in golden.files}
-    missing = {*ENCODER_INPUTS, *ENCODER_OUTPUTS, *RANKER_INPUTS, *RANKER_OUTPUTS} - golden_arrays.keys()
+    missing = GOLDEN - golden_arrays.keys()
     if missing:
         raise ArtifactInvalid(f"{folder}/golden.npz has no {', '.join(sorted(missing))}: export the model again")
     return Artifact(
@@ -153,4 +174,4 @@ def _read_manifest(folder: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise ArtifactInvalid(f"{path}, field {field}: {first['msg']}") from error
+        raise ArtifactInvalid(f"{path}, field {field}: {first['msg']}; run `python -m training retrain`") from error

@@ -1,6 +1,7 @@
-"""encoder.onnx and ranker.onnx in ONNX Runtime: the service serves with it, the trainer verifies and re-encodes by it.
+"""An exported model's graphs in ONNX Runtime: the service serves with it, the trainer verifies and re-encodes by it.
 
-Shape suffixes: B tweets, S sentences, W words, D dimensions, N followees, C candidates.
+Shape suffixes: B tweets, S sentences or draws, W words, D dimensions, N followees, C candidates, P retweets,
+K negatives of a draw.
 """
 
 import ctypes
@@ -17,6 +18,8 @@ from tokenizers import Tokenizer
 from contract.artifact import (
     ENCODER_INPUTS,
     ENCODER_OUTPUTS,
+    FOLD_IN_INPUTS,
+    FOLD_IN_OUTPUTS,
     GOLDEN_TOLERANCE,
     RANKER_INPUTS,
     RANKER_OUTPUTS,
@@ -48,7 +51,7 @@ class OnnxModel:
     """The sessions of one exported model. Calls block; `encode` may be called from one thread while `rank` runs."""
 
     def __init__(self, artifact: Artifact, device: Device = "auto", threads: int = 0) -> None:
-        """Load both graphs; `ranker.onnx` always on the CPU, since a request's work is too small to be sent to a GPU.
+        """Load the graphs; all but the encoder on the CPU, since their work is too small to be sent to a GPU.
 
         `threads` is the encoder's; 0 takes all cores.
         Raises DeviceUnavailable where `cuda` was asked for and does not load; ArtifactInvalid where a graph does not.
@@ -58,6 +61,10 @@ class OnnxModel:
         providers = ["CUDAExecutionProvider"] if self.device == "cuda" else []
         self._encoder = _session(artifact, "encoder.onnx", [*providers, "CPUExecutionProvider"], threads)
         self._ranker = _session(artifact, "ranker.onnx", ["CPUExecutionProvider"], 1)
+        self._fold_in = _session(artifact, "fold_in.onnx", ["CPUExecutionProvider"], 1)
+        draws, negatives = self._fold_in.get_inputs()[2].shape[1:3]
+        self.drawn: tuple[int, int] = (draws, negatives)
+        """Of `fold_in`: draws of negatives for a retweet (S), negatives of a draw (K)."""
         if self.device == "cuda" and "CUDAExecutionProvider" not in self._encoder.get_providers():
             reason = "a GPU is there, but ONNX Runtime could not load CUDA (install .[service-gpu])"
             if device == "cuda":
@@ -97,15 +104,39 @@ class OnnxModel:
         feeds = dict(zip(RANKER_INPUTS, (user, np.asarray(known), followees_ND, z_CD), strict=True))
         return Ranking(*self._ranker.run(RANKER_OUTPUTS, feeds))
 
+    def fold_in(
+        self,
+        followees_ND: npt.NDArray[np.float16],
+        positive_PD: npt.NDArray[np.float16],
+        negative_PSKD: npt.NDArray[np.float16],
+    ) -> npt.NDArray[np.float16]:
+        """u, fp16 [D], of a user whom the model was not trained on, from P retweets and their negatives; N may be 0.
+
+        Raises ValueError without a retweet, RuntimeError where u is not finite in fp16.
+        """
+        if not len(positive_PD):
+            raise ValueError("fold_in needs a retweet: a user without one has no vector")
+        feeds = dict(zip(FOLD_IN_INPUTS, (followees_ND, positive_PD, negative_PSKD), strict=True))
+        (u_D,) = self._fold_in.run(FOLD_IN_OUTPUTS, feeds)
+        stored_D = np.asarray(u_D, dtype=np.float16)
+        if not np.isfinite(stored_D).all():
+            raise RuntimeError("fold_in.onnx gave a vector that is not finite")
+        return stored_D
+
     def verify_golden(self, artifact: Artifact) -> float:
         """Largest difference from the golden outputs, as a share of each output's largest absolute value.
 
         Raises ArtifactInvalid where it is above GOLDEN_TOLERANCE.
         """
         golden = artifact.golden
-        encoded = self._encoder.run(ENCODER_OUTPUTS, {name: golden[name] for name in ENCODER_INPUTS})
-        ranked = self._ranker.run(RANKER_OUTPUTS, {name: golden[name] for name in RANKER_INPUTS})
-        found = dict(zip((*ENCODER_OUTPUTS, *RANKER_OUTPUTS), (*encoded, *ranked), strict=True))
+        graphs = (
+            (self._encoder, ENCODER_INPUTS, ENCODER_OUTPUTS),
+            (self._ranker, RANKER_INPUTS, RANKER_OUTPUTS),
+            (self._fold_in, FOLD_IN_INPUTS, FOLD_IN_OUTPUTS),
+        )
+        found: dict[str, Array] = {}
+        for session, inputs, outputs in graphs:
+            found |= zip(outputs, session.run(outputs, {name: golden[name] for name in inputs}), strict=True)
         worst = 0.0
         for name, value in found.items():
             if value.shape != golden[name].shape:

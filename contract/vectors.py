@@ -57,12 +57,11 @@ class VectorStore:
 
     async def forget_tweet(self, versions: Sequence[str], tweet_id: str) -> None:
         """Remove a tweet's vectors under some versions, so that it is no candidate from now on."""
-        if versions:
-            keys = [self._key(version, "t", tweet_id) for version in versions]
-            pipeline = self._redis.pipeline(transaction=True)
-            pipeline.unlink(*keys)
-            note(pipeline, self._namespace, keys)
-            await pipeline.execute()
+        await self._forget([self._key(version, "t", tweet_id) for version in versions])
+
+    async def forget_user(self, versions: Sequence[str], user_id: str) -> None:
+        """Remove a user's vectors under some versions."""
+        await self._forget([self._key(version, "u", user_id) for version in versions])
 
     async def delete_version(self, version: str) -> None:
         """Remove all vectors of a version."""
@@ -84,6 +83,13 @@ class VectorStore:
             pipeline = self._redis.pipeline(transaction=True)
             for key, vector_D in zip(keys, vectors_KD[part], strict=True):
                 pipeline.set(key, vector_D.astype("<f2").tobytes())
+            note(pipeline, self._namespace, keys)
+            await pipeline.execute()
+
+    async def _forget(self, keys: Sequence[str]) -> None:
+        if keys:
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.unlink(*keys)
             note(pipeline, self._namespace, keys)
             await pipeline.execute()
 

@@ -1,4 +1,4 @@
-"""What goes on beside the requests: following the active pointer, keeping the embedded Redis up, the backlog."""
+"""What goes on beside the requests: following the active pointer, keeping Redis up, the backlog, folding users in."""
 
 import asyncio
 import logging
@@ -36,6 +36,8 @@ async def background(
         repeat("reading the keys", keys.read),
         repeat("hearing of pending tweets", lambda: hear_of_pending(parts, pending)),
         work_off_backlog(parts),
+        repeat("listing users to fold in", parts.fold_ins.fill_up),
+        repeat("folding users in", parts.fold_ins.work_off),
     )
     tasks = [asyncio.create_task(loop) for loop in loops]
     try:

@@ -15,6 +15,7 @@ from contract.graph import OnlineGraph, TimelineEntry, to_ms
 from contract.tables import Follow, Hide, Retweet, Tweet, User
 from contract.transactions import changing, hold_users, keep_tweets
 from service.errors import FollowLimit, InvalidChange, UnknownTweet, UnknownUser
+from service.fold_in import FoldIns
 
 MOST_FOLLOWEES = 10_000
 
@@ -25,6 +26,7 @@ class Changes:
 
     engine: AsyncEngine
     graph: OnlineGraph
+    fold_ins: FoldIns
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ async def follow(follower_id: str, followee_id: str, stores: Changes) -> Change:
         if change.new:
             await _check_limit(connection, follower_id)
         await stores.graph.add_follows([(follower_id, followee_id)])
+        await stores.fold_ins.changed([follower_id])
     return change
 
 
@@ -68,6 +71,7 @@ async def unfollow(follower_id: str, followee_id: str, stores: Changes) -> None:
         await _need_user(connection, followee_id)
         await _remove(connection, Follow, {"follower_id": follower_id, "followee_id": followee_id})
         await stores.graph.remove_follow(follower_id, followee_id)
+        await stores.fold_ins.changed([follower_id])
 
 
 async def retweet(user_id: str, tweet_id: str, at: datetime | None, stores: Changes) -> Change:
@@ -85,6 +89,7 @@ async def retweet(user_id: str, tweet_id: str, at: datetime | None, stores: Chan
         await stores.graph.add_retweets([(user_id, entry)])
         if change.new:
             await stores.graph.count_retweet(tweet_id, 1)
+        await stores.fold_ins.changed([user_id])
     return change
 
 
@@ -98,6 +103,7 @@ async def unretweet(user_id: str, tweet_id: str, stores: Changes) -> None:
             await stores.graph.remove_retweet(user_id, post)
         if removed:
             await stores.graph.count_retweet(tweet_id, -1)
+        await stores.fold_ins.changed([user_id])
 
 
 async def hide(user_id: str, tweet_id: str, stores: Changes) -> Change:

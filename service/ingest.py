@@ -22,6 +22,7 @@ from service.active import ActiveModel, ActiveModels
 from service.batcher import MicroBatcher, Vector
 from service.database import Database, StoredTweet
 from service.errors import TweetConflict, UnknownAuthor
+from service.fold_in import FoldIns
 from service.metrics import Metrics
 from service.schemas import PostedTweet
 
@@ -43,6 +44,7 @@ class Ingest:
     models: ActiveModels
     batcher: MicroBatcher
     behind: asyncio.Event
+    fold_ins: FoldIns
     metrics: Metrics
 
 

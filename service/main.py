@@ -14,6 +14,7 @@ from fastapi_offline import FastAPIOffline
 from contract.blobs import BlobStore
 from contract.changelog import ChangeLog
 from contract.embedded import open_redis, redis_server
+from contract.fold_in import FoldInStores
 from contract.graph import OnlineGraph
 from contract.pending import PendingTweets
 from contract.tables import open_database
@@ -30,6 +31,7 @@ from service.candidates import Bounds
 from service.changes import Changes
 from service.cursor import Cursors, cursor_key
 from service.database import Database
+from service.fold_in import FoldIns
 from service.guard import Guard
 from service.head import HeadAsGet
 from service.headers import SecurityHeaders
@@ -102,14 +104,17 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
         ):
             vectors = VectorStore(redis, settings.redis_namespace)
             models = ActiveModels(vectors, settings.models_dir, settings.device, settings.max_batch, metrics)
+            graph = OnlineGraph(redis, settings.redis_namespace)
+            foldable = FoldInStores(engine, graph, vectors)
             ingest = Ingest(
                 database=Database(engine),
                 blobs=BlobStore(settings.image_store_url),
-                graph=OnlineGraph(redis, settings.redis_namespace),
+                graph=graph,
                 vectors=vectors,
                 models=models,
                 batcher=batcher,
                 behind=asyncio.Event(),
+                fold_ins=FoldIns(redis, settings.redis_namespace, foldable, models, metrics),
                 metrics=metrics,
             )
             key = await cursor_key(redis, settings.redis_namespace, secrets.token_bytes(32))
@@ -119,8 +124,8 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             keys = await open_keys(engine, settings)
             pending = PendingTweets(redis, settings.redis_namespace)
             async with background(ingest, keys, redis, embedded, pending):
-                network = OnlineNetwork(log, ingest.graph, vectors, settings.held_mb * 1_000_000, metrics)
+                network = OnlineNetwork(log, graph, vectors, settings.held_mb * 1_000_000, metrics)
                 bounds = Bounds(settings.max_per_followee, settings.max_candidates)
                 online = Online(network, ingest.database, cursors, bounds, metrics)
                 rates = Rates(redis, settings.redis_namespace, metrics)
-                yield Parts(settings, ingest, Changes(engine, ingest.graph), online, keys, rates, metrics)
+                yield Parts(settings, ingest, Changes(engine, graph, ingest.fold_ins), online, keys, rates, metrics)

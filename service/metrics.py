@@ -50,6 +50,12 @@ class Metrics:
             registry=registry,
         )
         self.held_bytes = Gauge("held_bytes", "Vectors and timelines held in memory", registry=registry)
+        self.fold_ins = Counter(
+            "fold_ins",
+            "Users without a trained vector that were seen to: folded, none (nothing to fold in), failed, dropped",
+            ["outcome"],
+            registry=registry,
+        )
         self.pending = Gauge("tweets_pending", "Stored tweets that could not be encoded yet", registry=registry)
         self.model = Info("model", "The version that serves, its backbone and the encoder's device", registry=registry)
         self.model_created = Gauge("model_created_timestamp_seconds", "When the version was made", registry=registry)

@@ -106,6 +106,7 @@ async def recommend(ask: Ask, model: ActiveModel, online: Online) -> Recommendat
         source=pool.source,
         degraded=degraded,
         missing=missing_facets(people, view),
+        folded_in=people.user_D is not None and ask.user_id not in model.artifact.trained_users,
         candidates=len(pool),
         items=[item(pool, ranked, c, held) for c in best],
         followees=explanation(view, people, ranked) if ask.explain else None,

@@ -85,6 +85,7 @@ async def _delete(connection: AsyncConnection, tweet_id: str, parts: Ingest) -> 
     await _forget_vectors(connection, tweet_id, parts)
     post = TimelineEntry(tweet_id, tweet.author_id, to_ms(tweet.created_at))
     await parts.graph.remove_tweet(post, owners)
+    await parts.fold_ins.changed(owners)
     for of_tweet in (TweetVector, Retweet, Hide, Tweet):
         await connection.execute(delete(of_tweet).where(of_tweet.tweet_id == tweet_id))
     deleted = {"tweet_id": tweet_id, "deleted_at": datetime.now(UTC), "image_key": tweet.image_key}

@@ -104,6 +104,8 @@ class Recommendations(Body):
     """Whether the scope had nothing to offer, so that another source stood in."""
     missing: list[Missing]
     """What the model does not know of this user, so that the score went without it."""
+    folded_in: bool
+    """Whether the model was not trained on this user, whose vector was fitted to their retweets instead."""
     candidates: int
     """How many tweets were ranked, those of pages before left out."""
     items: list[RecommendedTweet]

@@ -1,17 +1,15 @@
-"""The trained model as a folder that the service can use: encoder.onnx, ranker.onnx, user vectors, manifest.
+"""The trained model as a folder that the service can use: its graphs as ONNX, the user vectors, the manifest.
 
-Shape suffixes: B tweets, S sentences, W words, H height, W width (images), C colours or candidates, N followees,
-D dimensions.
+Shape suffixes: B tweets, S sentences or draws, W words, H height, W width (images), C colours or candidates,
+N followees, P retweets, K negatives of a draw, D dimensions.
 """
 
 import json
 import shutil
-import subprocess
 import warnings
 from datetime import UTC, datetime
-from importlib.metadata import version as library_version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -24,6 +22,8 @@ from contract.artifact import (
     ENCODER_INPUTS,
     ENCODER_OUTPUTS,
     FILES,
+    FOLD_IN_INPUTS,
+    FOLD_IN_OUTPUTS,
     MANIFEST,
     RANKER_INPUTS,
     RANKER_OUTPUTS,
@@ -34,13 +34,14 @@ from contract.artifact import (
 )
 from contract.preprocessing import Preprocessing
 from training.backbones import Backbone
+from training.fold_in import DRAWS, FoldIn
 from training.model import Amnl, Ranker, TweetEncoder
 from training.network import Network
+from training.provenance import git_revision, libraries
 from training.settings import TrainingSettings
 from training.train import Fitted
 
 OPSET = 20
-_LIBRARIES = ("torch", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "pillow", "tokenizers")
 
 
 class EncoderGraph(nn.Module):
@@ -75,6 +76,14 @@ class RankerGraph(nn.Module):
         return scores.score_BC[0], scores.personal_BC[0], scores.social_BC[0], scores.attention_BN[0]
 
 
+class Graphs(NamedTuple):
+    """What is exported, in torch."""
+
+    encoder: EncoderGraph
+    ranker: RankerGraph
+    fold_in: FoldIn
+
+
 def export(
     folder: Path,
     version: str,
@@ -85,7 +94,7 @@ def export(
     network: Network,
     metrics: dict[str, dict[str, float]],
     settings: TrainingSettings,
-) -> tuple[EncoderGraph, RankerGraph]:
+) -> Graphs:
     """Write all files of an exported model into a new folder, the manifest last.
 
     Vectors are exported of the users who have a trained one. Returns the graphs in torch, for verification.
@@ -93,34 +102,42 @@ def export(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     model, users = fitted.model, fitted.users
-    encoder, ranker = EncoderGraph(backbone, model.encoder).eval(), RankerGraph(model.ranker).eval()
-    vectors_UD = model.user_vectors.weight.detach()[torch.from_numpy(users)].half().numpy()
-    golden = golden_inputs(model, preprocessing, vectors_UD)
-    export_encoder(encoder, folder / "encoder.onnx", preprocessing.image_size)
-    export_ranker(ranker, folder / "ranker.onnx", settings.dim)
+    trained_UD = model.user_vectors.weight.detach()[torch.from_numpy(users)]
+    graphs = Graphs(
+        EncoderGraph(backbone, model.encoder).eval(),
+        RankerGraph(model.ranker).eval(),
+        FoldIn(model.ranker, settings, trained_UD).eval(),
+    )
+    vectors_UD = trained_UD.half().numpy()
+    golden = golden_inputs(model, preprocessing, vectors_UD, settings.negatives)
+    export_encoder(graphs.encoder, folder / "encoder.onnx", preprocessing.image_size)
+    export_ranker(graphs.ranker, folder / "ranker.onnx", settings.dim)
+    export_fold_in(graphs.fold_in, folder / "fold_in.onnx", settings.dim, settings.negatives)
     tokenizer.save(str(folder / "tokenizer.json"))
     np.save(folder / "user_vectors.npy", vectors_UD, allow_pickle=False)
     (folder / "user_ids.json").write_text(json.dumps([network.user_ids[int(user)] for user in users]), "utf-8")
-    np.savez(folder / "golden.npz", allow_pickle=False, **golden, **golden_outputs(encoder, ranker, golden))
+    np.savez(folder / "golden.npz", allow_pickle=False, **golden, **golden_outputs(graphs, golden))
     (folder / "curve.jsonl").write_text("".join(json.dumps(point) + "\n" for point in fitted.curve), "utf-8")
     manifest = Manifest(
         version=version,
         created_at=datetime.now(UTC),
         dim=settings.dim,
         link=settings.link,
+        sampling=settings.sampling,
         backbone=settings.backbone,
         preprocessing=preprocessing,
         encoder=graph_spec(folder / "encoder.onnx"),
         ranker=graph_spec(folder / "ranker.onnx"),
+        fold_in=graph_spec(folder / "fold_in.onnx"),
         files={name: sha256(folder / name) for name in FILES},
         data=network.snapshot(),
         settings=settings.model_dump(mode="json"),
         metrics=metrics,
-        libraries=_libraries(),
+        libraries=libraries(),
         git_revision=git_revision(),
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2), "utf-8")
-    return encoder, ranker
+    return graphs
 
 
 def export_encoder(graph: EncoderGraph, path: Path, image_size: int) -> None:
@@ -140,14 +157,27 @@ def export_ranker(graph: RankerGraph, path: Path, dim: int) -> None:
     _to_onnx(graph, arguments, path, RANKER_INPUTS, RANKER_OUTPUTS, shapes)
 
 
-def golden_inputs(model: Amnl, preprocessing: Preprocessing, vectors_UD: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Made inputs of both graphs, the same for every export with these shapes, but for the real user vectors."""
+def export_fold_in(graph: FoldIn, path: Path, dim: int, negatives: int) -> None:
+    """The counts of followees and of retweets stay dynamic; that of followees may be 0."""
+    followees_ND, positive_PD = torch.zeros(3, dim, dtype=torch.float16), torch.zeros(5, dim, dtype=torch.float16)
+    negative_PSKD = torch.zeros(5, DRAWS, negatives, dim, dtype=torch.float16)
+    retweets = Dim("retweets")
+    shapes = ({0: Dim("followees")}, {0: retweets}, {0: retweets})
+    arguments = (followees_ND, positive_PD, negative_PSKD)
+    _to_onnx(graph, arguments, path, FOLD_IN_INPUTS, FOLD_IN_OUTPUTS, shapes)
+
+
+def golden_inputs(
+    model: Amnl, preprocessing: Preprocessing, vectors_UD: np.ndarray[Any, Any], negatives: int
+) -> dict[str, Any]:
+    """Made inputs of all graphs, the same for every export with these shapes, but for the real user vectors."""
     generator = np.random.default_rng(0)
     size, vocabulary = preprocessing.image_size, model.encoder.word_vectors.num_embeddings
     coarse_BHWC = generator.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
     token_ids_BSW = generator.integers(1, vocabulary, (3, 3, 7))
     token_ids_BSW[1, 1:], token_ids_BSW[0, 2, 4:], token_ids_BSW[2] = 0, 0, 0
     z_CD = generator.uniform(-1.7, 1.7, (5, vectors_UD.shape[1]))
+    negative_PSKD = generator.uniform(-1.7, 1.7, (2, DRAWS, negatives, vectors_UD.shape[1]))
     return {
         "image": np.stack([_enlarge(image, size) for image in coarse_BHWC]),
         "token_ids": token_ids_BSW,
@@ -155,15 +185,18 @@ def golden_inputs(model: Amnl, preprocessing: Preprocessing, vectors_UD: np.ndar
         "user_known": np.asarray(True),
         "followee_vectors": vectors_UD[1:4],
         "candidate_vectors": z_CD.astype(np.float16),
+        "retweet_vectors": z_CD[:2].astype(np.float16),
+        "negative_vectors": negative_PSKD.astype(np.float16),
     }
 
 
-def golden_outputs(encoder: EncoderGraph, ranker: RankerGraph, golden: dict[str, Any]) -> dict[str, Any]:
+def golden_outputs(graphs: Graphs, golden: dict[str, Any]) -> dict[str, Any]:
     """What torch computes for the golden inputs."""
-    with torch.inference_mode():
-        encoded = encoder(*(torch.from_numpy(golden[name]) for name in ENCODER_INPUTS))
-        ranked = ranker(*(torch.from_numpy(golden[name]) for name in RANKER_INPUTS))
-    outputs = zip((*ENCODER_OUTPUTS, *RANKER_OUTPUTS), (encoded, *ranked), strict=True)
+    with torch.no_grad():
+        encoded = graphs.encoder(*(torch.from_numpy(golden[name]) for name in ENCODER_INPUTS))
+        ranked = graphs.ranker(*(torch.from_numpy(golden[name]) for name in RANKER_INPUTS))
+        folded = graphs.fold_in(*(torch.from_numpy(golden[name]) for name in FOLD_IN_INPUTS))
+    outputs = zip((*ENCODER_OUTPUTS, *RANKER_OUTPUTS, *FOLD_IN_OUTPUTS), (encoded, *ranked, folded), strict=True)
     return {name: value.numpy() for name, value in outputs}
 
 
@@ -212,23 +245,3 @@ def _tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
     shape = [dim.dim_param or dim.dim_value for dim in tensor.shape.dim]
     return TensorSpec(name=value.name, dtype=dtype, shape=shape)
-
-
-def _libraries() -> dict[str, str]:
-    found = {}
-    for name in _LIBRARIES:
-        try:
-            found[name] = library_version(name)
-        except ModuleNotFoundError:
-            continue  # one of the two ONNX Runtime distributions is not installed
-    return found
-
-
-def git_revision() -> str | None:
-    """Of this code's working tree, marked where files differ from it; None without git or outside a repository."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    try:
-        result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return result.stdout.strip() or None

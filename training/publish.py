@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract import artifact
 from contract.artifact import Artifact, Manifest
+from contract.fold_in import FoldInStores, fold_in_user
 from contract.graph import OnlineGraph
 from contract.runtime import OnnxModel, encode_tweets
-from contract.tables import ModelVersion, Tweet, TweetVector
+from contract.tables import ModelVersion, Retweet, Tweet, TweetVector
 from contract.transactions import changing, hold_tweets
 from contract.vectors import VectorStore
 from contract.versions import KEPT_VERSIONS, activate, hold_versions
@@ -49,7 +50,9 @@ async def publish(folder: Path, stores: Stores, progress: Progress) -> Published
     await vectors.put_users(version, exported.user_ids, exported.user_vectors_UD)
     encoded = await encode_missing(stores, exported, model, progress)
     await copy_tweet_vectors(stores.engine, vectors, exported)
-    await rebuild_graph(stores.engine, OnlineGraph(stores.redis, stores.namespace))
+    graph = OnlineGraph(stores.redis, stores.namespace)
+    await rebuild_graph(stores.engine, graph)
+    await fold_in_untrained(exported, model, FoldInStores(stores.engine, graph, vectors), progress)
     async with changing(stores.engine) as connection:
         await hold_versions(connection)
         await activate(connection, vectors, version)
@@ -130,6 +133,18 @@ async def copy_tweet_vectors(engine: AsyncEngine, vectors: VectorStore, exported
             await vectors.put_tweets(manifest.version, [row.tweet_id for row in rows], vectors_KD)
             for hidden in held - {row.tweet_id for row in rows}:
                 await vectors.forget_tweet([manifest.version], hidden)
+
+
+async def fold_in_untrained(exported: Artifact, model: OnnxModel, stores: FoldInStores, progress: Progress) -> None:
+    """Give a vector to everyone who retweeted and whom the version was not trained on.
+
+    Who retweets after that and before the activation is seen to by the service, once the version serves.
+    """
+    async with stores.engine.connect() as connection:
+        retweeters = await connection.scalars(select(Retweet.user_id).distinct().order_by(Retweet.user_id))
+        untrained = [user_id for user_id in retweeters if user_id not in exported.trained_users]
+    for user_id in progress(untrained, len(untrained), "fold in users"):
+        await fold_in_user(user_id, exported, model, stores)
 
 
 async def forget_old_versions(engine: AsyncEngine, vectors: VectorStore) -> None:

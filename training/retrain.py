@@ -91,8 +91,8 @@ def train_and_export(
     fitted = fit(problem, settings, run.folder / "checkpoint.pt", progress, tuned)
     metrics = judge_all(fitted, problem, settings.seed)
     draft = folder.with_name(f".{folder.name}.draft")
-    encoder, ranker = export(draft, run.version, fitted, backbone, tokenizer, preprocessing, network, metrics, settings)
-    verify(draft, encoder, ranker)
+    graphs = export(draft, run.version, fitted, backbone, tokenizer, preprocessing, network, metrics, settings)
+    verify(draft, graphs)
     draft.rename(folder)
 
 

@@ -5,13 +5,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
+from contract.artifact import Sampling
+
 Link = Literal["product", "softplus", "sum", "personal", "social"]
 BackboneName = Literal["vgg16", "efficientnet_lite0", "tiny"]
 Loss = Literal["hinge", "bpr", "softmax"]
 Attention = Literal["paper", "similar", "mean"]
 Finetune = Literal["none", "fc", "all"]
 WordVectors = Literal["none", "trained"] | Path
-Negatives = Literal["followees", "matched", "uniform"]
+Negatives = Sampling
 
 
 class TrainingSettings(BaseModel):

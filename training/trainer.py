@@ -147,7 +147,7 @@ def _train_epoch(
     total, count = 0.0, 0
     for user_B, positive_B, negative_BK in sampler.batches(schedule.batch, schedule.negatives, schedule.seed, epoch):
         pairs = model.pairs(user_B, positive_B, negative_BK)
-        loss = _loss(pairs, schedule)
+        loss = pair_loss(pairs, schedule)
         optimizer.zero_grad()
         (loss + pairs.penalty).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -159,7 +159,8 @@ def _train_epoch(
     return total / count
 
 
-def _loss(pairs: Pairs, schedule: Schedule) -> Tensor:
+def pair_loss(pairs: Pairs, schedule: Schedule) -> Tensor:
+    """The schedule's loss of positives and their negatives, or the system's own; without the penalty."""
     if pairs.own_loss is not None:
         return pairs.own_loss
     match schedule.loss:

@@ -9,25 +9,29 @@ import torch
 from contract import artifact
 from contract.runtime import Array, OnnxModel, relative_difference
 from training.errors import ParityFailed
-from training.export import EncoderGraph, RankerGraph
+from training.export import EncoderGraph, Graphs, RankerGraph
+from training.fold_in import FoldIn
 
 ENCODER_TOLERANCE = 1e-4
 RANKER_TOLERANCE = 1e-5
+FOLD_IN_TOLERANCE = 1e-3
 """Largest accepted difference, as a share of an output's largest absolute value. ONNX Runtime adds up a backbone's
-millions of products in another order than torch; what z is stored as (fp16) has steps of 5e-4."""
+millions of products in another order than torch; what z and u are stored as (fp16), and u is compared as, has steps of
+5e-4."""
 
 _BATCHES, _SENTENCES, _WORDS = (1, 3, 5), (1, 4), (1, 6)
-_FOLLOWEES, _CANDIDATES = (0, 1, 7), (0, 1, 33)
+_FOLLOWEES, _CANDIDATES, _RETWEETS = (0, 1, 7), (0, 1, 33), (1, 2, 33)
 
 
-@torch.inference_mode()
-def verify(folder: Path, encoder: EncoderGraph, ranker: RankerGraph) -> None:
+@torch.no_grad()
+def verify(folder: Path, graphs: Graphs) -> None:
     """Raises ParityFailed above the tolerances, ArtifactInvalid where the folder does not load."""
     exported = artifact.load(folder)
     model = OnnxModel(exported, device="cpu")
     model.verify_golden(exported)
-    _check(folder / "encoder.onnx", _encoder_differences(exported, model, encoder), ENCODER_TOLERANCE)
-    _check(folder / "ranker.onnx", _ranker_differences(exported, model, ranker), RANKER_TOLERANCE)
+    _check(folder / "encoder.onnx", _encoder_differences(exported, model, graphs.encoder), ENCODER_TOLERANCE)
+    _check(folder / "ranker.onnx", _ranker_differences(exported, model, graphs.ranker), RANKER_TOLERANCE)
+    _check(folder / "fold_in.onnx", _fold_in_differences(exported, model, graphs.fold_in), FOLD_IN_TOLERANCE)
 
 
 def _check(path: Path, differences: list[float], tolerance: float) -> None:
@@ -63,6 +67,20 @@ def _ranker_differences(exported: artifact.Artifact, model: OnnxModel, ranker: R
         expected = [output.numpy() for output in ranker(*(torch.from_numpy(vector) for vector in vectors))]
         outputs = (found.score_C, found.personal_C, found.social_C, found.attention_N)
         differences += [_difference(*pair) for pair in zip(outputs, expected, strict=True)]
+    return differences
+
+
+def _fold_in_differences(exported: artifact.Artifact, model: OnnxModel, fold_in: FoldIn) -> list[float]:
+    generator = np.random.default_rng(3)
+    differences = []
+    for followees, retweets in product(_FOLLOWEES, _RETWEETS):
+        followees_ND = exported.user_vectors_UD[:followees]
+        z_PD, z_PSKD = (
+            generator.uniform(-1.7, 1.7, (retweets, *shape, exported.manifest.dim)).astype(np.float16)
+            for shape in ((), model.drawn)
+        )
+        expected_D = fold_in(*(torch.from_numpy(vectors) for vectors in (followees_ND, z_PD, z_PSKD))).numpy()
+        differences.append(_difference(model.fold_in(followees_ND, z_PD, z_PSKD), expected_D.astype(np.float16)))
     return differences
 
 

@@ -10,7 +10,7 @@ import pytest
 from contract.environment import StoreSettings
 from contract.tables import TweetVector
 from tests.conftest import KINDS, fresh_stores, import_into
-from tests.integration.running import Service, png, problem, serving
+from tests.integration.running import Service, changed, new_user, png, problem, serving
 from training.progress import silent
 from training.retrain import retrain
 from training.settings import TrainingSettings
@@ -106,3 +106,33 @@ async def test_an_unknown_version_is_named(service: Service) -> None:
 async def test_there_is_nothing_before_the_first_version(trained: StoreSettings) -> None:
     async with serving(trained) as service:
         problem(await service.client.post("/models:rollback"), 409, "version-unfit")
+
+
+async def test_a_new_user_has_a_vector_of_their_last_retweets_under_whatever_version_serves(
+    service: Service, versions: list[str], author: str
+) -> None:
+    old, new = versions
+    for colour in ("olive", "plum"):
+        assert (await service.post(png(colour), author_id=author, tweet_id=f"new-{colour}")).status_code == 201
+    await new_user(service, "moves")
+    await changed(service, "PUT", f"/users/moves/followees/{author}", 201)
+    await changed(service, "PUT", "/users/moves/retweets/new-olive", 201)
+    by_one = await folded(service, new, "moves", None)
+    assert (await activated(service, "/models:rollback"))["active"] == old
+    under_old = await folded(service, old, "moves", None)
+    await changed(service, "PUT", "/users/moves/retweets/new-plum", 201)
+    await folded(service, old, "moves", under_old)
+    await activated(service, f"/models/{new}:activate")
+    await folded(service, new, "moves", by_one)
+
+
+async def folded(service: Service, version: str, user: str, before: bytes | None) -> bytes:
+    """The user's vector under a version, as soon as it is there and another one than before."""
+    vectors = service.parts.ingest.vectors
+    dim = service.parts.ingest.models.required().manifest.dim
+    for _ in range(300):
+        _, found_KD = await vectors.users(version, [user], dim)
+        if len(found_KD) and found_KD.tobytes() != before:
+            return found_KD.tobytes()
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{user} has no new vector under {version}")
