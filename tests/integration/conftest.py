@@ -27,9 +27,10 @@ async def network(service: Service) -> Network:
 
 
 @pytest.fixture
-def reader(network: Network) -> str:
-    """A user whose followees offer much."""
-    return max(sorted(network.followees), key=lambda user: len(network.offered(user)))
+def reader(service: Service, network: Network) -> str:
+    """A user whom the model was trained on and whose followees offer much."""
+    trained = service.parts.ingest.models.required().artifact.user_ids
+    return max(sorted(set(trained) & set(network.followees)), key=lambda user: len(network.offered(user)))
 
 
 @pytest.fixture
