@@ -127,7 +127,10 @@ def after_call(context: Any, case: Any, response: Any) -> None:
 
 @schemathesis.hook
 def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
-    """False: no failure."""
+    """False: no failure. A form has no types, so that a number or null there is the words that it is sent as."""
+    if failure.title == "Schema-violating request accepted" and case.media_type == "multipart/form-data":
+        sent = [case.body[name] for name in ("author_id", "text", "tweet_id", "created_at") if name in case.body]
+        return all(isinstance(value, str) for value in sent)
     if failure.title != "Schema-valid request rejected":
         return True
     return str(response.json()["type"]).removeprefix("/problems/") not in BEYOND_A_SCHEMA
