@@ -3,7 +3,8 @@
 exported_models/<version>/
     manifest.json      written last, so that a folder that has one is complete
     encoder.onnx       image uint8 [B, H, W, 3], token ids int64 [B, S, W] -> tweet vectors z float32 [B, D]
-    ranker.onnx        one user, N followees, C candidates -> scores, facets, attention (see RANKER_INPUTS)
+    ranker.onnx        one user and N followees -> attention, and the directions u and ubar of the two facets, [D, 2];
+                       C candidates' products with these, [C, 2] -> scores, personal and social parts
     fold_in.onnx       N followees' vectors, float16 [N, D], P retweets', [P, D], and S draws of K negatives for each,
                        [P, S, K, D] -> the vector float32 [D] of a user whom the model was not trained on
     tokenizer.json     of the tokenizers library
@@ -34,8 +35,10 @@ FILES = (*GRAPHS, "tokenizer.json", "user_vectors.npy", "user_ids.json", "golden
 
 ENCODER_INPUTS = ("image", "token_ids")
 ENCODER_OUTPUTS = ("tweet_vector",)
-RANKER_INPUTS = ("user_vector", "user_known", "followee_vectors", "candidate_vectors")
-RANKER_OUTPUTS = ("score", "personal", "social", "attention")
+RANKER_INPUTS = ("user_vector", "user_known", "followee_vectors", "facets")
+ATTENTION_OUTPUTS, LINK_OUTPUTS = ("directions", "attention"), ("score", "personal", "social")
+"""What depends on all inputs but `facets`, and on `facets` but not on the attention."""
+RANKER_OUTPUTS = (*ATTENTION_OUTPUTS, *LINK_OUTPUTS)
 FOLD_IN_INPUTS = ("followee_vectors", "retweet_vectors", "negative_vectors")
 FOLD_IN_OUTPUTS = ("folded_vector",)
 GOLDEN = {

@@ -6,7 +6,7 @@ K negatives of a draw.
 
 import ctypes
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,11 +16,13 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from contract.artifact import (
+    ATTENTION_OUTPUTS,
     ENCODER_INPUTS,
     ENCODER_OUTPUTS,
     FOLD_IN_INPUTS,
     FOLD_IN_OUTPUTS,
     GOLDEN_TOLERANCE,
+    LINK_OUTPUTS,
     RANKER_INPUTS,
     RANKER_OUTPUTS,
     Artifact,
@@ -33,7 +35,12 @@ log = logging.getLogger(__name__)
 Device = Literal["auto", "cpu", "cuda"]
 Array = npt.NDArray[Any]
 
+Products = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+
 BUCKET_WORDS = 16
+_NO_FACETS = np.empty((0, 2), dtype=np.float32)
+_NO_ATTENTION = onnxruntime.RunOptions()
+_NO_ATTENTION.only_execute_path_to_fetches = True
 _ERRORS_ONLY = 3
 
 
@@ -93,16 +100,20 @@ class OnnxModel:
             self.encode(image_BHWC, np.full((batch, 1, BUCKET_WORDS), PAD_ID + 1, dtype=np.int64))
 
     def rank(
-        self,
-        user_D: npt.NDArray[np.float16] | None,
-        followees_ND: npt.NDArray[np.float16],
-        z_CD: npt.NDArray[np.float16],
+        self, user_D: npt.NDArray[np.float16] | None, followees_ND: npt.NDArray[np.float16], products: Products
     ) -> Ranking:
-        """Score candidates for a user (None: a user whom the model does not know); N and C may be 0."""
-        known = user_D is not None
-        user = user_D if user_D is not None else np.zeros(self.dim, dtype=np.float16)
-        feeds = dict(zip(RANKER_INPUTS, (user, np.asarray(known), followees_ND, z_CD), strict=True))
-        return Ranking(*self._ranker.run(RANKER_OUTPUTS, feeds))
+        """Score candidates for a user (None: a user whom the model does not know); N and C may be 0.
+
+        `products` multiplies the candidates' vectors by directions, float32 [D, 2], and gives float32 [C, 2]: who holds
+        the vectors knows best how.
+        """
+        user = np.zeros(self.dim, dtype=np.float16) if user_D is None else user_D
+        inputs = (user, np.asarray(user_D is not None), followees_ND, _NO_FACETS)
+        feeds = dict(zip(RANKER_INPUTS, inputs, strict=True))
+        directions_D2, attention_N = self._ranker.run(ATTENTION_OUTPUTS, feeds)
+        feeds["facets"] = products(directions_D2)
+        score_C, personal_C, social_C = self._ranker.run(LINK_OUTPUTS, feeds, _NO_ATTENTION)
+        return Ranking(score_C, personal_C, social_C, attention_N)
 
     def fold_in(
         self,

@@ -50,7 +50,8 @@ class Cursors:
     """Signs and reads cursors."""
 
     def __init__(self, key: bytes) -> None:
-        self._signer = Signer(key, salt="cursor", digest_method=hashlib.sha256)
+        derived = hashlib.sha256(b"cursor" + key).digest()  # once, and not for every cursor
+        self._signer = Signer(derived, key_derivation="none", digest_method=hashlib.sha256)
 
     def write(self, page: Page) -> str:
         """The cursor of a page."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from operator import is_
 from typing import Any, Literal
 
+import numkong
 import numpy as np
 import numpy.typing as npt
 
@@ -29,6 +30,7 @@ NO_ENTRIES: Timeline = np.empty((2, 0), dtype=np.int64)
 UNKNOWN, ABSENT, PRESENT = range(3)
 """Whether a row's vector was never read (or changed since), does not exist, or is there."""
 _FIRST_ROWS = 1_024
+_LOW_SCALE = 1_024
 _BYTES_OF_A_ROW = 400
 """Beside its vector: its id, its place in a dict, its hash."""
 _BYTES_OF_A_VIEW = 1_000
@@ -90,6 +92,20 @@ class Table:
         """Which of some rows have a vector."""
         present: Bools = self.state_R[rows] == PRESENT
         return present
+
+    def products(self, rows_C: Ints, directions_D2: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Some rows' vectors times two directions, float32 [C, 2].
+
+        Vectors stay fp16, half of what has to be read; a direction goes as two fp16 numbers, 22 bits of it.
+        """
+        if not len(rows_C):
+            return np.empty((0, 2), dtype=np.float32)
+        directions_2D = np.ascontiguousarray(directions_D2.T)
+        high_2D = directions_2D.astype(np.float16)
+        low_2D = ((directions_2D - high_2D) * _LOW_SCALE).astype(np.float16)
+        packed = numkong.dots_pack(np.concatenate([high_2D, low_2D]))
+        parts_C4 = np.asarray(numkong.dots_packed(self.vectors_RD.take(rows_C, axis=0), packed))
+        return parts_C4[:, :2] + parts_C4[:, 2:] * np.float32(1 / _LOW_SCALE)
 
     def latest(self, rows_E: Ints) -> Bools:
         """Which entries are the last ones of their row."""

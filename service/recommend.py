@@ -6,6 +6,7 @@ Shape suffixes: M a user and the followees, N followees with a vector, C candida
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -165,7 +166,8 @@ async def find_pool(view: View, people: People, page: Page, held: Held, online: 
 async def encoded(source: Source, entries: Timeline, held: Held, network: OnlineNetwork) -> Pool:
     """Those of the tweets that the version has a vector of: hidden, deleted and pending ones have none."""
     await network.need(held, "t", entries[0])
-    row_C, at_C = entries[:, held.tweets.present(entries[0])]
+    present = held.tweets.present(entries[0])
+    row_C, at_C = entries if present.all() else entries[:, present]
     return Pool(source, row_C, at_C)
 
 
@@ -183,7 +185,8 @@ def rank(pool: Pool, people: People, model: ActiveModel, held: Held) -> Ranked:
         return Ranked(pool.popularity_C, None)
     if pool.source == "recent":
         return Ranked(pool.at_C.astype(np.float64), None)
-    ranking = model.onnx.rank(people.user_D, people.followees_ND, held.tweets.vectors_RD.take(pool.row_C, axis=0))
+    products = partial(held.tweets.products, pool.row_C)
+    ranking = model.onnx.rank(people.user_D, people.followees_ND, products)
     return Ranked(ranking.score_C, ranking)
 
 
@@ -202,15 +205,13 @@ def top_k(key_C: npt.NDArray[np.floating], pool: Pool, ids: list[str], k: int) -
 
     A value that is not finite takes no place.
     """
-    finite = np.flatnonzero(np.isfinite(key_C))
-    if 0 < k < len(finite):
-        least = np.partition(key_C[finite], len(finite) - k)[len(finite) - k]
-        finite = finite[key_C[finite] >= least]  # with all that tie with the last of them
-    by = zip(
-        key_C[finite].tolist(), pool.at_C[finite].tolist(), pool.row_C[finite].tolist(), finite.tolist(), strict=True
-    )
-    best = sorted((-key, -at, ids[row], c) for key, at, row, c in by)
-    return [c for _, _, _, c in best[:k]]
+    finite = np.isfinite(key_C)
+    usable = key_C if finite.all() else key_C[finite]
+    least = np.partition(usable, len(usable) - k)[len(usable) - k] if 0 < k < len(usable) else -np.inf
+    with np.errstate(invalid="ignore"):
+        best = np.flatnonzero((key_C >= least) & finite)  # with all that tie with the last of them
+    by = zip(key_C[best].tolist(), pool.at_C[best].tolist(), pool.row_C[best].tolist(), best.tolist(), strict=True)
+    return [c for _, _, _, c in sorted((-key, -at, ids[row], c) for key, at, row, c in by)[:k]]
 
 
 def item(pool: Pool, ranked: Ranked, c: int, held: Held) -> RecommendedTweet:

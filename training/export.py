@@ -35,7 +35,7 @@ from contract.artifact import (
 from contract.preprocessing import Preprocessing
 from training.backbones import Backbone
 from training.fold_in import DRAWS, FoldIn
-from training.model import Amnl, Ranker, TweetEncoder
+from training.model import Amnl, Ranker, TweetEncoder, combine
 from training.network import Network
 from training.provenance import git_revision, libraries
 from training.settings import TrainingSettings
@@ -59,21 +59,27 @@ class EncoderGraph(nn.Module):
 
 
 class RankerGraph(nn.Module):
-    """What ranker.onnx computes: one user's scores, from vectors as they are stored (fp16)."""
+    """What ranker.onnx computes, for one user: what candidates are multiplied by, and the scores of the products.
+
+    The products themselves, two a candidate, are left to who has the candidates' vectors.
+    """
 
     def __init__(self, ranker: Ranker) -> None:
         super().__init__()
         self.ranker = ranker
 
-    def forward(
-        self, user_D: Tensor, known: Tensor, followees_ND: Tensor, z_CD: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Score, personal and social part, float32 [C] each, and attention, float32 [N]."""
-        mask_N = torch.ones_like(followees_ND[:, 0], dtype=torch.bool)
-        scores = self.ranker(
-            user_D.float()[None], known[None], followees_ND.float()[None], mask_N[None], z_CD.float()[None]
-        )
-        return scores.score_BC[0], scores.personal_BC[0], scores.social_BC[0], scores.attention_BN[0]
+    def forward(self, user_D: Tensor, known: Tensor, followees_ND: Tensor, facets_C2: Tensor) -> tuple[Tensor, ...]:
+        """Directions [D, 2] and attention [N]; score, personal and social part, [C] each; all float32.
+
+        The user's and the followees' vectors come as they are stored (fp16), the products [C, 2] as float32.
+        """
+        mask_1N = torch.ones_like(followees_ND[None, :, 0], dtype=torch.bool)
+        u_1D, known_1 = (user_D.float() * known)[None], known[None]
+        ubar_1D, attention_1N = self.ranker.followee_mean(u_1D, followees_ND.float()[None], mask_1N)
+        f_1C, h_1C = facets_C2[None, :, 0], facets_C2[None, :, 1]
+        social_1 = mask_1N.sum(dim=1) > 0
+        parts = combine(self.ranker.link, f_1C, h_1C, known_1[:, None], social_1[:, None])
+        return torch.stack([u_1D[0], ubar_1D[0]], dim=1), attention_1N[0], *(part_1C[0] for part_1C in parts)
 
 
 class Graphs(NamedTuple):
@@ -151,8 +157,8 @@ def export_encoder(graph: EncoderGraph, path: Path, image_size: int) -> None:
 
 def export_ranker(graph: RankerGraph, path: Path, dim: int) -> None:
     """The counts of followees and of candidates stay dynamic; both may be 0."""
-    followees_ND, z_CD = torch.zeros(3, dim, dtype=torch.float16), torch.zeros(5, dim, dtype=torch.float16)
-    arguments = (z_CD[0], torch.tensor(True), followees_ND, z_CD)
+    followees_ND = torch.zeros(3, dim, dtype=torch.float16)
+    arguments = (followees_ND[0], torch.tensor(True), followees_ND, torch.zeros(5, 2))
     shapes = (None, None, {0: Dim("followees")}, {0: Dim("candidates")})
     _to_onnx(graph, arguments, path, RANKER_INPUTS, RANKER_OUTPUTS, shapes)
 
@@ -176,7 +182,7 @@ def golden_inputs(
     coarse_BHWC = generator.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
     token_ids_BSW = generator.integers(1, vocabulary, (3, 3, 7))
     token_ids_BSW[1, 1:], token_ids_BSW[0, 2, 4:], token_ids_BSW[2] = 0, 0, 0
-    z_CD = generator.uniform(-1.7, 1.7, (5, vectors_UD.shape[1]))
+    z_PD = generator.uniform(-1.7, 1.7, (2, vectors_UD.shape[1]))
     negative_PSKD = generator.uniform(-1.7, 1.7, (2, DRAWS, negatives, vectors_UD.shape[1]))
     return {
         "image": np.stack([_enlarge(image, size) for image in coarse_BHWC]),
@@ -184,8 +190,8 @@ def golden_inputs(
         "user_vector": vectors_UD[0],
         "user_known": np.asarray(True),
         "followee_vectors": vectors_UD[1:4],
-        "candidate_vectors": z_CD.astype(np.float16),
-        "retweet_vectors": z_CD[:2].astype(np.float16),
+        "facets": generator.normal(size=(5, 2)).astype(np.float32),
+        "retweet_vectors": z_PD.astype(np.float16),
         "negative_vectors": negative_PSKD.astype(np.float16),
     }
 

@@ -62,11 +62,12 @@ def _ranker_differences(exported: artifact.Artifact, model: OnnxModel, ranker: R
         user_D = users_UD[0] if known else None
         followees_ND = users_UD[1 : 1 + followees]
         z_CD = generator.uniform(-1.7, 1.7, (candidates, users_UD.shape[1])).astype(np.float16)
-        found = model.rank(user_D, followees_ND, z_CD)
-        vectors = (users_UD[0], np.asarray(known), followees_ND, z_CD)
-        expected = [output.numpy() for output in ranker(*(torch.from_numpy(vector) for vector in vectors))]
+        found = model.rank(user_D, followees_ND, z_CD.astype(np.float32).__matmul__)
+        mask_N = np.ones(followees, dtype=bool)
+        inputs = (users_UD[0].astype(np.float32), np.array(known), followees_ND.astype(np.float32), mask_N)
+        expected = ranker.ranker(*(torch.from_numpy(value[None]) for value in (*inputs, z_CD.astype(np.float32))))
         outputs = (found.score_C, found.personal_C, found.social_C, found.attention_N)
-        differences += [_difference(*pair) for pair in zip(outputs, expected, strict=True)]
+        differences += [_difference(value, part[0].numpy()) for value, part in zip(outputs, expected, strict=True)]
     return differences
 
 

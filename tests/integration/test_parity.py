@@ -22,7 +22,6 @@ from service.schemas import Recommendations
 from service.settings import Settings
 from tests.conftest import fresh_stores, import_into
 from training.backbones import Backbone, load_backbone
-from training.export import RankerGraph
 from training.features import read_image
 from training.model import Amnl
 from training.network import Network, exposures, split_by_time
@@ -115,7 +114,7 @@ def check_order(scores_C: npt.NDArray[np.float64], tolerance: float) -> None:
 
 @torch.inference_mode()
 def test_served_scores_equal_torch_on_the_stored_vectors(served: Served) -> None:
-    ranker = RankerGraph(served.model.ranker)
+    ranker = served.model.ranker
     known = dict(zip(served.artifact.user_ids, served.artifact.user_vectors_UD, strict=True))
     dim, ranked = served.artifact.manifest.dim, 0
     for user_id, answer in served.answers.items():
@@ -126,8 +125,11 @@ def test_served_scores_equal_torch_on_the_stored_vectors(served: Served) -> None
         followees_ND = np.array([known[q] for q in followees], dtype=np.float16).reshape(-1, dim)
         z_CD = np.array([served.stored[item.tweet_id] for item in answer.items])
         user_D = known[user_id].copy() if user_id in known else np.zeros(dim, dtype=np.float16)
-        inputs = (user_D, np.asarray(user_id in known), followees_ND, z_CD)
-        score_C, personal_C, social_C, _ = ranker(*(torch.from_numpy(value) for value in inputs))
+        inputs = (user_D, followees_ND, z_CD)
+        u_1D, followees_1ND, z_1CD = (torch.from_numpy(value[None]).float() for value in inputs)
+        mask_1N = torch.ones(1, len(followees), dtype=torch.bool)
+        scores = ranker(u_1D, torch.tensor([user_id in known]), followees_1ND, mask_1N, z_1CD)
+        score_C, personal_C, social_C = (part[0] for part in scores[:3])
         ranked += 1
         for name, expected_C in (("score", score_C), ("personal", personal_C), ("social", social_C)):
             served_C = np.array([getattr(item, name) for item in answer.items])

@@ -90,7 +90,7 @@ def test_memory_is_given_back_when_all_is_dropped() -> None:
 
 
 def test_a_table_grows_and_keeps_what_it_has() -> None:
-    table = Table(dim=3)
+    table = Table(3)
     ids = [f"t{n}" for n in range(5_000)]
     vectors_KD = np.arange(15_000, dtype=np.float16).reshape(5_000, 3)
     table.put(ids, ids, vectors_KD)
@@ -103,7 +103,7 @@ def test_a_table_grows_and_keeps_what_it_has() -> None:
 
 
 def test_what_a_store_does_not_have_is_absent_and_not_asked_again() -> None:
-    table = Table(dim=2)
+    table = Table(2)
     rows = table.rows(["here", "gone", "here"])
     assert table.unknown(rows) == ["here", "gone"]
     table.put(["here", "gone"], ["here"], np.ones((1, 2), dtype=np.float16))
@@ -112,6 +112,18 @@ def test_what_a_store_does_not_have_is_absent_and_not_asked_again() -> None:
     table.forget("gone")
     table.forget("never heard of")
     assert table.state_R[rows].tolist() == [PRESENT, UNKNOWN, PRESENT]
+
+
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 1_000])
+def test_products_are_those_of_the_rows(count: int) -> None:
+    generator = np.random.default_rng(0)
+    table = Table(5)
+    ids = [f"t{n}" for n in range(1_500)]
+    vectors_KD = generator.normal(size=(1_500, 5)).astype(np.float16)
+    table.put(ids, ids, vectors_KD)
+    rows_C, directions_D2 = generator.permutation(1_500)[:count], generator.normal(size=(5, 2)).astype(np.float32)
+    expected_C2 = vectors_KD[rows_C].astype(np.float32) @ directions_D2
+    np.testing.assert_allclose(table.products(rows_C, directions_D2), expected_C2, rtol=1e-5, atol=1e-6)
 
 
 def test_hashes_among_others() -> None:
