@@ -2,16 +2,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATASET := var/dataset
+export PORT ?= 8000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: run test check fmt lock
 
-# Set up, make a network, train, serve on http://127.0.0.1:8000.
+# Set up, make a network, train, serve on http://127.0.0.1:$(PORT).
 run: var/trained
 	@echo
-	@echo "Serving on http://127.0.0.1:8000 in a few seconds (Ctrl-C ends it). Paste these in another terminal, in this folder:"
+	@echo "Serving on http://127.0.0.1:$(PORT) in a few seconds (Ctrl-C ends it). Paste these in another terminal, in this folder:"
 	@echo
-	@$(BIN)/python -m training demo $(DATASET)
+	@$(BIN)/python -m training demo $(DATASET) --url http://127.0.0.1:$(PORT)
 	@echo
 	@exec $(BIN)/python -m service
 
