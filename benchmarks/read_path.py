@@ -21,7 +21,7 @@ ROUNDS = 5
 GROUPS = [
     Group("base", readers=200, followees=6, authors=300, tweets=167),
     Group("wide", readers=20, followees=60, authors=300, tweets=167),
-    Group("social", readers=20, followees=5_000, authors=5_100, tweets=2),
+    Group("social", readers=20, followees=5_000, authors=5_100, tweets=20),
 ]
 
 

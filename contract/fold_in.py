@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.artifact import Artifact, Sampling
 from contract.graph import TIMELINE_LIMIT, OnlineGraph, TimelineEntry
 from contract.runtime import OnnxModel
-from contract.transactions import changing, hold_users
+from contract.transactions import hold_users
 from contract.vectors import Vectors, VectorStore
 
 MOST_RETWEETS = TIMELINE_LIMIT
@@ -30,6 +30,7 @@ _ENTRIES_READ = 6_000
 _FEWEST_ENTRIES = 5
 
 Bools = npt.NDArray[np.bool_]
+UserHistory = tuple[list[str], list[TimelineEntry]]
 
 
 @dataclass(frozen=True)
@@ -61,24 +62,45 @@ class Examples:
     negative_PSKD: Vectors
 
 
-async def fold_in_user(user_id: str, exported: Artifact, model: OnnxModel, stores: FoldInStores) -> bool:
-    """Give a user who has no trained vector one under this version, or take it away; whether there is one now.
+@dataclass(frozen=True)
+class Fitted:
+    """What was fitted, fp16 [D], to what a user had done by then; None: there was nothing to fit it to."""
 
-    There is none where the user retweeted nothing, or nothing that the version has a vector of. The user's row is held,
-    so that no older state is written over a newer one.
+    u_D: npt.NDArray[np.float16] | None
+    done: UserHistory
+
+
+async def fit_user(user_id: str, exported: Artifact, model: OnnxModel, stores: FoldInStores) -> Fitted:
+    """Fit the vector of a user whom the version was not trained on; nothing is held meanwhile."""
+    done = await user_history(user_id, stores.graph)
+    examples = await gather_examples(user_id, exported, model, stores)
+    if examples is None:
+        return Fitted(None, done)
+    vectors = examples.followees_ND, examples.positive_PD, examples.negative_PSKD
+    return Fitted(await asyncio.to_thread(model.fold_in, *vectors), done)
+
+
+async def put_fitted(
+    connection: AsyncConnection, user_id: str, fitted: Fitted, version: str, stores: FoldInStores
+) -> bool:
+    """Write what was fitted, or take the vector away where there is none; False where the user did more meanwhile.
+
+    The user's row is held, so that nothing older is written over something newer.
     """
-    version = exported.manifest.version
-    async with changing(stores.engine) as connection:
-        await hold_users(connection, [user_id])
-        examples = await gather_examples(user_id, exported, model, stores)
-        if examples is None:
-            await stores.vectors.forget_user([version], user_id)
-        else:
-            u_D = await asyncio.to_thread(
-                model.fold_in, examples.followees_ND, examples.positive_PD, examples.negative_PSKD
-            )
-            await stores.vectors.put_users(version, [user_id], u_D[None])
-    return examples is not None
+    await hold_users(connection, [user_id])
+    if await user_history(user_id, stores.graph) != fitted.done:
+        return False
+    if fitted.u_D is None:
+        await stores.vectors.forget_user([version], user_id)
+    else:
+        await stores.vectors.put_users(version, [user_id], fitted.u_D[None])
+    return True
+
+
+async def user_history(user_id: str, graph: OnlineGraph) -> UserHistory:
+    """Whom a user follows, and what is on their timeline."""
+    (own,) = await graph.timelines([user_id])
+    return (await graph.user(user_id)).followee_ids, own
 
 
 async def gather_examples(user_id: str, exported: Artifact, model: OnnxModel, stores: FoldInStores) -> Examples | None:

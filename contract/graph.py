@@ -24,6 +24,8 @@ from contract.changelog import note
 TIMELINE_LIMIT = 200
 SEEN_LIMIT = 10_000
 RECENT_LIMIT = 1_000
+MOST_FOLLOWEES = 10_000
+"""Of one user: service and importer refuse more."""
 _CHUNK = 1_000
 
 

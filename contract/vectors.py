@@ -73,6 +73,9 @@ class VectorStore:
                 batch.clear()
         if batch:
             await self._redis.unlink(*batch)
+        pipeline = self._redis.pipeline(transaction=False)
+        note(pipeline, self._namespace, [f"v:{version}:{kind}:*" for kind in ("t", "u")])
+        await pipeline.execute()
 
     async def _put(self, version: str, kind: str, ids: Sequence[str], vectors_KD: Vectors) -> None:
         if vectors_KD.dtype != np.float16 or len(ids) != len(vectors_KD):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -51,9 +52,10 @@ BATCH_SCHEMA = {
 async def post_batch(tweets: str, images: list[UploadFile], parts: Ingest) -> list[BatchItem]:
     """Store and encode tweets, as many at a time as the encoder takes; the answers stand in the order of the tweets.
 
-    Raises InvalidBatch where `tweets` is no list or has too many.
+    Raises InvalidBatch where `tweets` is no list or has too many, or two pictures have one name.
     """
     rows = read_rows(tweets)
+    check_names(images)
     at_a_time = asyncio.Semaphore(parts.batcher.fair_share)
     async with parts.batcher.large_request:
         pictures = {image.filename or "": await image.read() for image in images}
@@ -63,6 +65,13 @@ async def post_batch(tweets: str, images: list[UploadFile], parts: Ingest) -> li
                 return await post_one(row, pictures, parts)
 
         return list(await asyncio.gather(*(one(row) for row in rows)))
+
+
+def check_names(images: list[UploadFile]) -> None:
+    """Raises InvalidBatch where a tweet could not say which picture it means."""
+    names = Counter(image.filename or "" for image in images)
+    if twice := sorted(name for name, count in names.items() if count > 1):
+        raise InvalidBatch(f"images: two have the name {twice[0]!r}: give each a name of its own")
 
 
 def read_rows(tweets: str) -> list[Any]:

@@ -14,6 +14,7 @@ from service.held import NO_ENTRIES, Held, Ints, Selection, Timeline, View, amon
 from service.online import OnlineNetwork
 
 _FEWEST_ENTRIES = 5
+_DEEPER = 8
 _GRAVITY = 1.5
 _HOURS_AT_FIRST = 2.0
 _MS_OF_AN_HOUR = 3_600_000
@@ -35,15 +36,24 @@ async def followees_tweets(network: OnlineNetwork, held: Held, view: View, page:
     """What followees posted or retweeted; what was chosen for a first page is kept until a part of it changes."""
     if not view.followee_ids:
         return NO_ENTRIES
-    timelines = await network.timelines(held, view.followee_ids)
+    most = bounds.entries_per_followee(len(view.followee_ids))
+    later = page.source is not None
+    depth = (
+        min(TIMELINE_LIMIT, _DEEPER * most) if later else most
+    )  # new entries must not push out what is yet to be shown
+    timelines = await network.timelines(held, view.followee_ids, depth)
     kept = held.selections.get(page.user_id)
-    if page.source is None and kept is not None and kept.holds(view, timelines):
+    if not later and kept is not None and kept.holds(view, timelines):
         return kept.entries
-    most = bounds.entries_per_followee(len(timelines))
-    entries = np.concatenate([timeline[:, :most] for timeline in timelines], axis=1)
-    chosen = select_candidates(entries, held, view, page, bounds.in_all)
-    if page.source is None:
-        held.select(page.user_id, Selection(view, timelines, chosen))
+    parts = [timeline.entries for timeline in timelines]
+    if later:
+        parts = [entries[:, entries[1] <= page.at_ms] for entries in parts]
+    chosen = select_candidates(
+        np.concatenate([part[:, :most] for part in parts], axis=1), held, view, page, bounds.in_all
+    )
+    if not later:
+        selection = Selection(view, [timeline.serial for timeline in timelines], chosen)
+        held.keep(held.selections, page.user_id, selection)
     return chosen
 
 

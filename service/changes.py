@@ -11,13 +11,11 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from contract.graph import OnlineGraph, TimelineEntry, to_ms
+from contract.graph import MOST_FOLLOWEES, OnlineGraph, TimelineEntry, to_ms
 from contract.tables import Follow, Hide, Retweet, Tweet, User
 from contract.transactions import changing, hold_users, keep_tweets
 from service.errors import FollowLimit, InvalidChange, UnknownTweet, UnknownUser
 from service.fold_in import FoldIns
-
-MOST_FOLLOWEES = 10_000
 
 
 @dataclass(frozen=True)

@@ -5,38 +5,28 @@ retweeted and have no trained vector under it are listed, since they may have ch
 """
 
 import asyncio
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from redis.asyncio import Redis
 from sqlalchemy import select
 
-from contract.fold_in import FoldInStores, fold_in_user
+from contract.fold_in import FoldInStores, fit_user, put_fitted
 from contract.tables import Retweet
+from contract.transactions import changing
+from contract.waiting import AFTER_ALL_OTHERS, WaitingUsers, now_ms
 from service.active import ActiveModel, ActiveModels
 from service.metrics import Metrics
 
-MOST_WAITING = 100_000
-_GATHER_MS = 200
 _RETRY_MS = 5_000
 _POLL_SECONDS = 0.5
 _AT_A_TIME = 500
-_AFTER_ALL_OTHERS = 1e15
-"""A time that never comes (Unix ms): who is listed for then has a turn whenever nobody is due."""
 
 
 class FoldIns:
-    """The list, and the work on it, a user at a time in a process.
+    """The work on the list (contract/waiting.py), a user at a time in a process."""
 
-    Key: {ns}:fold_in, users by when they are due (Unix ms): each once, MOST_WAITING at most, the last ones go.
-    """
-
-    def __init__(
-        self, redis: Redis, namespace: str, stores: FoldInStores, models: ActiveModels, metrics: Metrics
-    ) -> None:
-        self._redis, self._key = redis, f"{namespace}:fold_in"
-        self._stores, self._models, self._metrics = stores, models, metrics
+    def __init__(self, waiting: WaitingUsers, stores: FoldInStores, models: ActiveModels, metrics: Metrics) -> None:
+        self._waiting, self._stores, self._models, self._metrics = waiting, stores, models, metrics
         self._listed = asyncio.Event()
         self._taken: set[str] = set()
         self._filled: ActiveModel | None = None
@@ -49,7 +39,7 @@ class FoldIns:
         model = self._models.current
         if model is not None:
             untrained = [user_id for user_id in user_ids if user_id not in model.artifact.trained_users]
-            await self._list(untrained, _now_ms() + _GATHER_MS)
+            await self._list(untrained)
 
     async def fill_up(self) -> None:
         """Once a version: list all who retweeted and have no trained vector; at the start, those without any vector."""
@@ -64,42 +54,49 @@ class FoldIns:
             if starting:
                 known, _ = await self._stores.vectors.users(model.version, some, model.manifest.dim)
                 some = sorted(set(some).difference(known))
-            await self._list(some, _AFTER_ALL_OTHERS)
+            await self._list(some, AFTER_ALL_OTHERS)
         self._filled = model
 
     async def work_off(self) -> None:
-        """Fold in whoever is due, for ever; what fails is counted and raised, and tried again by the next call."""
-        await self._give_back()
+        """Fold in whoever is due, while this process has the active version: it may have yet to follow the pointer.
+
+        What fails is counted and raised, and tried again by the next call.
+        """
+        await self._give_back(now_ms() + _RETRY_MS)
         try:
-            while True:
+            while await self._is_active():
                 user_id = await self._next()
                 self._taken.add(user_id)
+                if not await self._is_active():
+                    await self._give_back(now_ms())
+                    return
                 await self._fold_in(user_id)
                 self._taken.discard(user_id)
         finally:
-            await self._give_back()
+            await self._give_back(now_ms() + _RETRY_MS)
 
     async def _fold_in(self, user_id: str) -> None:
         model = self._models.required()
-        if await self._stores.vectors.active_version() != model.version:  # this process has yet to follow the pointer
-            await self._list([user_id], _now_ms() + _GATHER_MS)
+        if user_id in model.artifact.trained_users:  # an import lists users without knowing
             return
         try:
-            there = await fold_in_user(user_id, model.artifact, model.onnx, self._stores)
+            fitted = await fit_user(user_id, model.artifact, model.onnx, self._stores)
+            async with changing(self._stores.engine) as connection:
+                if not await put_fitted(connection, user_id, fitted, model.version, self._stores):
+                    await self._list([user_id])
+                    return
         except Exception:
             self._metrics.fold_ins.labels("failed").inc()
             raise
-        self._metrics.fold_ins.labels("folded" if there else "none").inc()
+        self._metrics.fold_ins.labels("none" if fitted.u_D is None else "folded").inc()
 
-    async def _list(self, user_ids: Sequence[str], due_ms: float) -> None:
-        """List users; who is listed for earlier stays so."""
-        if not user_ids:
-            return
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.zadd(self._key, dict.fromkeys(user_ids, due_ms), lt=True)
-        pipeline.zremrangebyrank(self._key, MOST_WAITING, -1)
-        _, dropped = await pipeline.execute()
-        self._metrics.fold_ins.labels("dropped").inc(dropped)
+    async def _is_active(self) -> bool:
+        """Whether this process has the version that serves; where it has yet to follow the pointer, others work."""
+        model = self._models.current
+        return model is not None and await self._stores.vectors.active_version() == model.version
+
+    async def _list(self, user_ids: Sequence[str], due_ms: float | None = None) -> None:
+        self._metrics.fold_ins.labels("dropped").inc(await self._waiting.add(user_ids, due_ms))
         self._listed.set()
 
     async def _next(self) -> str:
@@ -107,21 +104,17 @@ class FoldIns:
         while True:
             self._listed.clear()
             wait_seconds = _POLL_SECONDS
-            first: list[tuple[bytes, float]] = await self._redis.zrange(self._key, 0, 0, withscores=True)  # type: ignore[assignment]  # not decoded
-            for member, due_ms in first:
-                left_ms = 0 if due_ms == _AFTER_ALL_OTHERS else max(0, due_ms - _now_ms())
-                if left_ms == 0 and await self._redis.zrem(self._key, member):
-                    return member.decode()
+            if (first := await self._waiting.first()) is not None:
+                user_id, due_ms = first
+                left_ms = 0 if due_ms == AFTER_ALL_OTHERS else max(0, due_ms - now_ms())
+                if left_ms == 0 and await self._waiting.take(user_id):
+                    return user_id
                 wait_seconds = min(wait_seconds, left_ms / 1000)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_seconds):  # wait_for of Python 3.11 can swallow a cancellation
                     await self._listed.wait()
 
-    async def _give_back(self) -> None:
+    async def _give_back(self, due_ms: float) -> None:
         """List those who were taken off the list and not folded in."""
-        await self._list(sorted(self._taken), _now_ms() + _RETRY_MS)
+        await self._list(sorted(self._taken), due_ms)
         self._taken.clear()
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

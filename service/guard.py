@@ -1,5 +1,7 @@
 """Asks for a key before anything of a request is read."""
 
+from urllib.parse import urlsplit
+
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -25,12 +27,22 @@ class Guard:
             keys: Keys = scope["app"].state.parts.keys
             rates: Rates = scope["app"].state.parts.rates
             try:
-                key = await keys.check(bearer(Headers(scope=scope)), needed(scope["method"], scope["path"]))
+                headers = Headers(scope=scope)
+                if keys.open_door:
+                    check_origin(headers)
+                key = await keys.check(bearer(headers), needed(scope["method"], scope["path"]))
                 await rates.check(key)
             except (Unauthorized, Forbidden, RateLimited) as error:
                 await refusal_of(error).response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+def check_origin(headers: Headers) -> None:
+    """Raises Forbidden where another site's page asks: without keys, a browser on this machine would let it in."""
+    origin = headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc != headers.get("Host"):
+        raise Forbidden(f"a page of {origin} asks, and there is no key: make one, `python -m service keys create NAME`")
 
 
 def needed(method: str, path: str) -> KeyScope:

@@ -4,10 +4,10 @@ Shape suffixes: M a user and the followees, R rows of a table, E entries of a ti
 D dimensions.
 """
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import is_
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numkong
 import numpy as np
@@ -34,6 +34,7 @@ _LOW_SCALE = 1_024
 _BYTES_OF_A_ROW = 400
 """Beside its vector: its id, its place in a dict, its hash."""
 _BYTES_OF_A_VIEW = 1_000
+_BYTES_OF_A_TIMELINE = 300
 
 
 class Table:
@@ -100,12 +101,15 @@ class Table:
         """
         if not len(rows_C):
             return np.empty((0, 2), dtype=np.float32)
-        directions_2D = np.ascontiguousarray(directions_D2.T)
+        size_21 = np.maximum(np.abs(directions_D2.T).max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        directions_2D = np.ascontiguousarray(directions_D2.T / size_21)
         high_2D = directions_2D.astype(np.float16)
         low_2D = ((directions_2D - high_2D) * _LOW_SCALE).astype(np.float16)
         packed = numkong.dots_pack(np.concatenate([high_2D, low_2D]))
         parts_C4 = np.asarray(numkong.dots_packed(self.vectors_RD.take(rows_C, axis=0), packed))
-        return parts_C4[:, :2] + parts_C4[:, 2:] * np.float32(1 / _LOW_SCALE)
+        facets_C2: npt.NDArray[np.float32] = parts_C4[:, :2] + parts_C4[:, 2:] * np.float32(1 / _LOW_SCALE)
+        facets_C2 *= size_21[:, 0]
+        return facets_C2
 
     def latest(self, rows_E: Ints) -> Bools:
         """Which entries are the last ones of their row."""
@@ -141,21 +145,38 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthorTimeline:
+    """The newest entries of a timeline: `depth` was asked for. `serial` is another one whenever it was read anew."""
+
+    entries: Timeline
+    depth: int
+    serial: int
+
+    @property
+    def nbytes(self) -> int:
+        """Roughly."""
+        return int(self.entries.nbytes) + _BYTES_OF_A_TIMELINE
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
-    """What was chosen of some timelines for a view, which holds as long as they are these very objects."""
+    """What was chosen of some timelines for a view: it holds as long as these are the ones."""
 
     view: View
-    timelines: list[Timeline]
+    serials: list[int]
     entries: Timeline
 
     @property
     def nbytes(self) -> int:
         """Roughly."""
-        return int(self.entries.nbytes) + 8 * len(self.timelines)
+        return int(self.entries.nbytes) + 40 * len(self.serials)
 
-    def holds(self, view: View, timelines: list[Timeline]) -> bool:
+    def holds(self, view: View, timelines: Sequence[AuthorTimeline]) -> bool:
         """Whether nothing changed."""
-        return self.view is view and all(map(is_, self.timelines, timelines))
+        return self.view is view and self.serials == [timeline.serial for timeline in timelines]
+
+
+K = TypeVar("K", View, AuthorTimeline, Selection)
 
 
 @dataclass
@@ -167,10 +188,11 @@ class Held:
     tweets: Table = field(init=False)
     users: Table = field(init=False)
     views: dict[str, View] = field(default_factory=dict)
-    timelines: dict[str, Timeline] = field(default_factory=dict)
+    timelines: dict[str, AuthorTimeline] = field(default_factory=dict)
     selections: dict[str, Selection] = field(default_factory=dict)
     recent: Timeline | None = None
     _entry_bytes: int = 0
+    _serials: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         self.tweets, self.users = Table(self.dim), Table(self.dim)
@@ -186,24 +208,19 @@ class Held:
         return self.tweets if kind == "t" else self.users
 
     def view(self, user_id: str, view: UserView) -> View:
-        """Keep a user's view."""
+        """A user's view."""
         seen_H = np.array(sorted(map(hash_of, view.seen_tweet_ids)), dtype=np.uint64)
-        kept = View(view.followee_ids, self.users.rows([user_id, *view.followee_ids]), seen_H)
-        self.views[user_id] = kept
-        self._entry_bytes += kept.nbytes
-        return kept
+        return View(view.followee_ids, self.users.rows([user_id, *view.followee_ids]), seen_H)
 
-    def timeline(self, author_id: str, entries: Sequence[TimelineEntry]) -> Timeline:
-        """Keep an author's timeline."""
-        kept = self.timelines[author_id] = self.entries(entries)
-        self._entry_bytes += kept.nbytes
-        return kept
+    def timeline(self, entries: Sequence[TimelineEntry], depth: int) -> AuthorTimeline:
+        """An author's timeline, of which the newest `depth` entries were asked for."""
+        return AuthorTimeline(self.entries(entries), depth, next(self._serials))
 
-    def select(self, user_id: str, selection: Selection) -> None:
-        """Keep what was chosen for a user."""
-        self._drop(self.selections, user_id)
-        self.selections[user_id] = selection
-        self._entry_bytes += selection.nbytes
+    def keep(self, kept: dict[str, K], id_: str, one: K) -> None:
+        """Keep a view, a timeline or a selection in its dict, in the place of what was there."""
+        self._drop(kept, id_)
+        kept[id_] = one
+        self._entry_bytes += one.nbytes
 
     def entries(self, entries: Sequence[TimelineEntry]) -> Timeline:
         """Timeline entries as they are held."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from contract.blobs import BlobStore, blob_key
@@ -167,11 +167,13 @@ async def make_candidate(tweet: StoredTweet, z_D: Vector, version: str, parts: I
         else:
             await parts.vectors.forget_tweet([version], tweet.tweet_id)
         entry = TimelineEntry(tweet.tweet_id, tweet.author_id, to_ms(tweet.created_at))
-        retweets = select(func.count()).select_from(Retweet).where(Retweet.tweet_id == tweet.tweet_id)
-        await parts.graph.add_tweets([entry], {tweet.tweet_id: await connection.scalar(retweets) or 0})
+        retweets = select(Retweet.user_id).where(Retweet.tweet_id == tweet.tweet_id)
+        retweeters = list(await connection.scalars(retweets))
+        await parts.graph.add_tweets([entry], {tweet.tweet_id: len(retweeters)})
         key = {"tweet_id": tweet.tweet_id, "version": version}
         if await connection.scalar(select(TweetVector.version).filter_by(**key)) is None:
             await connection.execute(insert(TweetVector).values(**key, vector=z_D.astype("<f2").tobytes()))
+        await parts.fold_ins.changed(retweeters)  # who retweeted it before it had a vector
 
 
 def posted(tweet: StoredTweet, model: ActiveModel | None) -> PostedTweet:

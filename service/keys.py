@@ -64,6 +64,11 @@ class Keys:
         """Whether there is a key, or was one: revoking the last one opens no door."""
         return self._environment_key is not None or bool(self._keys)
 
+    @property
+    def open_door(self) -> bool:
+        """Whether anybody on this machine may do anything."""
+        return self._open_door and not self.any
+
     async def read(self) -> None:
         """Read the keys from SQL."""
         self._read_at = time.monotonic()
@@ -74,7 +79,7 @@ class Keys:
 
         Raises Unauthorized where no key that we know is given, Forbidden where it has not the scope.
         """
-        if not self.any and self._open_door:
+        if self.open_door:
             return None
         if bearer is None:
             raise Unauthorized("this needs the header `Authorization: Bearer KEY` with a key of the service")

@@ -19,6 +19,7 @@ from contract.graph import OnlineGraph
 from contract.pending import PendingTweets
 from contract.tables import open_database
 from contract.vectors import VectorStore
+from contract.waiting import WaitingUsers
 from service import problems
 from service.active import ActiveModels
 from service.admission import Admission
@@ -114,7 +115,7 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
                 models=models,
                 batcher=batcher,
                 behind=asyncio.Event(),
-                fold_ins=FoldIns(redis, settings.redis_namespace, foldable, models, metrics),
+                fold_ins=FoldIns(WaitingUsers(redis, settings.redis_namespace), foldable, models, metrics),
                 metrics=metrics,
             )
             key = await cursor_key(redis, settings.redis_namespace, secrets.token_bytes(32))

@@ -1,7 +1,8 @@
 """The online network as a request sees it: held in memory, and never older than the request.
 
 Before it reads anything, a request sees the log of changes and drops what changed since; one look serves all requests
-that wait for it. So a write that was acknowledged anywhere is known to every request that comes after it.
+that wait for it. So a write that was acknowledged anywhere is known to every request that comes after it. What changes
+while it is read is new enough for the request that reads it, and is not kept.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from contract.changelog import EVERYTHING, ChangeLog
 from contract.graph import OnlineGraph
 from contract.vectors import VectorStore
 from service.active import ActiveModel
-from service.held import Held, Ints, Timeline, View
+from service.held import AuthorTimeline, Held, Ints, Timeline, View
 from service.metrics import Metrics
 
 
@@ -30,6 +31,8 @@ class OnlineNetwork:
         self._next_look: asyncio.Task[None] | None = None
         self._reads: list[set[str]] = []
         """Of each reading that goes on: what changed meanwhile."""
+        self._again: set[str] = set()
+        """Vectors that changed while they were read: the next look drops them."""
 
     async def fresh(self, model: ActiveModel) -> Held:
         """What is held under a version, without what changed before this call. Use this one to the request's end."""
@@ -43,50 +46,67 @@ class OnlineNetwork:
 
     async def view(self, held: Held, user_id: str) -> View | None:
         """A user's view; None of one who is not online."""
-        while (view := held.views.get(user_id)) is None:
-            with self._reading() as changed:
-                found = await self.graph.user(user_id)
-            if not found.exists:
-                return None
-            if not changed & _keys(("user", "follow", "seen", "hidden"), [user_id]):
-                view = held.view(user_id, found)
+        if (kept := held.views.get(user_id)) is not None:
+            return kept
+        with self._reading() as changed:
+            found = await self.graph.user(user_id)
+        if not found.exists:
+            return None
+        view = held.view(user_id, found)
+        if not changed & _keys(("user", "follow", "seen", "hidden"), [user_id]):
+            held.keep(held.views, user_id, view)
         return view
 
-    async def timelines(self, held: Held, author_ids: Sequence[str]) -> list[Timeline]:
-        """Authors' timelines, newest first."""
-        while True:
-            try:
-                return [held.timelines[author_id] for author_id in author_ids]
-            except KeyError:
-                await self._read_timelines(held, [id_ for id_ in author_ids if id_ not in held.timelines])
+    async def timelines(self, held: Held, author_ids: Sequence[str], depth: int) -> list[AuthorTimeline]:
+        """Authors' timelines, at least the newest `depth` entries of each."""
+        kept = held.timelines
+        found = [kept.get(author_id) for author_id in author_ids]
+        missing = [
+            id_ for id_, timeline in zip(author_ids, found, strict=True) if timeline is None or timeline.depth < depth
+        ]
+        if not missing:
+            return found  # type: ignore[return-value]  # none is None
+        read = await self._read_timelines(held, missing, depth)
+        return [read.get(id_) or timeline for id_, timeline in zip(author_ids, found, strict=True)]  # type: ignore[misc]
 
     async def recent(self, held: Held) -> Timeline:
         """The newest tweets of the whole service."""
-        while (recent := held.recent) is None:
-            with self._reading() as changed:
-                found = await self.graph.recent()
-            if not changed & {"recent", EVERYTHING}:
-                recent = held.recent = held.entries(found)
+        if held.recent is not None:
+            return held.recent
+        with self._reading() as changed:
+            found = await self.graph.recent()
+        recent = held.entries(found)
+        if not changed & {"recent", EVERYTHING}:
+            held.recent = recent
         return recent
 
     async def need(self, held: Held, kind: Literal["t", "u"], rows: Ints) -> None:
         """See to it that the vectors of some tweets or users are there, where they have any."""
-        table = held.table(kind)
+        table = held.tweets if kind == "t" else held.users
+        if not (unknown := table.unknown(rows)):
+            return
         read = self._vectors.tweets if kind == "t" else self._vectors.users
-        while unknown := table.unknown(rows):
-            with self._reading() as changed:
-                found, vectors_KD = await read(held.version, unknown, held.dim)
-            table.put(unknown, found, vectors_KD)
-            for id_ in unknown if changed else ():
-                if changed & _keys((f"v:{held.version}:{kind}",), [id_]):
-                    table.forget(id_)
-
-    async def _read_timelines(self, held: Held, author_ids: Sequence[str]) -> None:
         with self._reading() as changed:
-            found = await self.graph.timelines(author_ids)
+            found, vectors_KD = await read(held.version, unknown, held.dim)
+        table.put(unknown, found, vectors_KD)
+        if changed:
+            names = {name: f"v:{held.version}:{kind}:{name}" for name in unknown}
+            everything = bool(changed & {EVERYTHING, f"v:{held.version}:{kind}:{EVERYTHING}"})
+            self._again.update(name for name in names.values() if everything or name in changed)
+
+    async def _read_timelines(self, held: Held, author_ids: Sequence[str], depth: int) -> dict[str, AuthorTimeline]:
+        with self._reading() as changed:
+            found = await self.graph.timelines(author_ids, depth)
+        read = {}
         for author_id, entries in zip(author_ids, found, strict=True):
+            other = held.timelines.get(author_id)  # another request may have read the same
+            if other is not None and other.depth >= depth:
+                read[author_id] = other
+                continue
+            timeline = read[author_id] = held.timeline(entries, depth)
             if not changed or not changed & _keys(("timeline",), [author_id]):
-                held.timeline(author_id, entries)
+                held.keep(held.timelines, author_id, timeline)
+        return read
 
     async def _look(self) -> None:
         async with self._looking:
@@ -94,7 +114,8 @@ class OnlineNetwork:
             changed = await self._log.changed()
         for names in self._reads:
             names.update(changed)
-        if self._held is not None and not self._held.drop(changed):
+        again, self._again = self._again, set()
+        if self._held is not None and not self._held.drop([*changed, *again]):
             self._held = None
 
     @contextmanager

@@ -35,7 +35,7 @@ from service.schemas import FieldError, Problem
 log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
-_STORE_ERRORS = (RedisError, OperationalError, InterfaceError, PoolTimeoutError)
+_STORE_ERRORS = (RedisError, OperationalError, InterfaceError, PoolTimeoutError, OSError)
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -77,7 +77,7 @@ def refusal_of(error: Exception) -> Refusal:
     """The answer to any error; what is no error of a caller's or a store's is a fault of the service."""
     match error:
         case ServiceError():
-            return refuse(type(error), str(error))
+            return Refusal(error.status, error.slug, str(error), error.headers)
         case ImageTooLarge():
             return refuse(PictureTooLarge, f"image: {error}")
         case ImageUnreadable():
@@ -86,7 +86,8 @@ def refusal_of(error: Exception) -> Refusal:
             return invalid_request([(_place(fault), fault["msg"]) for fault in error.errors()])
         case _ if isinstance(error, _STORE_ERRORS):
             log.error("a store failed: %s", error)
-            name = "Redis" if isinstance(error, RedisError) else "the database"
+            name = "the store of pictures" if isinstance(error, OSError) else "the database"
+            name = "Redis" if isinstance(error, RedisError) else name
             return refuse(StoreDown, f"{name} does not answer: try again")
         case _:
             return refuse(InternalError, "this is a fault of the service; its log says more")

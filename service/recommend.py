@@ -131,6 +131,8 @@ async def known_user(user_id: str, held: Held, online: Online) -> View:
     if view is not None:
         return view
     if await online.database.user_exists(user_id):
+        if (view := await online.network.view(held, user_id)) is not None:  # made in this very moment
+            return view
         raise NotReady(f"user_id {user_id} is stored but not online: run `python -m training publish VERSION`")
     raise UnknownUser(f"user_id {user_id} is not known: use the id of a user of the network")
 

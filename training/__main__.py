@@ -76,7 +76,9 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("import", help="a dataset folder into the database, the blob store and Redis")
     command.add_argument("folder", type=Path)
     bad_rows = command.add_mutually_exclusive_group()
-    bad_rows.add_argument("--strict", action="store_true", help="stop at the first bad row and store nothing")
+    bad_rows.add_argument(
+        "--strict", action="store_true", help="stop at the first bad row; nothing is stored if the check finds it"
+    )
     bad_rows.add_argument(
         "--rejects",
         type=Path,

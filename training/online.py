@@ -96,7 +96,7 @@ def timeline_rows(user_ids: list[str]) -> Any:
 def newest_per_owner(rows: Any, limit: int) -> Any:
     """The newest rows of each owner."""
     table = rows.subquery()
-    place = func.row_number().over(partition_by=table.c.owner, order_by=(table.c.at.desc(), table.c.tweet_id))
+    place = func.row_number().over(partition_by=table.c.owner, order_by=(table.c.at.desc(), table.c.tweet_id.desc()))
     placed = select(table, place.label("place")).subquery()
     return select(placed).where(placed.c.place <= limit)
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract import artifact
 from contract.artifact import Artifact, Manifest
-from contract.fold_in import FoldInStores, fold_in_user
+from contract.fold_in import FoldInStores, fit_user, put_fitted
 from contract.graph import OnlineGraph
 from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import ModelVersion, Retweet, Tweet, TweetVector
@@ -23,9 +23,11 @@ from training.features import read_image
 from training.online import rebuild_graph
 from training.progress import Progress
 from training.stores import Stores
+from training.turns import take_turn
 
 _BATCH = 16
 _COPIED = 500
+_LATE_ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,16 @@ async def publish(folder: Path, stores: Stores, progress: Progress) -> Published
     model.verify_golden(exported)
     await register(stores.engine, exported)
     await vectors.put_users(version, exported.user_ids, exported.user_vectors_UD)
-    encoded = await encode_missing(stores, exported, model, progress)
+    encoded = len(await encode_missing(stores, exported, model, progress))
     await copy_tweet_vectors(stores.engine, vectors, exported)
     graph = OnlineGraph(stores.redis, stores.namespace)
     await rebuild_graph(stores.engine, graph)
     await fold_in_untrained(exported, model, FoldInStores(stores.engine, graph, vectors), progress)
+    for _ in range(_LATE_ROUNDS):  # what was posted meanwhile
+        if not (late := await encode_missing(stores, exported, model, progress)):
+            break
+        await copy_tweet_vectors(stores.engine, vectors, exported, late)
+        encoded += len(late)
     async with changing(stores.engine) as connection:
         await hold_versions(connection)
         await activate(connection, vectors, version)
@@ -70,21 +77,21 @@ async def register(engine: AsyncEngine, exported: Artifact) -> None:
             await connection.execute(insert(ModelVersion), values)
 
 
-async def encode_missing(stores: Stores, exported: Artifact, model: OnnxModel, progress: Progress) -> int:
-    """Encode the stored tweets that have no vector under this version, a batch at a time; returns how many."""
+async def encode_missing(stores: Stores, exported: Artifact, model: OnnxModel, progress: Progress) -> list[str]:
+    """Encode the stored tweets that have no vector under this version, a batch at a time; returns their ids."""
     has_vector = select(TweetVector.tweet_id).where(TweetVector.version == exported.manifest.version)
     missing = select(Tweet.tweet_id, Tweet.text, Tweet.image_key).where(Tweet.tweet_id.not_in(has_vector))
     async with stores.engine.connect() as connection:
         tweets = (await connection.execute(missing.order_by(Tweet.tweet_id))).all()
     batches = [tweets[start : start + _BATCH] for start in range(0, len(tweets), _BATCH)]
-    encoded = 0
+    encoded: list[str] = []
     for batch in progress(batches, len(batches), f"encode tweets (batches of {_BATCH})"):
         encoded += await encode_batch(batch, stores, exported, model)
     return encoded
 
 
-async def encode_batch(batch: Sequence[Any], stores: Stores, exported: Artifact, model: OnnxModel) -> int:
-    """Encode and store; tweets that were deleted meanwhile, or encoded by a service, are left out."""
+async def encode_batch(batch: Sequence[Any], stores: Stores, exported: Artifact, model: OnnxModel) -> list[str]:
+    """Encode and store; returns the ids. Tweets that were deleted meanwhile, or encoded by a service, are left out."""
     version, preprocessing = exported.manifest.version, exported.manifest.preprocessing
     try:
         images = [read_image(stores.blobs, tweet.image_key, preprocessing.image_size) for tweet in batch]
@@ -98,53 +105,64 @@ async def encode_batch(batch: Sequence[Any], stores: Stores, exported: Artifact,
             raise
         return await encode_batch([tweet for tweet in batch if tweet.tweet_id in kept], stores, exported, model)
     if not batch:
-        return 0
+        return []
     z_BD = encode_tweets(model, exported.tokenizer, preprocessing, images, [tweet.text for tweet in batch])
-    async with changing(stores.engine) as connection:
-        held = await hold_tweets(connection, [tweet.tweet_id for tweet in batch])
-        mine = TweetVector.version == version, TweetVector.tweet_id.in_(held)
-        wanted = held - set(await connection.scalars(select(TweetVector.tweet_id).where(*mine)))
-        rows = [
-            {"version": version, "tweet_id": tweet.tweet_id, "vector": z_D.astype("<f2").tobytes()}
-            for tweet, z_D in zip(batch, z_BD, strict=True)
-            if tweet.tweet_id in wanted
-        ]
-        if rows:
-            await connection.execute(insert(TweetVector), rows)
-    return len(rows)
+    vectors = {tweet.tweet_id: z_D.astype("<f2").tobytes() for tweet, z_D in zip(batch, z_BD, strict=True)}
+    stored: list[str] = await take_turn(stores.engine, store_vectors, version, vectors)
+    return stored
 
 
-async def copy_tweet_vectors(engine: AsyncEngine, vectors: VectorStore, exported: Artifact) -> None:
-    """The vectors of this version from SQL to Redis, but for hidden tweets; each part is held while it is copied."""
-    manifest = exported.manifest
-    encoded = select(TweetVector.tweet_id).where(TweetVector.version == manifest.version)
-    async with engine.connect() as connection:
-        tweet_ids = list(await connection.scalars(encoded.order_by(TweetVector.tweet_id)))
+async def store_vectors(connection: AsyncConnection, version: str, vectors: dict[str, bytes]) -> list[str]:
+    """Those of the tweets that are there still and have none."""
+    held = await hold_tweets(connection, list(vectors))
+    mine = TweetVector.version == version, TweetVector.tweet_id.in_(held)
+    wanted = sorted(held - set(await connection.scalars(select(TweetVector.tweet_id).where(*mine))))
+    if wanted:
+        rows = [{"version": version, "tweet_id": tweet_id, "vector": vectors[tweet_id]} for tweet_id in wanted]
+        await connection.execute(insert(TweetVector), rows)
+    return wanted
+
+
+async def copy_tweet_vectors(
+    engine: AsyncEngine, vectors: VectorStore, exported: Artifact, tweet_ids: Sequence[str] | None = None
+) -> None:
+    """The vectors of this version from SQL to Redis (None: of all tweets), but for hidden tweets' ones."""
+    if tweet_ids is None:
+        encoded = select(TweetVector.tweet_id).where(TweetVector.version == exported.manifest.version)
+        async with engine.connect() as connection:
+            tweet_ids = list(await connection.scalars(encoded.order_by(TweetVector.tweet_id)))
     for start in range(0, len(tweet_ids), _COPIED):
-        async with changing(engine) as connection:
-            held = await hold_tweets(connection, tweet_ids[start : start + _COPIED])
-            shown = (
-                select(TweetVector.tweet_id, TweetVector.vector)
-                .join(Tweet, Tweet.tweet_id == TweetVector.tweet_id)
-                .where(TweetVector.version == manifest.version, Tweet.tweet_id.in_(held), Tweet.hidden_at.is_(None))
-            )
-            rows = (await connection.execute(shown)).all()
-            vectors_KD = np.frombuffer(b"".join(row.vector for row in rows), dtype="<f2").reshape(-1, manifest.dim)
-            await vectors.put_tweets(manifest.version, [row.tweet_id for row in rows], vectors_KD)
-            for hidden in held - {row.tweet_id for row in rows}:
-                await vectors.forget_tweet([manifest.version], hidden)
+        await take_turn(engine, copy_some, vectors, exported.manifest, tweet_ids[start : start + _COPIED])
+
+
+async def copy_some(
+    connection: AsyncConnection, vectors: VectorStore, manifest: Manifest, tweet_ids: Sequence[str]
+) -> None:
+    """Some of them, held while they are copied."""
+    held = await hold_tweets(connection, tweet_ids)
+    shown = (
+        select(TweetVector.tweet_id, TweetVector.vector)
+        .join(Tweet, Tweet.tweet_id == TweetVector.tweet_id)
+        .where(TweetVector.version == manifest.version, Tweet.tweet_id.in_(held), Tweet.hidden_at.is_(None))
+    )
+    rows = (await connection.execute(shown)).all()
+    vectors_KD = np.frombuffer(b"".join(row.vector for row in rows), dtype="<f2").reshape(-1, manifest.dim)
+    await vectors.put_tweets(manifest.version, [row.tweet_id for row in rows], vectors_KD)
+    for hidden in held - {row.tweet_id for row in rows}:
+        await vectors.forget_tweet([manifest.version], hidden)
 
 
 async def fold_in_untrained(exported: Artifact, model: OnnxModel, stores: FoldInStores, progress: Progress) -> None:
     """Give a vector to everyone who retweeted and whom the version was not trained on.
 
-    Who retweets after that and before the activation is seen to by the service, once the version serves.
+    Who retweets meanwhile is seen to by the service, once the version serves.
     """
     async with stores.engine.connect() as connection:
         retweeters = await connection.scalars(select(Retweet.user_id).distinct().order_by(Retweet.user_id))
         untrained = [user_id for user_id in retweeters if user_id not in exported.trained_users]
     for user_id in progress(untrained, len(untrained), "fold in users"):
-        await fold_in_user(user_id, exported, model, stores)
+        fitted = await fit_user(user_id, exported, model, stores)
+        await take_turn(stores.engine, put_fitted, user_id, fitted, exported.manifest.version, stores)
 
 
 async def forget_old_versions(engine: AsyncEngine, vectors: VectorStore) -> None:

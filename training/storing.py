@@ -14,14 +14,17 @@ from sqlalchemy import delete, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from contract.blobs import blob_key
 from contract.graph import OnlineGraph, TimelineEntry, to_ms
 from contract.pending import PendingTweets
 from contract.tables import Base, DeletedTweet, Follow, Hide, Retweet, Tweet, User
 from contract.transactions import hold_picture, hold_users, keep_tweets
+from contract.waiting import WaitingUsers
 from training.dataset.checks import BadRow, Known, KnownTweet, refuse_change, still_there, was_deleted
 from training.dataset.folder import Dataset
 from training.dataset.rejects import Rejects
 from training.dataset.rows import DeletedTweetRow, FollowRow, HideRow, Key, RetweetRow, Row, TweetRow, UserRow
+from training.errors import InputRejected
 from training.progress import Progress
 from training.stores import Stores
 from training.turns import take_turn
@@ -71,6 +74,7 @@ class Storing:
         self._engine, self._blobs = stores.engine, stores.blobs
         self._graph = OnlineGraph(stores.redis, stores.namespace)
         self._pending = PendingTweets(stores.redis, stores.namespace)
+        self._waiting = WaitingUsers(stores.redis, stores.namespace)
         self._rejects, self._progress = rejects, progress
         self._refused_tweets: dict[Key, str] = {}
 
@@ -90,6 +94,8 @@ class Storing:
             added += len(turn.added)
             if name == "tweets" and turn.added:
                 await self._pending.announce()
+            if name in ("follows", "retweets"):  # keys that begin with the user
+                await self._waiting.add(sorted({user_id for user_id, _ in turn.added}))
             for key, bad in turn.refused.items():
                 source = self._dataset.sources[name][key]
                 if name == "tweets":
@@ -186,8 +192,15 @@ class Storing:
         return refused
 
     def _store_picture(self, row: TweetRow) -> None:
-        if not self._blobs.exists(self._dataset.image_keys[row.key]):
-            self._blobs.put((self._folder / row.image).read_bytes())
+        """Raises InputRejected where the file is another one than was checked."""
+        key = self._dataset.image_keys[row.key]
+        if not self._blobs.exists(key):
+            data = (self._folder / row.image).read_bytes()
+            if blob_key(data) != key:
+                raise InputRejected(
+                    f"{self._folder / row.image} changed since it was checked: run the same command again"
+                )
+            self._blobs.put(data)
 
     async def _hold(self, connection: AsyncConnection, rows: list[R]) -> tuple[list[R], dict[Key, BadRow]]:
         """Rows of retweets or hides whose tweet is there to the end, their users held; and why not the others."""

@@ -11,8 +11,10 @@ import pytest
 
 from contract.embedded import open_redis, redis_server
 from contract.environment import StoreSettings
-from contract.fold_in import FoldInStores, fold_in_user
+from contract.fold_in import FoldInStores, fit_user, put_fitted
 from contract.runtime import OnnxModel
+from contract.transactions import changing
+from contract.waiting import WaitingUsers
 from service.fold_in import FoldIns
 from tests.integration.running import Network, Service, changed, new_user, png, serving
 from training.progress import silent
@@ -20,7 +22,8 @@ from training.retrain import publish_folder
 
 pytestmark = pytest.mark.anyio
 
-WITHIN_SECONDS = 1.0
+WITHIN_SECONDS = 5.0
+"""A second on a quiet machine (docs/experiments.md); other tests' users may wait before."""
 
 
 async def answer_of(service: Service, user: str) -> dict[str, Any]:
@@ -121,7 +124,10 @@ async def test_publishing_again_gives_the_same_vector_after_a_lost_redis(
         await changed(service, "PUT", f"/users/published/retweets/{tweet}", 201)
     model, parts = service.parts.ingest.models.required(), service.parts.ingest
     stores = FoldInStores(parts.database.engine, parts.graph, parts.vectors)
-    assert await fold_in_user("published", model.artifact, model.onnx, stores)
+    fitted = await fit_user("published", model.artifact, model.onnx, stores)
+    async with changing(parts.database.engine) as connection:
+        assert await put_fitted(connection, "published", fitted, model.version, stores)
+    await until(lambda: nobody_waits(service), WITHIN_SECONDS)
     before, version = await vector_of(service, "published"), model.version
     assert before is not None
     await service.parts.ingest.vectors.forget_user([version], "published")
@@ -178,13 +184,13 @@ class Failing:
 async def test_the_list_is_bounded_and_has_each_user_once(
     service: Service, monkeypatch: pytest.MonkeyPatch, trained: StoreSettings
 ) -> None:
-    monkeypatch.setattr("service.fold_in.MOST_WAITING", 3)
+    monkeypatch.setattr("contract.waiting.MOST_WAITING", 3)
     parts = service.parts.ingest
     with redis_server(trained) as (url, _):
         async with open_redis(url) as redis:
             namespace = f"{trained.redis_namespace}:aside"  # whose list no loop works off
             stores = FoldInStores(parts.database.engine, parts.graph, parts.vectors)
-            aside = FoldIns(redis, namespace, stores, parts.models, service.parts.metrics)
+            aside = FoldIns(WaitingUsers(redis, namespace), stores, parts.models, service.parts.metrics)
             for _ in range(2):
                 await aside.changed(["w1", "w2", *parts.models.required().artifact.user_ids])
             assert await redis.zcard(f"{namespace}:fold_in") == 2
@@ -201,6 +207,10 @@ async def counted(service: Service, outcome: str) -> bool:
     text = (await service.client.get("/metrics")).text
     line = next((line for line in text.splitlines() if f'outcome="{outcome}"' in line and "total" in line), "0 0")
     return float(line.split()[-1]) > 0
+
+
+async def nobody_waits(service: Service) -> bool:
+    return not await waiting(service)
 
 
 async def waiting(service: Service) -> list[Any]:

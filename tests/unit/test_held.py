@@ -11,11 +11,13 @@ def held() -> Held:
     """Two users with views, two timelines, vectors of two tweets and two users."""
     made = Held("v1", dim=2)
     for user in ("u1", "u2"):
-        made.view(user, UserView(exists=True, followee_ids=["a1", "a2"], seen_tweet_ids={"t9"}))
+        view = made.view(user, UserView(exists=True, followee_ids=["a1", "a2"], seen_tweet_ids={"t9"}))
+        made.keep(made.views, user, view)
     for author in ("a1", "a2"):
-        made.timeline(author, [TimelineEntry(f"{author}-t", author, 1)])
+        made.keep(made.timelines, author, made.timeline([TimelineEntry(f"{author}-t", author, 1)], 200))
     made.recent = made.entries([TimelineEntry("a1-t", "a1", 1)])
-    made.select("u1", Selection(made.views["u1"], list(made.timelines.values()), made.recent))
+    serials = [timeline.serial for timeline in made.timelines.values()]
+    made.keep(made.selections, "u1", Selection(made.views["u1"], serials, made.recent))
     made.tweets.put(["a1-t", "a2-t"], ["a1-t", "a2-t"], np.ones((2, 2), dtype=np.float16))
     made.users.put(["u1", "u2"], ["u1", "u2"], np.ones((2, 2), dtype=np.float16))
     return made
@@ -67,26 +69,28 @@ def test_after_a_change_of_everything_nothing_of_it_may_be_used() -> None:
     assert not held().drop(["timeline:a1", "*"])
 
 
-def test_a_selection_holds_while_view_and_timelines_are_the_same_objects() -> None:
+def test_a_selection_holds_while_nothing_was_read_anew() -> None:
     made = held()
     selection, view = made.selections["u1"], made.views["u1"]
     assert selection.holds(view, [made.timelines["a1"], made.timelines["a2"]])
-    again = made.timeline("a2", [TimelineEntry("a2-t", "a2", 1)])
+    again = made.timeline([TimelineEntry("a2-t", "a2", 1)], 200)
     assert not selection.holds(view, [made.timelines["a1"], again])
     assert not selection.holds(made.views["u2"], [made.timelines["a1"], made.timelines["a2"]])
 
 
-def test_memory_is_given_back_when_all_is_dropped() -> None:
+def test_what_takes_the_place_of_something_is_counted_once_and_given_back_when_dropped() -> None:
     made = Held("v1", dim=2)
-    empty = made.nbytes
-    user = UserView(exists=True, followee_ids=[f"a{n}" for n in range(100)], seen_tweet_ids=set())
-    rows = len(made.users)
-    made.view("u1", user)
-    made.timeline("a1", [TimelineEntry(f"t{n}", "a1", n) for n in range(100)])
-    held_rows = made.nbytes - empty
+    entries = [TimelineEntry(f"t{n}", "a1", n) for n in range(100)]
+    for _ in range(10):
+        user = UserView(exists=True, followee_ids=[f"a{n}" for n in range(100)], seen_tweet_ids=set())
+        made.keep(made.views, "u1", made.view("u1", user))
+        made.keep(made.timelines, "a1", made.timeline(entries, 200))
+    rows = Held("v1", dim=2)
+    rows.view("u1", user)
+    rows.timeline(entries, 200)
+    assert made.nbytes - rows.nbytes == made.views["u1"].nbytes + made.timelines["a1"].nbytes
     made.drop(["user:u1", "timeline:a1"])
-    assert rows < len(made.users)
-    assert empty < made.nbytes < held_rows  # rows stay, views and timelines do not
+    assert made.nbytes == rows.nbytes > 0
 
 
 def test_a_table_grows_and_keeps_what_it_has() -> None:

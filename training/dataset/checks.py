@@ -1,10 +1,11 @@
 """Checks of a row against the tables before it and against what the database has."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from contract.graph import to_ms
+from contract.graph import MOST_FOLLOWEES, to_ms
 from training.dataset.rejects import Rejects
 from training.dataset.rows import (
     DeletedTweetRow,
@@ -55,12 +56,22 @@ class Check:
     rejects: Rejects
     users: dict[Key, UserRow] = field(default_factory=dict)
     tweets: dict[Key, TweetRow] = field(default_factory=dict)
+    followees: Counter[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.followees = Counter(follower_id for follower_id, _ in self.known.follows)
 
     def follow(self, row: FollowRow) -> None:
         self._user("follower_id", row.follower_id)
         self._user("followee_id", row.followee_id)
         if row.follower_id == row.followee_id:
             raise BadRow("followee_id", "is the follower_id; nobody follows themselves: remove the row")
+        if row.key not in self.known.follows:
+            if self.followees[row.follower_id] >= MOST_FOLLOWEES:
+                raise BadRow(
+                    "follower_id", f"{row.follower_id} follows {MOST_FOLLOWEES:,} users already: remove the row"
+                )
+            self.followees[row.follower_id] += 1
 
     def tweet(self, row: TweetRow) -> None:
         self._user("author_id", row.author_id)
