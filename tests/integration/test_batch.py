@@ -59,6 +59,13 @@ async def test_a_batch_twice_is_one(service: Service) -> None:
     assert len(await service.sql(Tweet.tweet_id)) == count
 
 
+async def test_two_pictures_of_one_name_are_refused(service: Service, author: str) -> None:
+    rows = json.dumps([{"author_id": author, "image": "x"}])
+    files = [("images", ("x", png("red"))), ("images", ("x", png("blue")))]
+    answer = await service.client.post("/tweets:batch", data={"tweets": rows}, files=files)
+    assert "'x'" in problem(answer, 422, "invalid-batch")["detail"]
+
+
 @pytest.mark.parametrize("rows", ["", "[", "{}", "[]", "null", "[" * 100_000, [{}] * 101])
 async def test_what_is_no_batch_is_refused(service: Service, rows: Any) -> None:
     answer = await post(service, rows, {"x": png()})

@@ -4,6 +4,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +19,8 @@ from contract.runtime import OnnxModel
 from contract.transactions import changing
 from contract.waiting import WaitingUsers
 from service.fold_in import FoldIns
+from tests import datasets
+from tests.conftest import import_into
 from tests.integration.running import Network, Service, changed, new_user, png, serving
 from training.progress import silent
 from training.retrain import publish_folder
@@ -225,3 +230,22 @@ async def test_without_a_retweet_there_is_nothing_to_fit(service: Service) -> No
     nothing_PD = np.zeros((0, model.dim), dtype=np.float16)
     with pytest.raises(ValueError, match="needs a retweet"):
         model.fold_in(nothing_PD, nothing_PD, np.zeros((0, *model.drawn, model.dim), dtype=np.float16))
+
+
+async def test_an_import_into_a_running_service_gives_new_users_vectors(
+    service: Service, author: str, tmp_path: Path
+) -> None:
+    """Who retweeted a tweet that was there, and one that comes with the import and is encoded later."""
+    known = (await service.post(png("plum"), author_id=author)).json()["tweet_id"]
+    at = datetime.now(UTC).isoformat()
+    rows = {
+        "users": [{"user_id": user, "created_at": at} for user in ("imported-1", "imported-2", "imported-3")],
+        "follows": [],
+        "tweets": [datasets.tweet("imported-t", "imported-3", created_at=at)],
+        "retweets": [datasets.event("imported-1", known, at), datasets.event("imported-2", "imported-t", at)],
+    }
+    folder = datasets.write_folder(tmp_path / "more", rows, "jsonl")
+    await asyncio.to_thread(import_into, service.settings, folder, tmp_path / "rejects")
+    for user in ("imported-1", "imported-2"):
+        await until(partial(has_vector, service, user), 30)
+    assert not await has_vector(service, "imported-3")

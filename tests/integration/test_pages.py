@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from contract.environment import StoreSettings
 from contract.graph import OnlineGraph
 from contract.tables import Retweet
-from tests.integration.running import Network, Service, new_user, png, problem
+from tests.integration.running import Network, Service, changed, new_user, offered, png, problem, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -210,3 +211,22 @@ async def test_a_tweet_stamped_ahead_of_the_clock_is_on_a_page(service: Service,
     found = await pages(service, reader, 2)
     assert tweet in {tweet for page in found for tweet in page}
     assert (await service.client.delete(f"/tweets/{tweet}")).status_code == 204
+
+
+async def test_what_a_followee_posts_between_pages_hides_nothing_of_the_ranking(trained: StoreSettings) -> None:
+    async with serving(trained, max_per_followee=5) as service:
+        for user in ("pages-on", "posts-on"):
+            await new_user(service, user)
+        await changed(service, "PUT", "/users/pages-on/followees/posts-on", 201)
+        first = {f"first-{number}" for number in range(5)}
+        for tweet in first:
+            assert (await service.post(png("khaki"), author_id="posts-on", tweet_id=tweet)).status_code == 201
+        page = (await service.client.get("/users/pages-on/recommendations", params={"k": 2})).json()
+        shown = [item["tweet_id"] for item in page["items"]]
+        for number in range(5):
+            await service.post(png("khaki"), author_id="posts-on", tweet_id=f"between-{number}")
+        parameters = {"k": 10, "cursor": page["next_cursor"]}
+        page = (await service.client.get("/users/pages-on/recommendations", params=parameters)).json()
+        assert first == {*shown, *(item["tweet_id"] for item in page["items"])}
+        assert await offered(service, "pages-on") == {f"between-{number}" for number in range(5)}
+        await changed(service, "DELETE", "/users/pages-on/followees/posts-on", 204)

@@ -2,20 +2,30 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, select
 
+from contract.artifact import Artifact
+from contract.blobs import BlobStore
 from contract.environment import StoreSettings
-from contract.tables import TweetVector
+from contract.fold_in import FoldInStores
+from contract.runtime import OnnxModel
+from contract.tables import Tweet, TweetVector, create_engine
+from contract.transactions import changing
 from tests.conftest import KINDS, fresh_stores, import_into
 from tests.integration.running import Service, changed, new_user, png, problem, serving
-from training.progress import silent
-from training.retrain import retrain
+from training import publish
+from training.progress import Progress, silent
+from training.retrain import publish_folder, retrain
 from training.settings import TrainingSettings
 
 pytestmark = pytest.mark.anyio
+
+AT = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -136,3 +146,25 @@ async def folded(service: Service, version: str, user: str, before: bytes | None
             return found_KD.tobytes()
         await asyncio.sleep(0.02)
     raise AssertionError(f"{user} has no new vector under {version}")
+
+
+async def test_a_tweet_posted_while_a_version_is_published_has_a_vector_when_it_serves(
+    two_versions: tuple[StoreSettings, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores, versions = two_versions
+    fold_in = publish.fold_in_untrained
+
+    async def post_and_fold_in(exported: Artifact, model: OnnxModel, stores_: FoldInStores, progress: Progress) -> None:
+        blob = BlobStore(stores.image_store_url).put(png("plum"))
+        late = {"tweet_id": "late", "author_id": "u0001", "text": "Late.", "image_key": blob, "created_at": AT}
+        async with changing(stores_.engine) as connection:
+            await connection.execute(insert(Tweet).values(**late))
+        await fold_in(exported, model, stores_, progress)
+
+    monkeypatch.setattr(publish, "fold_in_untrained", post_and_fold_in)
+    await asyncio.to_thread(publish_folder, stores.models_dir / versions[1], stores, silent)
+    engine = create_engine(stores.sqlalchemy_url)
+    async with engine.connect() as connection:
+        encoded = await connection.scalars(select(TweetVector.version).where(TweetVector.tweet_id == "late"))
+        assert list(encoded) == [versions[1]]
+    await engine.dispose()
