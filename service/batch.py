@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -52,26 +51,20 @@ BATCH_SCHEMA = {
 async def post_batch(tweets: str, images: list[UploadFile], parts: Ingest) -> list[BatchItem]:
     """Store and encode tweets, as many at a time as the encoder takes; the answers stand in the order of the tweets.
 
-    Raises InvalidBatch where `tweets` is no list or has too many, or two pictures have one name.
+    Raises InvalidBatch where `tweets` is no list or has too many.
     """
     rows = read_rows(tweets)
-    check_names(images)
     at_a_time = asyncio.Semaphore(parts.batcher.fair_share)
     async with parts.batcher.large_request:
-        pictures = {image.filename or "": await image.read() for image in images}
+        pictures: dict[str, list[bytes]] = {}
+        for image in images:
+            pictures.setdefault(image.filename or "", []).append(await image.read())
 
         async def one(row: Any) -> BatchItem:
             async with at_a_time:
                 return await post_one(row, pictures, parts)
 
         return list(await asyncio.gather(*(one(row) for row in rows)))
-
-
-def check_names(images: list[UploadFile]) -> None:
-    """Raises InvalidBatch where a tweet could not say which picture it means."""
-    names = Counter(image.filename or "" for image in images)
-    if twice := sorted(name for name, count in names.items() if count > 1):
-        raise InvalidBatch(f"images: two have the name {twice[0]!r}: give each a name of its own")
 
 
 def read_rows(tweets: str) -> list[Any]:
@@ -85,17 +78,18 @@ def read_rows(tweets: str) -> list[Any]:
     return rows
 
 
-async def post_one(row: Any, pictures: Mapping[str, bytes], parts: Ingest) -> BatchItem:
+async def post_one(row: Any, pictures: Mapping[str, list[bytes]], parts: Ingest) -> BatchItem:
     """What POST /tweets answers for one of the tweets."""
     try:
         tweet = BatchTweet.model_validate(row)
     except ValidationError as error:
         return failed(invalid_request([(fault["loc"], fault["msg"]) for fault in error.errors()]))
-    picture = pictures.get(tweet.image)
-    if picture is None:
-        return failed(invalid_request([(("image",), f"no part `images` has the file name {tweet.image}")]))
+    named = pictures.get(tweet.image, [])
+    if len(named) != 1:
+        found = f"{len(named)} parts `images` have" if named else "no part `images` has"
+        return failed(invalid_request([(("image",), f"{found} the file name {tweet.image}: one must have it")]))
     try:
-        new = NewTweet(tweet.author_id, tweet.text, picture, tweet.tweet_id, tweet.created_at)
+        new = NewTweet(tweet.author_id, tweet.text, named[0], tweet.tweet_id, tweet.created_at)
         posted = await ingest(new, parts)
     except Exception as error:  # whatever it is, it is this tweet's answer, and the others get theirs
         refusal = refusal_of(error)

@@ -146,7 +146,6 @@ async def get_tweet_image(parts: PartsDependency, tweet_id: TweetId) -> Response
     headers = {
         "ETag": f'"{picture.key}"',
         "Cache-Control": "private, max-age=3600",
-        "X-Content-Type-Options": "nosniff",
     }
     return Response(picture.data, media_type=picture.media_type, headers=headers)
 
