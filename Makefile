@@ -16,8 +16,9 @@ run: var/trained
 	@echo
 	@exec $(BIN)/python -m service
 
+# Two processes, a file of tests at a time; each computes with one thread.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
