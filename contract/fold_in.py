@@ -17,7 +17,7 @@ import numpy.typing as npt
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.artifact import Artifact, Sampling
-from contract.graph import TIMELINE_LIMIT, OnlineGraph, TimelineEntry
+from contract.graph import TIMELINE_LIMIT, OnlineGraph, TimelineEntry, entries_per_followee
 from contract.runtime import OnnxModel
 from contract.transactions import hold_users
 from contract.vectors import Vectors, VectorStore
@@ -27,7 +27,6 @@ MOST_RETWEETS = TIMELINE_LIMIT
 MOST_DRAWN_FROM = 2_000
 """Tweets of a kind that negatives are drawn from."""
 _ENTRIES_READ = 6_000
-_FEWEST_ENTRIES = 5
 
 Bools = npt.NDArray[np.bool_]
 UserHistory = tuple[list[str], list[TimelineEntry]]
@@ -46,6 +45,7 @@ class FoldInStores:
 class History:
     """Tweet ids: the user's newest retweets, and what else there is; `shown_P` is what a followee had shown by then."""
 
+    done: UserHistory
     followee_ids: list[str]
     retweet_ids: list[str]
     shown_P: Bools
@@ -72,12 +72,12 @@ class Fitted:
 
 async def fit_user(user_id: str, exported: Artifact, model: OnnxModel, stores: FoldInStores) -> Fitted:
     """Fit the vector of a user whom the version was not trained on; nothing is held meanwhile."""
-    done = await user_history(user_id, stores.graph)
-    examples = await gather_examples(user_id, exported, model, stores)
+    history = await read_history(user_id, exported, stores.graph)
+    examples = await gather_examples(user_id, history, exported, model, stores)
     if examples is None:
-        return Fitted(None, done)
+        return Fitted(None, history.done)
     vectors = examples.followees_ND, examples.positive_PD, examples.negative_PSKD
-    return Fitted(await asyncio.to_thread(model.fold_in, *vectors), done)
+    return Fitted(await asyncio.to_thread(model.fold_in, *vectors), history.done)
 
 
 async def put_fitted(
@@ -103,9 +103,10 @@ async def user_history(user_id: str, graph: OnlineGraph) -> UserHistory:
     return (await graph.user(user_id)).followee_ids, own
 
 
-async def gather_examples(user_id: str, exported: Artifact, model: OnnxModel, stores: FoldInStores) -> Examples | None:
+async def gather_examples(
+    user_id: str, history: History, exported: Artifact, model: OnnxModel, stores: FoldInStores
+) -> Examples | None:
     """The same for the same history; None where there is nothing to tell apart."""
-    history = await read_history(user_id, exported, stores.graph)
     if not history.retweet_ids:
         return None
     manifest, generator = exported.manifest, generator_of(user_id, history.retweet_ids)
@@ -129,7 +130,7 @@ async def read_history(user_id: str, exported: Artifact, graph: OnlineGraph) -> 
     """Followees count as far as they have a trained vector: the order in which users are folded in changes nothing."""
     view = await graph.user(user_id)
     (own,) = await graph.timelines([user_id])
-    timelines = await graph.timelines(view.followee_ids, entries_per_followee(len(view.followee_ids)))
+    timelines = await graph.timelines(view.followee_ids, entries_per_followee(len(view.followee_ids), _ENTRIES_READ))
     shown = [entry for timeline in timelines for entry in timeline]
     retweets = [entry for entry in own if entry.author_id != user_id][:MOST_RETWEETS]
     seen = view.seen_tweet_ids | {entry.tweet_id for entry in retweets}
@@ -138,17 +139,13 @@ async def read_history(user_id: str, exported: Artifact, graph: OnlineGraph) -> 
         return sorted({entry.tweet_id for entry in entries if entry.author_id != user_id} - seen)
 
     return History(
+        done=(view.followee_ids, own),
         followee_ids=[followee for followee in view.followee_ids if followee in exported.trained_users],
         retweet_ids=[entry.tweet_id for entry in retweets],
         shown_P=shown_before(retweets, shown),
         passed_by_ids=not_retweeted(shown),
         other_ids=not_retweeted(await graph.recent()),
     )
-
-
-def entries_per_followee(followees: int) -> int:
-    """How much of each timeline is read: all of it for some, the newest few entries for who follows thousands."""
-    return max(_FEWEST_ENTRIES, min(TIMELINE_LIMIT, _ENTRIES_READ // max(1, followees)))
 
 
 def shown_before(retweets: Sequence[TimelineEntry], shown: Iterable[TimelineEntry]) -> Bools:

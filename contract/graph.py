@@ -27,6 +27,7 @@ RECENT_LIMIT = 1_000
 MOST_FOLLOWEES = 10_000
 """Of one user: service and importer refuse more."""
 _CHUNK = 1_000
+_FEWEST_ENTRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,11 @@ class UserState:
     seen: dict[str, int]
     hidden: dict[str, int]
     timeline: list[TimelineEntry]
+
+
+def entries_per_followee(followees: int, in_all: int, most: int = TIMELINE_LIMIT) -> int:
+    """How much of each timeline is read: up to `most` of it, and the newest few entries for who follows thousands."""
+    return max(_FEWEST_ENTRIES, min(most, in_all // max(1, followees)))
 
 
 def to_ms(moment: datetime) -> int:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from contract.graph import TIMELINE_LIMIT
+from contract.graph import TIMELINE_LIMIT, entries_per_followee
 from service.cursor import Page
 from service.held import NO_ENTRIES, Held, Ints, Selection, Timeline, View, among
 from service.online import OnlineNetwork
 
-_FEWEST_ENTRIES = 5
 _DEEPER = 8
 _GRAVITY = 1.5
 _HOURS_AT_FIRST = 2.0
@@ -27,20 +26,14 @@ class Bounds:
     per_followee: int
     in_all: int
 
-    def entries_per_followee(self, followees: int) -> int:
-        """How much of each timeline is read: the newest few entries for who follows thousands."""
-        return max(_FEWEST_ENTRIES, min(self.per_followee, TIMELINE_LIMIT, 3 * self.in_all // followees))
-
 
 async def followees_tweets(network: OnlineNetwork, held: Held, view: View, page: Page, bounds: Bounds) -> Timeline:
     """What followees posted or retweeted; what was chosen for a first page is kept until a part of it changes."""
     if not view.followee_ids:
         return NO_ENTRIES
-    most = bounds.entries_per_followee(len(view.followee_ids))
+    most = entries_per_followee(len(view.followee_ids), 3 * bounds.in_all, bounds.per_followee)
     later = page.source is not None
-    depth = (
-        min(TIMELINE_LIMIT, _DEEPER * most) if later else most
-    )  # new entries must not push out what is yet to be shown
+    depth = min(TIMELINE_LIMIT, _DEEPER * most) if later else most  # what came since must not hide what is to come
     timelines = await network.timelines(held, view.followee_ids, depth)
     kept = held.selections.get(page.user_id)
     if not later and kept is not None and kept.holds(view, timelines):

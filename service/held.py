@@ -239,7 +239,7 @@ class Held:
                 case ["timeline"]:
                     self._drop(self.timelines, id_)
                 case ["v", self.version, "t" | "u" as kind]:
-                    table = self.tweets if kind == "t" else self.users
+                    table = self.table(kind)
                     table.forget_all() if id_ == EVERYTHING else table.forget(id_)
                 case [""] if name == EVERYTHING:
                     return False

@@ -53,7 +53,7 @@ class OnlineNetwork:
         if not found.exists:
             return None
         view = held.view(user_id, found)
-        if not changed & _keys(("user", "follow", "seen", "hidden"), [user_id]):
+        if not changed & _keys(user_id, "user", "follow", "seen", "hidden"):
             held.keep(held.views, user_id, view)
         return view
 
@@ -82,17 +82,15 @@ class OnlineNetwork:
 
     async def need(self, held: Held, kind: Literal["t", "u"], rows: Ints) -> None:
         """See to it that the vectors of some tweets or users are there, where they have any."""
-        table = held.tweets if kind == "t" else held.users
+        table = held.table(kind)
         if not (unknown := table.unknown(rows)):
             return
         read = self._vectors.tweets if kind == "t" else self._vectors.users
         with self._reading() as changed:
             found, vectors_KD = await read(held.version, unknown, held.dim)
         table.put(unknown, found, vectors_KD)
-        if changed:
-            names = {name: f"v:{held.version}:{kind}:{name}" for name in unknown}
-            everything = bool(changed & {EVERYTHING, f"v:{held.version}:{kind}:{EVERYTHING}"})
-            self._again.update(name for name in names.values() if everything or name in changed)
+        family = f"v:{held.version}:{kind}"
+        self._again.update(f"{family}:{id_}" for id_ in unknown if changed and changed & _keys(id_, family))
 
     async def _read_timelines(self, held: Held, author_ids: Sequence[str], depth: int) -> dict[str, AuthorTimeline]:
         with self._reading() as changed:
@@ -104,7 +102,7 @@ class OnlineNetwork:
                 read[author_id] = other
                 continue
             timeline = read[author_id] = held.timeline(entries, depth)
-            if not changed or not changed & _keys(("timeline",), [author_id]):
+            if not changed or not changed & _keys(author_id, "timeline"):
                 held.keep(held.timelines, author_id, timeline)
         return read
 
@@ -128,6 +126,6 @@ class OnlineNetwork:
             self._reads = [names for names in self._reads if names is not changed]
 
 
-def _keys(families: Sequence[str], ids: Sequence[str]) -> set[str]:
-    """The names under which the log tells of a change of these."""
-    return {EVERYTHING} | {f"{family}:{id_}" for family in families for id_ in (*ids, EVERYTHING)}
+def _keys(id_: str, *families: str) -> set[str]:
+    """The names under which the log tells of a change of what an id has in some families of keys."""
+    return {EVERYTHING} | {f"{family}:{name}" for family in families for name in (id_, EVERYTHING)}

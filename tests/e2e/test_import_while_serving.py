@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import json
 import logging
-import os
 import random
 import signal
 import subprocess
@@ -12,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from contract.environment import StoreSettings
 from contract.graph import OnlineGraph
 from contract.tables import Tweet, User
 from tests.conftest import KINDS, ROOT, fresh_stores, import_into, wait_until
-from tests.processes import READY_SECONDS, free_port, ready
+from tests.processes import environment_of, service_process
 from tests.unit.test_import_rejects import stored
 from training.online import rebuild_graph
 from training.progress import silent
@@ -97,42 +96,23 @@ def prefixed(path: Path) -> Rows:
 class Site:
     """A service and imports as processes of their own, on the same stores."""
 
-    stores: StoreSettings
-    port: int
+    environment: dict[str, str]
+    log: Path
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.environment['PORT']}"
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        named = {
-            "DATABASE_URL": self.stores.database_url,
-            "REDIS_URL": self.stores.redis_url,
-            "REDIS_NAMESPACE": self.stores.redis_namespace,
-            "VAR_DIR": str(self.stores.var_dir),
-            "MODELS_DIR": str(self.stores.models_dir),
-            "PORT": str(self.port),
-        }
-        environment = {name: value for name, value in (os.environ | named).items() if value is not None}
-        with (self.stores.var_dir / "processes.log").open("a") as log:
+        with self.log.open("a") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", *arguments],
                 cwd=ROOT,
-                env=environment,
+                env=self.environment,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
             )
-
-    @contextmanager
-    def serving(self) -> Iterator[None]:
-        process = self.start("service")
-        try:
-            wait_until(lambda: ready(self.url, process), READY_SECONDS)
-            yield
-        finally:
-            process.kill()
-            process.communicate()
 
 
 @dataclass
@@ -209,9 +189,9 @@ def test_an_import_beside_writes_is_as_one_into_idle_stores(
     with fresh_stores("embedded") as idle:
         import_into(idle, incoming.folder)
         expected = stored(idle)
-    site = Site(stores, free_port())
+    site = Site(environment_of(stores), stores.var_dir / "processes.log")
     rejects = tmp_path / "rejects.jsonl"
-    with site.serving():
+    with service_process(site.environment, site.log):
         writers, output = asyncio.run(import_beside_writes(site, incoming, rejects))
         report(writers, output, stores)
         wait_until(lambda: not pending(stored(stores)), 20)
@@ -237,7 +217,7 @@ async def import_beside_writes(site: Site, incoming: Incoming, rejects: Path) ->
         assert "imported" not in (await asyncio.to_thread(killed.communicate))[0]
         again = site.start(*command)
         output, _ = await asyncio.to_thread(again.communicate)
-        assert again.returncode == 0, (site.stores.var_dir / "processes.log").read_text()
+        assert again.returncode == 0, site.log.read_text()
     return writers, output
 
 

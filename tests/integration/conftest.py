@@ -1,10 +1,11 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import cast
 
 import pytest
 
 from contract.environment import StoreSettings
 from contract.tables import Follow, Retweet, Tweet
+from tests.integration.hostile import Target, check_well, target
 from tests.integration.running import Network, Service, serving
 
 
@@ -37,3 +38,25 @@ def reader(service: Service, network: Network) -> str:
 def author(network: Network, reader: str) -> str:
     """Whom the reader follows."""
     return min(network.followees[reader])
+
+
+@pytest.fixture(scope="module")
+def shared(trained: StoreSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """A service process for hostile input."""
+    with target(trained, tmp_path_factory.mktemp("log") / "service.log") as started:
+        yield started
+
+
+@pytest.fixture
+def at(shared: Target) -> Iterator[Target]:
+    """The same; after each test it is well."""
+    yield shared
+    check_well(shared)
+
+
+@pytest.fixture
+def unchanged(at: Target) -> Iterator[Target]:
+    """For refused requests: they leave everything as it is."""
+    state = at.state()
+    yield at
+    assert at.state() == state

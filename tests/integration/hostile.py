@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, select
 
 from contract.environment import StoreSettings
 from contract.tables import Follow, Tweet, TweetVector, User
+from tests.hostile_pictures import GOOD_PNG
 from tests.processes import Running, environment_of, service_process
 
 SECONDS = 20
@@ -126,3 +127,11 @@ def check_well(at: Target) -> None:
     grown = at.running.memory - at.memory_at_start
     assert grown < MOST_GROWTH, f"{grown:,} bytes more than at the start"
     assert '"level": "ERROR"' not in at.running.log.read_text("utf-8")
+
+
+END = b"--x--\r\n"
+IMAGE = part("image", GOOD_PNG, filename="i.png")
+
+
+def author_part(at: Target) -> bytes:
+    return part("author_id", at.author.encode())

@@ -1,16 +1,14 @@
 """Broken and odd pictures over real HTTP: a clear answer, and nothing of a refused one is left."""
 
 import json
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from contract.environment import StoreSettings
 from contract.tables import TweetVector
 from tests.hostile_pictures import PICTURES, saved, scene, turned
-from tests.integration.hostile import Target, check_well, target
+from tests.integration.hostile import Target
 
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -22,18 +20,6 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """What EXIF's orientations ask for (CIPA DC-008, 4.6.5)."""
-
-
-@pytest.fixture(scope="module")
-def shared(trained: StoreSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    with target(trained, tmp_path_factory.mktemp("log") / "service.log") as started:
-        yield started
-
-
-@pytest.fixture
-def at(shared: Target) -> Iterator[Target]:
-    yield shared
-    check_well(shared)
 
 
 @pytest.mark.parametrize("name", PICTURES)

@@ -1,45 +1,20 @@
-"""Hostile forms, JSON, ids, times, queries and HTTP over a real socket: a clear 4xx or a right answer, never a 5xx."""
+"""Hostile forms, JSON, ids, times, paths and queries: a clear 4xx or a right answer, never a 5xx."""
 
 import json
-import socket
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from contract.environment import StoreSettings
 from tests.hostile_pictures import GOOD_PNG
-from tests.integration.hostile import SECONDS, Target, check_well, part, received, status, target
+from tests.integration.hostile import (
+    END,
+    IMAGE,
+    Target,
+    author_part,
+    part,
+    status,
+)
 from tests.integration.running import fields, problem
-
-END = b"--x--\r\n"
-IMAGE = part("image", GOOD_PNG, filename="i.png")
-GIBIBYTE = 2**30
-
-
-@pytest.fixture(scope="module")
-def shared(trained: StoreSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    with target(trained, tmp_path_factory.mktemp("log") / "service.log") as started:
-        yield started
-
-
-@pytest.fixture
-def at(shared: Target) -> Iterator[Target]:
-    yield shared
-    check_well(shared)
-
-
-@pytest.fixture
-def unchanged(at: Target) -> Iterator[Target]:
-    """For refused requests: they leave everything as it is."""
-    state = at.state()
-    yield at
-    assert at.state() == state
-
-
-def author(at: Target) -> bytes:
-    return part("author_id", at.author.encode())
 
 
 def deep(levels: int) -> bytes:
@@ -99,12 +74,12 @@ TAKEN_FORMS: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize("name", TAKEN_FORMS)
 def test_an_odd_form_is_read(at: Target, name: str) -> None:
     body, content_type = TAKEN_FORMS[name]
-    assert at.multipart(author(at) + body, content_type).status_code == 201
+    assert at.multipart(author_part(at) + body, content_type).status_code == 201
 
 
 @pytest.mark.parametrize("words", [b"caf\xe9", b"\xff\xfe", b"\xed\xa0\x80"], ids=["latin-1", "no-utf-8", "surrogate"])
 def test_words_in_no_utf8_are_read_as_latin_1(at: Target, words: bytes) -> None:
-    answer = at.multipart(author(at) + part("text", words) + IMAGE + END)
+    answer = at.multipart(author_part(at) + part("text", words) + IMAGE + END)
     assert (answer.status_code, answer.json()["text"]) == (201, words.decode("latin-1"))
 
 
@@ -145,14 +120,14 @@ BROKEN_FORMS: dict[str, tuple[bytes, str, set[int]]] = {
 @pytest.mark.parametrize("name", BROKEN_FORMS)
 def test_a_broken_form_is_refused(unchanged: Target, name: str) -> None:
     body, content_type, expected = BROKEN_FORMS[name]
-    answer = unchanged.multipart(author(unchanged) + body if body else body, content_type)
+    answer = unchanged.multipart(author_part(unchanged) + body if body else body, content_type)
     assert answer.status_code in expected, answer.text
     slug = "invalid-body" if answer.status_code == 400 else "invalid-request"
     problem(answer, answer.status_code, slug)
 
 
 def test_two_authors_are_named(unchanged: Target) -> None:
-    body = author(unchanged) * 2 + IMAGE + END
+    body = author_part(unchanged) * 2 + IMAGE + END
     assert fields(problem(unchanged.multipart(body), 422, "invalid-request")) == ["author_id"]
 
 
@@ -347,105 +322,3 @@ def test_a_broken_row_of_a_batch_is_refused_alone(at: Target, name: str) -> None
     assert answer.status_code == 200, answer.text
     assert [item["status"] for item in answer.json()["items"]] == [422, 201]
     assert len(at.state()[0]) == before + 1
-
-
-POST = b"POST /tweets HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
-HTTP: dict[str, tuple[bytes, set[int]]] = {
-    "no-http": (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(300), {400}),
-    "unknown-method": (b"BREW /tweets HTTP/1.1\r\nHost: x\r\n\r\n", {400, 405}),
-    "header-of-100-kb": (
-        b"GET /health/live HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
-        {200, 400, 431},
-    ),
-    "nul-in-a-header": (b"GET /health/live HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n", {400}),
-    "no-ascii-in-the-path": (b"GET /tweets/\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n", {400, 404, 422}),
-    "two-lengths": (POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", {400}),
-    "length-and-chunks": (POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", {400, 422}),
-    "negative-length": (POST + b"Content-Length: -1\r\n\r\n", {400}),
-    "length-of-words": (POST + b"Content-Length: many\r\n\r\n", {400}),
-    "length-beyond-64-bits": (POST + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n", {400, 413}),
-    "chunk-of-no-size": (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", {400}),
-    "a-gibibyte-announced": (POST + b"Content-Length: %d\r\n\r\n" % GIBIBYTE, {413}),
-    "odd-request-id": (b"GET /health/live HTTP/1.1\r\nHost: x\r\nX-Request-ID: \xff\xfe<x>\r\n\r\n", {200}),
-    "odd-key": (b"GET /models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n", {200}),
-    "odd-idempotency-key": (POST + b"Idempotency-Key: \xff\r\nContent-Length: 0\r\n\r\n", {400, 422}),
-}
-
-
-@pytest.mark.parametrize("name", HTTP)
-def test_http_that_is_none_is_refused(unchanged: Target, name: str) -> None:
-    request, expected = HTTP[name]
-    answer = unchanged.raw(request)
-    assert status(answer) in expected, answer[:500]
-    assert status(answer) < 500
-
-
-@pytest.mark.parametrize("chunked", [True, False])
-def test_a_gibibyte_is_not_read(unchanged: Target, chunked: bool) -> None:
-    """Streamed until the server ends it: it does long before a gibibyte, and says why where it can."""
-    block, sent = part("image", bytes(1_000_000), filename="i"), 0
-    length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % GIBIBYTE
-    with unchanged.connected() as connection:
-        connection.sendall(POST + length + b"\r\n\r\n")
-        try:
-            while sent < GIBIBYTE:
-                connection.sendall(b"%x\r\n%s\r\n" % (len(block), block) if chunked else block)
-                sent += len(block)
-        except (ConnectionError, TimeoutError):
-            pass
-        answer = received(connection)
-    assert sent < 100_000_000
-    assert status(answer) in (0, 413)  # 0: the connection was reset before the answer was read
-
-
-def test_a_body_that_breaks_off_leaves_nothing(unchanged: Target) -> None:
-    body = author(unchanged) + IMAGE
-    for kept in range(0, len(body), 97):
-        with unchanged.connected() as connection:
-            connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % (len(body) + len(END)) + body[:kept])
-            if kept % 2:  # reset instead of closed
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-
-
-def test_slow_bodies_hold_nobody_up(at: Target) -> None:
-    body = author(at) + IMAGE + END
-    slow = [socket.create_connection((at.client.base_url.host, at.client.base_url.port or 0)) for _ in range(100)]
-    for connection in slow:
-        connection.settimeout(SECONDS)
-        connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body[:20])
-    started = time.monotonic()
-    assert at.post(GOOD_PNG).status_code == 201
-    assert time.monotonic() - started < 5
-    for connection in slow[:50]:
-        connection.close()
-    for at_ in range(20, len(body), 100):
-        slow[50].sendall(body[at_ : at_ + 100])
-        time.sleep(0.01)
-    assert status(received(slow[50])) == 201
-    for connection in slow[50:]:
-        connection.close()
-
-
-@pytest.mark.parametrize("path", ["/health/live", "/models", "/tweets/none", "/docs", "/openapi.json"])
-def test_head_is_get_without_the_body(unchanged: Target, path: str) -> None:
-    get, head = unchanged.client.get(path), unchanged.client.head(path)
-    assert head.status_code == get.status_code
-    assert head.headers["content-length"] == get.headers["content-length"]
-    raw = unchanged.raw(f"HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-    assert raw.endswith(b"\r\n\r\n")
-
-
-@pytest.mark.parametrize(
-    ("path", "allowed"),
-    [
-        ("/tweets/none", "HEAD, GET, DELETE"),
-        ("/tweets", "POST"),
-        ("/users/a/hidden/b", "PUT, DELETE"),
-        ("/models:rollback", "POST"),
-        ("/health/live", "HEAD, GET"),
-    ],
-)
-def test_allow_names_every_method(unchanged: Target, path: str, allowed: str) -> None:
-    answer = unchanged.client.patch(path)
-    problem(answer, 405, "method-not-allowed")
-    assert answer.headers["allow"] == allowed

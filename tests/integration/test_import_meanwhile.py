@@ -50,6 +50,22 @@ def import_meanwhile(
     return with_stores(stores, lambda opened: import_dataset(folder, opened, progress, rejects))
 
 
+def posting(tweet_id: str) -> Change:
+    """Somebody else posts a tweet."""
+
+    async def post(connection: AsyncConnection) -> None:
+        values = {"tweet_id": tweet_id, "author_id": "cem", "text": "Mine.", "image_key": "0", "created_at": AT}
+        await connection.execute(insert(Tweet).values(values))
+
+    return post
+
+
+async def forget_t1(connection: AsyncConnection) -> None:
+    """Its author deletes the tweet."""
+    await connection.execute(delete(Tweet).where(Tweet.tweet_id == "t1"))
+    await connection.execute(insert(DeletedTweet).values(tweet_id="t1", deleted_at=AT))
+
+
 def reasons(rejects: Path) -> list[tuple[str, str]]:
     """Table and reason of each reject."""
     lines = [json.loads(line) for line in rejects.read_text("utf-8").splitlines()]
@@ -113,12 +129,8 @@ def test_what_was_stored_meanwhile_stays(stores: StoreSettings, tmp_path: Path) 
 
 
 def test_a_tweet_that_was_posted_meanwhile_is_kept_and_its_row_rejected(stores: StoreSettings, tmp_path: Path) -> None:
-    async def post(connection: AsyncConnection) -> None:
-        values = {"tweet_id": "t1", "author_id": "cem", "text": "Mine.", "image_key": "0", "created_at": AT}
-        await connection.execute(insert(Tweet).values(values))
-
     folder = write_folder(tmp_path / "data", all_tables(), "jsonl")
-    report = import_meanwhile(stores, folder, "store tweets", post, tmp_path / "rejects.jsonl")
+    report = import_meanwhile(stores, folder, "store tweets", posting("t1"), tmp_path / "rejects.jsonl")
     assert (report.tweets, report.rejected) == (1, {"tweets": 1, "retweets": 1, "hides": 2})
     found = reasons(tmp_path / "rejects.jsonl")
     assert found[0] == (
@@ -131,12 +143,8 @@ def test_a_tweet_that_was_posted_meanwhile_is_kept_and_its_row_rejected(stores: 
 
 
 def test_a_tweet_that_was_deleted_meanwhile_stays_deleted(stores: StoreSettings, tmp_path: Path) -> None:
-    async def forget(connection: AsyncConnection) -> None:
-        await connection.execute(delete(Tweet).where(Tweet.tweet_id == "t1"))
-        await connection.execute(insert(DeletedTweet).values(tweet_id="t1", deleted_at=AT))
-
     folder = write_folder(tmp_path / "data", all_tables(), "jsonl")
-    report = import_meanwhile(stores, folder, "store tweets", forget, tmp_path / "rejects.jsonl")
+    report = import_meanwhile(stores, folder, "store tweets", forget_t1, tmp_path / "rejects.jsonl")
     assert report.rejected == {"tweets": 1, "retweets": 1, "hides": 2}
     assert [row[0] for row in stored(stores)["tweets"]] == ["t2"]
     (picture,) = [path for path in (stores.var_dir / "images").rglob("*") if path.is_file()]
@@ -144,24 +152,16 @@ def test_a_tweet_that_was_deleted_meanwhile_stays_deleted(stores: StoreSettings,
 
 
 def test_retweets_of_a_tweet_that_was_deleted_meanwhile_are_rejected(stores: StoreSettings, tmp_path: Path) -> None:
-    async def forget(connection: AsyncConnection) -> None:
-        await connection.execute(delete(Tweet).where(Tweet.tweet_id == "t1"))
-        await connection.execute(insert(DeletedTweet).values(tweet_id="t1", deleted_at=AT))
-
     folder = write_folder(tmp_path / "data", all_tables(), "jsonl")
-    report = import_meanwhile(stores, folder, "store retweets", forget, tmp_path / "rejects.jsonl")
+    report = import_meanwhile(stores, folder, "store retweets", forget_t1, tmp_path / "rejects.jsonl")
     assert (report.tweets, report.rejected) == (2, {"retweets": 1, "hides": 2})
     assert {reason for _, reason in reasons(tmp_path / "rejects.jsonl")} == {"t1 was deleted meanwhile: remove the row"}
     assert [row[:2] for row in stored(stores)["retweets"]] == [("bob", "t2")]
 
 
 def test_an_id_that_a_tweet_took_meanwhile_is_not_deleted(stores: StoreSettings, tmp_path: Path) -> None:
-    async def post(connection: AsyncConnection) -> None:
-        values = {"tweet_id": "gone", "author_id": "cem", "text": "Mine.", "image_key": "0", "created_at": AT}
-        await connection.execute(insert(Tweet).values(values))
-
     folder = write_folder(tmp_path / "data", all_tables(), "jsonl")
-    report = import_meanwhile(stores, folder, "store deleted", post, tmp_path / "rejects.jsonl")
+    report = import_meanwhile(stores, folder, "store deleted", posting("gone"), tmp_path / "rejects.jsonl")
     assert (report.deleted_tweets, report.rejected) == (0, {"deleted_tweets": 1})
     assert stored(stores)["deleted_tweets"] == []
 
@@ -175,7 +175,7 @@ def test_a_strict_import_stops_at_what_changed_meanwhile_and_goes_on_later(
 
     folder = write_folder(tmp_path / "data", tables(), "jsonl")
     with pytest.raises(InputRejected, match=r"tweets.jsonl line 1: tweet_id t1 is stored with another"):
-        import_meanwhile(stores, folder, "store tweets", post, None)
+        import_meanwhile(stores, folder, "store tweets", posting("t1"), None)
     assert stored(stores)["retweets"] == []
     rows = tables()
     rows["tweets"][0] = tweet("t3", "bob")

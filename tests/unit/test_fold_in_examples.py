@@ -12,14 +12,13 @@ from contract.fold_in import (
     MOST_RETWEETS,
     Examples,
     History,
-    entries_per_followee,
     generator_of,
     read_history,
     shown_before,
     some_of,
     with_negatives,
 )
-from contract.graph import TIMELINE_LIMIT, OnlineGraph, TimelineEntry, UserView
+from contract.graph import TIMELINE_LIMIT, OnlineGraph, TimelineEntry, UserView, entries_per_followee
 
 DRAWN = (4, 5)
 PASSED_BY, OTHERS = 1.0, 2.0
@@ -138,5 +137,5 @@ def test_the_numbers_depend_on_user_and_retweets_alone() -> None:
 def test_what_is_read_is_bounded() -> None:
     assert len(some_of([f"t{n}" for n in range(MOST_DRAWN_FROM + 9)], generator_of("u", []))) == MOST_DRAWN_FROM
     assert some_of(["b", "a"], generator_of("u", [])) == ["b", "a"]
-    assert [entries_per_followee(n) for n in (0, 1, 10_000)] == [TIMELINE_LIMIT, TIMELINE_LIMIT, 5]
+    assert [entries_per_followee(n, 6_000) for n in (0, 1, 10_000)] == [TIMELINE_LIMIT, TIMELINE_LIMIT, 5]
     assert MOST_RETWEETS <= TIMELINE_LIMIT
