@@ -32,6 +32,12 @@ ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("embedded", "servers")
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Say what failed at once: a run that is cut short comes to no summary."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\n{report.nodeid} ({report.when}):\n{report.longreprtext}", flush=True)  # noqa: T201 - it is for people
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
@@ -52,11 +58,23 @@ def tiny_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session", params=KINDS)
-def trained(request: pytest.FixtureRequest, tiny_network: Path) -> Iterator[StoreSettings]:
-    """Stores of either kind with the tiny network, on which a small model serves."""
-    with trained_stores(request.param, tiny_network) as settings:
+@pytest.fixture(scope="session")
+def trained_embedded(tiny_network: Path) -> Iterator[StoreSettings]:
+    with trained_stores("embedded", tiny_network) as settings:
         yield settings
+
+
+@pytest.fixture(scope="session")
+def trained_servers(tiny_network: Path) -> Iterator[StoreSettings]:
+    with trained_stores("servers", tiny_network) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def trained(request: pytest.FixtureRequest) -> StoreSettings:
+    """Stores of either kind with the tiny network, on which a small model serves; both last to a process's end."""
+    settings: StoreSettings = request.getfixturevalue(f"trained_{request.param}")
+    return settings
 
 
 @contextmanager

@@ -66,8 +66,9 @@ async def test_a_flood_of_reads_is_shed_and_health_answers(
         monkeypatch.setattr(network, "view", slow)
         asked = [asyncio.create_task(service.client.get("/users/u0001/recommendations")) for _ in range(10)]
         shed = 'requests_shed_total{limit="reads"} 7.0'
-        while shed not in (await service.client.get("/metrics")).text:
-            pass
+        async with asyncio.timeout(20):
+            while shed not in (await service.client.get("/metrics")).text:
+                await asyncio.sleep(0.01)
         assert (await service.client.get("/health/ready")).status_code == 200
         gate.set()
         statuses = sorted(answer.status_code for answer in await asyncio.gather(*asked))
