@@ -199,11 +199,11 @@ def _power_of_two(count: int) -> int:
     return 1 << (count - 1).bit_length() if count else 1
 
 
-def relative_difference(found: Array, expected: Array) -> float:
-    """Largest absolute difference as a share of the largest absolute expected value."""
+def relative_difference(found: Array, expected: Array, scale: float | None = None) -> float:
+    """Largest absolute difference as a share of `scale` (None: the largest absolute expected value)."""
     if expected.size == 0:
         return 0.0
-    scale = float(np.abs(expected).max()) or 1.0
+    scale = (float(np.abs(expected).max()) if scale is None else scale) or 1.0
     return float(np.abs(np.asarray(found, dtype=np.float64) - expected).max()) / scale
 
 

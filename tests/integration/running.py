@@ -1,7 +1,9 @@
 """A running service for the HTTP tests, and what they say of its answers."""
 
+import asyncio
 import io
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -99,6 +101,15 @@ async def new_user(service: Service, user_id: str) -> str:
 
 async def offered(service: Service, user_id: str) -> set[str]:
     return {item["tweet_id"] for item in await service.recommended(user_id, 100)}
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> float:
+    """Wait for it, and say how long it took."""
+    started = time.monotonic()
+    while not await condition():
+        assert time.monotonic() - started < seconds, f"not within {seconds} s"
+        await asyncio.sleep(0.02)
+    return time.monotonic() - started
 
 
 async def changed(service: Service, method: str, url: str, status: int, **more: Any) -> httpx.Response:

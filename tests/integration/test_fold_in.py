@@ -1,8 +1,6 @@
 """A user whom the model was not trained on gets a vector from their first retweets, over HTTP and in the stores."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +19,7 @@ from contract.waiting import WaitingUsers
 from service.fold_in import FoldIns
 from tests import datasets
 from tests.conftest import import_into
-from tests.integration.running import Network, Service, changed, new_user, png, serving
+from tests.integration.running import Network, Service, changed, new_user, png, serving, until
 from training.progress import silent
 from training.retrain import publish_folder
 
@@ -36,15 +34,6 @@ async def answer_of(service: Service, user: str) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
     return body
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> float:
-    """How long it took."""
-    started = time.monotonic()
-    while not await condition():
-        assert time.monotonic() - started < seconds, f"not within {seconds} s"
-        await asyncio.sleep(0.02)
-    return time.monotonic() - started
 
 
 async def vector_of(service: Service, user: str) -> np.ndarray[Any, Any] | None:
