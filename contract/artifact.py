@@ -3,8 +3,8 @@
 exported_models/<version>/
     manifest.json      written last, so that a folder that has one is complete
     encoder.onnx       image uint8 [B, H, W, 3], token ids int64 [B, S, W] -> tweet vectors z float32 [B, D]
-    ranker.onnx        one user and N followees -> attention, and the directions u and ubar of the two facets, [D, 2];
-                       C candidates' products with these, [C, 2] -> scores, personal and social parts
+    ranker.onnx        one user and N followees -> attention, and the directions u and ubar of the two facets, [2, D];
+                       C candidates' products with these, [2, C] -> scores, personal and social parts
     fold_in.onnx       N followees' vectors, float16 [N, D], P retweets', [P, D], and S draws of K negatives for each,
                        [P, S, K, D] -> the vector float32 [D] of a user whom the model was not trained on
     tokenizer.json     of the tokenizers library
@@ -90,7 +90,7 @@ class DataSnapshot(_Strict):
 class Manifest(_Strict):
     """Everything that a reader must know to use the other files, and their SHA-256."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     version: str
     created_at: datetime
     dim: int

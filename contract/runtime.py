@@ -38,7 +38,7 @@ Array = npt.NDArray[Any]
 Products = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 BUCKET_WORDS = 16
-_NO_FACETS = np.empty((0, 2), dtype=np.float32)
+_NO_FACETS = np.empty((2, 0), dtype=np.float32)
 _NO_ATTENTION = onnxruntime.RunOptions()
 _NO_ATTENTION.only_execute_path_to_fetches = True
 _ERRORS_ONLY = 3
@@ -104,14 +104,14 @@ class OnnxModel:
     ) -> Ranking:
         """Score candidates for a user (None: a user whom the model does not know); N and C may be 0.
 
-        `products` multiplies the candidates' vectors by directions, float32 [D, 2], and gives float32 [C, 2]: who holds
+        `products` multiplies the candidates' vectors by directions, float32 [2, D], and gives float32 [2, C]: who holds
         the vectors knows best how.
         """
         user = np.zeros(self.dim, dtype=np.float16) if user_D is None else user_D
         inputs = (user, np.asarray(user_D is not None), followees_ND, _NO_FACETS)
         feeds = dict(zip(RANKER_INPUTS, inputs, strict=True))
-        directions_D2, attention_N = self._ranker.run(ATTENTION_OUTPUTS, feeds)
-        feeds["facets"] = products(directions_D2)
+        directions_2D, attention_N = self._ranker.run(ATTENTION_OUTPUTS, feeds)
+        feeds["facets"] = products(directions_2D)
         score_C, personal_C, social_C = self._ranker.run(LINK_OUTPUTS, feeds, _NO_ATTENTION)
         return Ranking(score_C, personal_C, social_C, attention_N)
 

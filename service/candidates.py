@@ -44,6 +44,7 @@ async def followees_tweets(network: OnlineNetwork, held: Held, view: View, page:
     chosen = select_candidates(
         np.concatenate([part[:, :most] for part in parts], axis=1), held, view, page, bounds.in_all
     )
+    chosen = chosen[:, np.argsort(chosen[0])]  # vectors that lie together are read together
     if not later:
         selection = Selection(view, [timeline.serial for timeline in timelines], chosen)
         held.keep(held.selections, page.user_id, selection)

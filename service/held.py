@@ -30,7 +30,7 @@ NO_ENTRIES: Timeline = np.empty((2, 0), dtype=np.int64)
 UNKNOWN, ABSENT, PRESENT = range(3)
 """Whether a row's vector was never read (or changed since), does not exist, or is there."""
 _FIRST_ROWS = 1_024
-_LOW_SCALE = 1_024
+_LOW_SCALE = np.float32(1_024)
 _BYTES_OF_A_ROW = 400
 """Beside its vector: its id, its place in a dict, its hash."""
 _BYTES_OF_A_VIEW = 1_000
@@ -89,27 +89,30 @@ class Table:
         unknown = self.state_R[rows] == UNKNOWN
         return [self.ids[row] for row in dict.fromkeys(rows[unknown].tolist())] if unknown.any() else []
 
+    def all_present(self, rows: Ints) -> bool:
+        """Whether all of some rows have a vector: the quick answer to most requests."""
+        return bool(self.state_R.take(rows).min(initial=PRESENT) == PRESENT)
+
     def present(self, rows: Ints) -> Bools:
         """Which of some rows have a vector."""
         present: Bools = self.state_R[rows] == PRESENT
         return present
 
-    def products(self, rows_C: Ints, directions_D2: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Some rows' vectors times two directions, float32 [C, 2].
+    def products(self, rows_C: Ints, directions_2D: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Some rows' vectors times two directions within the range of fp16, float32 [2, C].
 
         Vectors stay fp16, half of what has to be read; a direction goes as two fp16 numbers, 22 bits of it.
         """
         if not len(rows_C):
-            return np.empty((0, 2), dtype=np.float32)
-        size_21 = np.maximum(np.abs(directions_D2.T).max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        directions_2D = np.ascontiguousarray(directions_D2.T / size_21)
+            return np.empty((2, 0), dtype=np.float32)
         high_2D = directions_2D.astype(np.float16)
         low_2D = ((directions_2D - high_2D) * _LOW_SCALE).astype(np.float16)
         packed = numkong.dots_pack(np.concatenate([high_2D, low_2D]))
-        parts_C4 = np.asarray(numkong.dots_packed(self.vectors_RD.take(rows_C, axis=0), packed))
-        facets_C2: npt.NDArray[np.float32] = parts_C4[:, :2] + parts_C4[:, 2:] * np.float32(1 / _LOW_SCALE)
-        facets_C2 *= size_21[:, 0]
-        return facets_C2
+        parts_4C = np.asarray(numkong.dots_packed(self.vectors_RD.take(rows_C, axis=0), packed)).T
+        facets_2C: npt.NDArray[np.float32] = np.empty((2, len(rows_C)), dtype=np.float32)
+        np.multiply(parts_4C[2:], 1 / _LOW_SCALE, out=facets_2C)
+        facets_2C += parts_4C[:2]
+        return facets_2C
 
     def latest(self, rows_E: Ints) -> Bools:
         """Which entries are the last ones of their row."""

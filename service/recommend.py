@@ -139,12 +139,12 @@ async def known_user(user_id: str, held: Held, online: Online) -> View:
 
 async def gather_people(view: View, held: Held, network: OnlineNetwork) -> People:
     """The vectors of the user and of the followees."""
-    await network.need(held, "u", view.rows_M)
+    if not held.users.all_present(view.rows_M):
+        await network.need(held, "u", view.rows_M)
     present_M = held.users.present(view.rows_M)
-    vectors_MD = held.users.vectors_RD.take(view.rows_M, axis=0)
-    place_N = np.flatnonzero(present_M[1:])
-    followees_ND = vectors_MD[1:] if present_M.all() else vectors_MD[1:][place_N]
-    return People(vectors_MD[0] if present_M[0] else None, followees_ND, place_N)
+    place_N = present_M[1:].nonzero()[0]
+    followees_ND = held.users.vectors_RD.take(view.rows_M[1:][place_N], axis=0)
+    return People(held.users.vectors_RD[view.rows_M[0]] if present_M[0] else None, followees_ND, place_N)
 
 
 async def find_pool(view: View, people: People, page: Page, held: Held, online: Online) -> Pool:
@@ -167,9 +167,10 @@ async def find_pool(view: View, people: People, page: Page, held: Held, online: 
 
 async def encoded(source: Source, entries: Timeline, held: Held, network: OnlineNetwork) -> Pool:
     """Those of the tweets that the version has a vector of: hidden, deleted and pending ones have none."""
-    await network.need(held, "t", entries[0])
-    present = held.tweets.present(entries[0])
-    row_C, at_C = entries if present.all() else entries[:, present]
+    if not held.tweets.all_present(entries[0]):
+        await network.need(held, "t", entries[0])
+        entries = entries[:, held.tweets.present(entries[0])]
+    row_C, at_C = entries
     return Pool(source, row_C, at_C)
 
 
@@ -207,11 +208,12 @@ def top_k(key_C: npt.NDArray[np.floating], pool: Pool, ids: list[str], k: int) -
 
     A value that is not finite takes no place.
     """
-    finite = np.isfinite(key_C)
-    usable = key_C if finite.all() else key_C[finite]
-    least = np.partition(usable, len(usable) - k)[len(usable) - k] if 0 < k < len(usable) else -np.inf
-    with np.errstate(invalid="ignore"):
-        best = np.flatnonzero((key_C >= least) & finite)  # with all that tie with the last of them
+    if k <= 0 or not len(key_C):
+        return []
+    first = max(0, len(key_C) - k)
+    best_K = np.partition(key_C, first)[first:]
+    plain = np.isfinite(best_K).all()  # NaN sorts above the others
+    best = np.flatnonzero(key_C >= best_K[0] if plain else np.isfinite(key_C))
     by = zip(key_C[best].tolist(), pool.at_C[best].tolist(), pool.row_C[best].tolist(), best.tolist(), strict=True)
     return [c for _, _, _, c in sorted((-key, -at, ids[row], c) for key, at, row, c in by)[:k]]
 

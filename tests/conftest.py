@@ -23,7 +23,7 @@ from contract.embedded import redis_server
 from contract.environment import StoreSettings
 from training.importer import ImportReport, import_dataset
 from training.progress import silent
-from training.retrain import retrain
+from training.retrain import publish_folder, retrain
 from training.settings import TrainingSettings
 from training.stores import with_stores
 from training.synthesize import SynthesisSettings, synthesize
@@ -60,21 +60,23 @@ def tiny_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained_embedded(tiny_network: Path) -> Iterator[StoreSettings]:
+    """What `trained` copies."""
     with trained_stores("embedded", tiny_network) as settings:
         yield settings
 
 
 @pytest.fixture(scope="session")
 def trained_servers(tiny_network: Path) -> Iterator[StoreSettings]:
+    """What `trained` copies."""
     with trained_stores("servers", tiny_network) as settings:
         yield settings
 
 
-@pytest.fixture(scope="session", params=KINDS)
-def trained(request: pytest.FixtureRequest) -> StoreSettings:
-    """Stores of either kind with the tiny network, on which a small model serves; both last to a process's end."""
-    settings: StoreSettings = request.getfixturevalue(f"trained_{request.param}")
-    return settings
+@pytest.fixture(scope="module", params=KINDS)
+def trained(request: pytest.FixtureRequest) -> Iterator[StoreSettings]:
+    """Stores of either kind with the tiny network, on which a small model serves; a module's own."""
+    with copied_stores(request.getfixturevalue(f"trained_{request.param}")) as settings:
+        yield settings
 
 
 @contextmanager
@@ -89,15 +91,27 @@ def trained_stores(kind: str, network: Path, versions: int = 1) -> Iterator[Stor
 
 
 @contextmanager
-def fresh_stores(kind: str) -> Iterator[StoreSettings]:
-    """Migrated stores that are gone afterwards; the folder's path is short enough for a unix socket."""
+def copied_stores(original: StoreSettings) -> Iterator[StoreSettings]:
+    """Stores of the same kind with the same network and the same model, which takes a second or two."""
+    with fresh_stores("servers" if original.database_url else "embedded", original) as settings:
+        (model,) = settings.models_dir.iterdir()
+        publish_folder(model, settings, silent)
+        yield settings
+
+
+@contextmanager
+def fresh_stores(kind: str, original: StoreSettings | None = None) -> Iterator[StoreSettings]:
+    """Migrated stores that are gone afterwards, with SQL, pictures and models of others where these are given.
+
+    The folder's path is short enough for a unix socket.
+    """
     with ExitStack() as stack:
         var_dir = Path(tempfile.mkdtemp(prefix="itr"))
         stack.callback(shutil.rmtree, var_dir)
         database_url = redis_url = None
         namespace = f"t{uuid.uuid4().hex}"
         if kind == "servers":
-            database_url = stack.enter_context(own_database())
+            database_url = stack.enter_context(own_database(original.database_url if original else None))
             redis_url = stack.enter_context(own_namespace(namespace))
         settings = StoreSettings(
             database_url=database_url,
@@ -107,22 +121,25 @@ def fresh_stores(kind: str) -> Iterator[StoreSettings]:
             models_dir=var_dir / "models",
             var_dir=var_dir,
         )
+        if original is not None:
+            shutil.copytree(original.var_dir, var_dir, ignore=shutil.ignore_patterns("valkey"), dirs_exist_ok=True)
         migrate(settings)
         stack.enter_context(redis_server(settings))  # an embedded server that runs already is adopted, which saves time
         yield settings
 
 
 @contextmanager
-def own_database() -> Iterator[str]:
-    """The URL of a new PostgreSQL database, dropped afterwards."""
+def own_database(original_url: str | None = None) -> Iterator[str]:
+    """The URL of a new PostgreSQL database, empty or a copy of another one, dropped afterwards."""
     url = os.environ.get("TEST_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/test")
-    name = f"itr_{uuid.uuid4().hex}"
+    name, template = f"itr_{uuid.uuid4().hex}", original_url and make_url(original_url).database
     try:
         admin = psycopg.connect(url, autocommit=True, connect_timeout=3)
     except psycopg.OperationalError as error:
         unavailable(f"PostgreSQL does not answer at TEST_DATABASE_URL ({error})")
     with admin:
-        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        names = [sql.Identifier(name), sql.Identifier(template or "template1")]
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
         try:
             yield make_url(url).set(database=name).render_as_string(hide_password=False)
         finally:

@@ -68,18 +68,17 @@ class RankerGraph(nn.Module):
         super().__init__()
         self.ranker = ranker
 
-    def forward(self, user_D: Tensor, known: Tensor, followees_ND: Tensor, facets_C2: Tensor) -> tuple[Tensor, ...]:
-        """Directions [D, 2] and attention [N]; score, personal and social part, [C] each; all float32.
+    def forward(self, user_D: Tensor, known: Tensor, followees_ND: Tensor, facets_2C: Tensor) -> tuple[Tensor, ...]:
+        """Directions [2, D] and attention [N]; score, personal and social part, [C] each; all float32.
 
-        The user's and the followees' vectors come as they are stored (fp16), the products [C, 2] as float32.
+        The user's and the followees' vectors come as they are stored (fp16), the products [2, C] as float32.
         """
-        mask_1N = torch.ones_like(followees_ND[None, :, 0], dtype=torch.bool)
-        u_1D, known_1 = (user_D.float() * known)[None], known[None]
-        ubar_1D, attention_1N = self.ranker.followee_mean(u_1D, followees_ND.float()[None], mask_1N)
-        f_1C, h_1C = facets_C2[None, :, 0], facets_C2[None, :, 1]
-        social_1 = mask_1N.sum(dim=1) > 0
-        parts = combine(self.ranker.link, f_1C, h_1C, known_1[:, None], social_1[:, None])
-        return torch.stack([u_1D[0], ubar_1D[0]], dim=1), attention_1N[0], *(part_1C[0] for part_1C in parts)
+        u_D = user_D.float() * known
+        ubar_D, attention_N = self.ranker.followee_mean(u_D, followees_ND.float(), None)
+        f_C, h_C = facets_2C
+        social = attention_N.sum() > 0
+        parts = combine(self.ranker.link, f_C, h_C, known, social)
+        return torch.stack([u_D, ubar_D]), attention_N, *parts
 
 
 class Graphs(NamedTuple):
@@ -158,8 +157,8 @@ def export_encoder(graph: EncoderGraph, path: Path, image_size: int) -> None:
 def export_ranker(graph: RankerGraph, path: Path, dim: int) -> None:
     """The counts of followees and of candidates stay dynamic; both may be 0."""
     followees_ND = torch.zeros(3, dim, dtype=torch.float16)
-    arguments = (followees_ND[0], torch.tensor(True), followees_ND, torch.zeros(5, 2))
-    shapes = (None, None, {0: Dim("followees")}, {0: Dim("candidates")})
+    arguments = (followees_ND[0], torch.tensor(True), followees_ND, torch.zeros(2, 5))
+    shapes = (None, None, {0: Dim("followees")}, {1: Dim("candidates")})
     _to_onnx(graph, arguments, path, RANKER_INPUTS, RANKER_OUTPUTS, shapes)
 
 
@@ -190,7 +189,7 @@ def golden_inputs(
         "user_vector": vectors_UD[0],
         "user_known": np.asarray(True),
         "followee_vectors": vectors_UD[1:4],
-        "facets": generator.normal(size=(5, 2)).astype(np.float32),
+        "facets": generator.normal(size=(2, 5)).astype(np.float32),
         "retweet_vectors": z_PD.astype(np.float16),
         "negative_vectors": negative_PSKD.astype(np.float16),
     }

@@ -127,11 +127,13 @@ class SocialAttention(nn.Module):
             self.followee_projection = nn.Linear(dim, dim, bias=False)
             self.score = nn.Linear(dim, 1, bias=False)
 
-    def forward(self, u_BD: Tensor, followees_BND: Tensor, mask_BN: Tensor) -> Tensor:
-        """Attention, float32 [B, N]: sums to 1 over the followees that the mask names, 0 elsewhere."""
-        score_BN = self.scores(self.queries(u_BD)[:, None, :], self.keys(followees_BND))
+    def forward(self, u_BD: Tensor, followees_BND: Tensor, mask_BN: Tensor | None) -> Tensor:
+        """Attention, float32 [B, N]: sums to 1 over the followees that the mask names (None: all), 0 elsewhere."""
+        score_BN = self.scores(self.queries(u_BD)[..., None, :], self.keys(followees_BND))
+        if mask_BN is None:
+            return torch.softmax(score_BN, dim=-1)
         lowest = torch.finfo(score_BN.dtype).min
-        return torch.softmax(score_BN.masked_fill(~mask_BN, lowest), dim=1) * mask_BN
+        return torch.softmax(score_BN.masked_fill(~mask_BN, lowest), dim=-1) * mask_BN
 
     def of_edges(self, u_UD: Tensor, user_E: Tensor, followees_MD: Tensor, followee_E: Tensor) -> Tensor:
         """Attention, float32 [E], of edges from u_UD[user_E] to followees_MD[followee_E]; sums to 1 over a user's."""
@@ -154,7 +156,7 @@ class SocialAttention(nn.Module):
         score: Tensor
         match self.form:
             case "mean":
-                score = (query_D[..., 0] + key_D[..., 0]) * 0
+                score = key_D.squeeze(-1) * 0
             case "similar":
                 score = _sum(query_D * key_D)
             case _:
@@ -202,10 +204,13 @@ class Ranker(nn.Module):
         facets = self.score(u_BD, ubar_BD, known_B, mask_BN.sum(dim=1) > 0, z_BCD)
         return Scores(*facets, attention_BN)
 
-    def followee_mean(self, u_BD: Tensor, followees_BND: Tensor, mask_BN: Tensor) -> tuple[Tensor, Tensor]:
-        """ubar = sum_q alpha_q u_q, float32 [B, D], and the attention alpha, float32 [B, N]."""
+    def followee_mean(self, u_BD: Tensor, followees_BND: Tensor, mask_BN: Tensor | None) -> tuple[Tensor, Tensor]:
+        """ubar = sum_q alpha_q u_q, float32 [B, D], and the attention alpha, float32 [B, N]; B may be left out.
+
+        `mask_BN` says which followees are real (None: all).
+        """
         attention_BN: Tensor = self.attention(u_BD, followees_BND, mask_BN)
-        return (attention_BN[:, None, :] @ followees_BND).squeeze(1), attention_BN
+        return (attention_BN[..., None, :] @ followees_BND).squeeze(-2), attention_BN
 
     def score(
         self, u_BD: Tensor, ubar_BD: Tensor, known_B: Tensor, social_B: Tensor, z_BCD: Tensor
@@ -219,28 +224,25 @@ class Ranker(nn.Module):
 def combine(
     link: Link, f_BC: Tensor, h_BC: Tensor, has_personal_B1: Tensor, has_social_B1: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Score, personal part and social part of a link.
+    """Score, personal part and social part of a link. The products of a facet that is absent are 0.
 
     product    f h, the paper's equation 4
     softplus   softplus(f) softplus(h): positive factors, so that two dislikes do not multiply to a like
     sum        f + h
     personal   f alone, social   h alone
     """
-    multiplied = link in ("product", "softplus")
-    neutral = torch.ones_like(f_BC) if multiplied else torch.zeros_like(f_BC)
     match link:
-        case "softplus":
-            personal_BC, social_BC = functional.softplus(f_BC), functional.softplus(h_BC)
+        case "sum":
+            return f_BC + h_BC, f_BC, h_BC
         case "personal":
-            personal_BC, social_BC = f_BC, neutral
+            return f_BC, f_BC, torch.zeros_like(f_BC)
         case "social":
-            personal_BC, social_BC = neutral, h_BC
-        case _:
-            personal_BC, social_BC = f_BC, h_BC
-    personal_BC = torch.where(has_personal_B1, personal_BC, neutral)
-    social_BC = torch.where(has_social_B1, social_BC, neutral)
-    score_BC = personal_BC * social_BC if multiplied else personal_BC + social_BC
-    return score_BC, personal_BC, social_BC
+            return h_BC, torch.zeros_like(h_BC), h_BC
+        case "softplus":
+            f_BC, h_BC = functional.softplus(f_BC), functional.softplus(h_BC)
+    neutral = torch.ones_like(f_BC)
+    personal_BC, social_BC = torch.where(has_personal_B1, f_BC, neutral), torch.where(has_social_B1, h_BC, neutral)
+    return personal_BC * social_BC, personal_BC, social_BC
 
 
 class Amnl(nn.Module):

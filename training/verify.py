@@ -1,5 +1,6 @@
 """Torch against ONNX Runtime, on golden inputs and at odd sizes, in the runtime that serves."""
 
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -67,11 +68,15 @@ def _ranker_differences(exported: artifact.Artifact, model: OnnxModel, ranker: R
         answered = ranker.ranker(*(torch.from_numpy(value[None]) for value in (*inputs, z_CD.astype(np.float32))))
         *facets, attention_N = (part[0].numpy() for part in answered)
         for candidates in _CANDIDATES:
-            found = model.rank(user_D, followees_ND, z_CD[:candidates].astype(np.float32).__matmul__)
+            found = model.rank(user_D, followees_ND, partial(_products, z_CD[:candidates]))
             for value_C, expected_C in zip((found.score_C, found.personal_C, found.social_C), facets, strict=True):
                 differences.append(_difference(value_C, expected_C[:candidates], float(np.abs(expected_C).max())))
             differences.append(_difference(found.attention_N, attention_N))
     return differences
+
+
+def _products(z_CD: Array, directions_2D: Array) -> Array:
+    return np.ascontiguousarray(directions_2D @ z_CD.astype(np.float32).T)
 
 
 def _fold_in_differences(exported: artifact.Artifact, model: OnnxModel, fold_in: FoldIn) -> list[float]:

@@ -47,6 +47,11 @@ _REQUEST_ID = {
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
 }
 _RETRY_AFTER = {"description": "Seconds to wait before the next try", "schema": {"type": "integer", "minimum": 1}}
+_KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A key of the service; not needed where it has none",
+}
 _COMMON = (Unauthorized, Forbidden, Overloaded, RateLimited, InternalError, StoreDown)
 
 
@@ -85,6 +90,7 @@ def complete(app: FastAPI) -> None:
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
     components = document["components"]
     components["headers"] = {HEADER: _REQUEST_ID}
+    components["securitySchemes"] = {"key": _KEY}
     _, referred = models_json_schema(_REFERRED, ref_template=_REF)
     components["schemas"] = referred["$defs"] | components["schemas"]
     for path, operations in document["paths"].items():
@@ -92,7 +98,5 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
             for response in operation["responses"].values():
                 response.setdefault("headers", {})[HEADER] = {"$ref": f"#/components/headers/{HEADER}"}
             if path.startswith(GUARDED):
-                operation["security"] = [
-                    {name: [needed(method.upper(), path)]} for name in components["securitySchemes"]
-                ]
+                operation["security"] = [{"key": [needed(method.upper(), path)]}]
     return document

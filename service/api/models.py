@@ -6,12 +6,12 @@ from fastapi import APIRouter, Path
 
 from contract.ids import ID_PATTERN
 from service.api.describe import answers
-from service.api.parts import KEY, PartsDependency
+from service.api.parts import PartsDependency
 from service.errors import InvalidRequest, UnknownVersion, VersionUnfit
 from service.schemas import Models
 from service.versions import activate_version, list_versions, roll_back
 
-router = APIRouter(prefix="/models", tags=["models"], dependencies=[KEY])
+router = APIRouter(prefix="/models", tags=["models"])
 
 Version = Annotated[
     str, Path(pattern=ID_PATTERN, description="A model version", examples=["20260401T120000Z-0123456789ab"])

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Request, Security
-from fastapi.security import HTTPBearer
+from fastapi import Depends, Path, Request
 from pydantic import GetJsonSchemaHandler
 
 from contract.ids import ID_PATTERN
@@ -37,12 +36,6 @@ async def get_parts(request: Request) -> Parts:
 
 
 PartsDependency = Annotated[Parts, Depends(get_parts)]
-
-
-KEY = Security(
-    HTTPBearer(auto_error=False, scheme_name="key", description="A key of the service; not needed where it has none")
-)
-"""Says in the API's description that a key is needed; `service.guard` asks for it."""
 
 UserId = Annotated[str, Path(pattern=ID_PATTERN, description="A user's id", examples=["u0042"])]
 TweetId = Annotated[str, Path(pattern=ID_PATTERN, description="A tweet's id", examples=["t0311"])]

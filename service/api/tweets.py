@@ -11,7 +11,7 @@ from contract.preprocessing import IMAGE_FORMATS, MAX_IMAGE_BYTES
 from service import removal
 from service.api.bodies import clear
 from service.api.describe import answers
-from service.api.parts import KEY, MayBeUnset, PartsDependency, TweetId
+from service.api.parts import MayBeUnset, PartsDependency, TweetId
 from service.batch import BATCH_SCHEMA, post_batch
 from service.errors import (
     BodyTooLarge,
@@ -31,7 +31,7 @@ from service.reading import read_picture, read_tweet
 from service.schemas import BatchAnswer, PastMoment, PostedTweet, SimilarTweets, StoredTweet
 from service.similar import similar_tweets
 
-router = APIRouter(prefix="/tweets", tags=["tweets"], dependencies=[KEY])
+router = APIRouter(prefix="/tweets", tags=["tweets"])
 
 IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,255}$")]
 

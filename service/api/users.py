@@ -10,7 +10,7 @@ from contract.ids import ID_PATTERN
 from service import changes
 from service.api.bodies import not_null
 from service.api.describe import answers, reference
-from service.api.parts import KEY, MayBeUnset, PartsDependency, TweetId, UserId
+from service.api.parts import MayBeUnset, PartsDependency, TweetId, UserId
 from service.errors import (
     BodyTooLarge,
     CursorExpired,
@@ -26,7 +26,7 @@ from service.errors import (
 from service.recommend import Ask, recommend
 from service.schemas import Follow, Hide, NewUser, Recommendations, Retweet, RetweetTime, Scope, User
 
-router = APIRouter(prefix="/users", tags=["users"], dependencies=[KEY])
+router = APIRouter(prefix="/users", tags=["users"])
 
 FolloweeId = Annotated[str, Path(pattern=ID_PATTERN, description="Id of the user who is followed", examples=["u0007"])]
 _UNKNOWN = (InvalidRequest, UnknownUser, UnknownTweet)

@@ -23,13 +23,11 @@ from sqlalchemy import select
 from contract.environment import StoreSettings
 from contract.graph import OnlineGraph
 from contract.tables import Tweet, User
-from tests.conftest import KINDS, ROOT, fresh_stores, import_into, wait_until
+from tests.conftest import ROOT, fresh_stores, import_into, wait_until
 from tests.processes import environment_of, service_process
 from tests.unit.test_import_rejects import stored
 from training.online import rebuild_graph
 from training.progress import silent
-from training.retrain import retrain
-from training.settings import TrainingSettings
 from training.stores import Stores, with_stores
 from training.synthesize import SynthesisSettings, synthesize
 
@@ -38,22 +36,12 @@ log = logging.getLogger(__name__)
 WRITERS = 6
 LONGEST_WAIT = 5.0
 """Seconds that a write may take beside an import, on a machine that is busy with all of this. The log has the times."""
-TINY = TrainingSettings(backbone="tiny", dim=16, text_dim=16, word_dim=16, epochs=2)
 
 KEYS = {"users": 1, "follows": 2, "retweets": 2, "hides": 2, "deleted_tweets": 1}
 """How many of a row's first columns are its key."""
 
 Rows = list[dict[str, Any]]
 Stored = dict[str, list[tuple[Any, ...]]]
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def stores(request: pytest.FixtureRequest, tiny_network: Path) -> Iterator[StoreSettings]:
-    """Stores of either kind on which a small model serves."""
-    with fresh_stores(request.param) as settings:
-        import_into(settings, tiny_network)
-        retrain(TINY, settings, silent)
-        yield settings
 
 
 @dataclass(frozen=True)
@@ -184,23 +172,23 @@ async def writing(url: str, incoming: Incoming) -> AsyncIterator[Writers]:
 
 
 def test_an_import_beside_writes_is_as_one_into_idle_stores(
-    stores: StoreSettings, incoming: Incoming, tmp_path: Path
+    trained: StoreSettings, incoming: Incoming, tmp_path: Path
 ) -> None:
     with fresh_stores("embedded") as idle:
         import_into(idle, incoming.folder)
         expected = stored(idle)
-    site = Site(environment_of(stores), stores.var_dir / "processes.log")
+    site = Site(environment_of(trained), trained.var_dir / "processes.log")
     rejects = tmp_path / "rejects.jsonl"
     with service_process(site.environment, site.log):
         writers, output = asyncio.run(import_beside_writes(site, incoming, rejects))
-        report(writers, output, stores)
-        wait_until(lambda: not pending(stored(stores)), 20)
-        check_rows(stored(stores), expected, incoming, writers.own)
-        check_rejects(rejects, stored(stores), incoming)
+        report(writers, output, trained)
+        wait_until(lambda: not pending(stored(trained)), 20)
+        check_rows(stored(trained), expected, incoming, writers.own)
+        check_rejects(rejects, stored(trained), incoming)
         for tweet_id in incoming.doomed:
             assert httpx.delete(f"{site.url}/tweets/{tweet_id}").status_code == 204
-        wait_until(lambda: blobs(stores) == {row[3] for row in stored(stores)["tweets"]}, 20)
-        with_stores(stores, check_online)
+        wait_until(lambda: blobs(trained) == {row[3] for row in stored(trained)["tweets"]}, 20)
+        with_stores(trained, check_online)
     assert max(writers.seconds) < LONGEST_WAIT
 
 

@@ -15,7 +15,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from contract.environment import StoreSettings
-from tests.conftest import KINDS, ROOT, trained_stores, wait_until
+from tests.conftest import ROOT, copied_stores, wait_until
 from tests.integration.running import png
 from tests.processes import environment_of, service_process
 
@@ -44,19 +44,13 @@ class Client(httpx.Client):
         assert answer.status_code in (200, 201, 204), answer.text
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def stores(request: pytest.FixtureRequest, tiny_network: Path) -> Iterator[StoreSettings]:
-    with trained_stores(request.param, tiny_network) as settings:
-        yield settings
-
-
 @pytest.fixture(scope="module")
-def clients(stores: StoreSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, Client]]:
+def clients(trained: StoreSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, Client]]:
     """Of two processes on the same stores, as replicas are."""
     folder = tmp_path_factory.mktemp("logs")
     with (
-        service_process(environment_of(stores), folder / "one") as one,
-        service_process(environment_of(stores), folder / "two") as two,
+        service_process(environment_of(trained), folder / "one") as one,
+        service_process(environment_of(trained), folder / "two") as two,
         Client(base_url=one.url, timeout=30) as first,
         Client(base_url=two.url, timeout=30) as second,
     ):
@@ -214,9 +208,9 @@ def test_everything_posted_at_once_is_recommendable_in_the_other_process_within_
     assert time.monotonic() - asked < 1
 
 
-def test_each_key_opens_what_its_scopes_say(stores: StoreSettings, tmp_path: Path) -> None:
+def test_each_key_opens_what_its_scopes_say(trained: StoreSettings, tmp_path: Path) -> None:
     """Last on these stores: from the first key on, nobody may do anything without one."""
-    environment = environment_of(stores)
+    environment = environment_of(trained)
 
     def command(*arguments: str) -> str:
         command = [sys.executable, "-m", "service", "keys", *arguments]
@@ -276,10 +270,10 @@ def collector() -> Iterator[HTTPServer]:
 
 
 def test_spans_go_to_the_collector_that_is_configured(
-    tiny_network: Path, collector: HTTPServer, tmp_path: Path
+    trained_embedded: StoreSettings, collector: HTTPServer, tmp_path: Path
 ) -> None:
     endpoint = f"http://127.0.0.1:{collector.server_port}"
-    with trained_stores("embedded", tiny_network) as settings:
+    with copied_stores(trained_embedded) as settings:
         environment = environment_of(settings, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_BSP_SCHEDULE_DELAY="100")
         with service_process(environment, tmp_path / "log") as running:
             assert httpx.get(f"{running.url}/users/u0001/recommendations").status_code == 200

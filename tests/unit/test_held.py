@@ -125,9 +125,11 @@ def test_products_are_those_of_the_rows(count: int) -> None:
     ids = [f"t{n}" for n in range(1_500)]
     vectors_KD = generator.normal(size=(1_500, 5)).astype(np.float16)
     table.put(ids, ids, vectors_KD)
-    rows_C, directions_D2 = generator.permutation(1_500)[:count], generator.normal(size=(5, 2)).astype(np.float32)
-    expected_C2 = vectors_KD[rows_C].astype(np.float32) @ directions_D2
-    np.testing.assert_allclose(table.products(rows_C, directions_D2), expected_C2, rtol=1e-5, atol=1e-6)
+    rows_C = generator.permutation(1_500)[:count]
+    for scale in (1e-3, 1.0, 1e3):
+        directions_2D = (scale * generator.normal(size=(2, 5))).astype(np.float32)
+        expected_2C = directions_2D @ vectors_KD[rows_C].astype(np.float32).T
+        np.testing.assert_allclose(table.products(rows_C, directions_2D), expected_2C, rtol=1e-5, atol=1e-6 * scale)
 
 
 def test_hashes_among_others() -> None:

@@ -224,9 +224,8 @@ def test_a_link_joins_the_facets_2_and_minus_3_and_one_that_is_absent_drops_out(
     link: Link, expected: list[tuple[float, float, float]]
 ) -> None:
     """Of a user with both facets, without followees, without a vector, and with neither."""
-    f_BC, h_BC = torch.full((4, 1), 2.0), torch.full((4, 1), -3.0)
     known_B1, social_B1 = torch.tensor([[1], [1], [0], [0]]) > 0, torch.tensor([[1], [0], [1], [0]]) > 0
-    parts = torch.cat(combine(link, f_BC, h_BC, known_B1, social_B1), dim=1)
+    parts = torch.cat(combine(link, 2.0 * known_B1, -3.0 * social_B1, known_B1, social_B1), dim=1)
     assert parts.numpy() == pytest.approx(np.array(expected), abs=1e-6)
 
 

@@ -26,7 +26,7 @@ class Float64:
     ) -> Ranking:
         u_D = np.zeros(DIM) if user_D is None else user_D.astype(np.float64)
         ubar_D = followees_ND.astype(np.float64).mean(axis=0) if len(followees_ND) else np.zeros(DIM)
-        f_C, h_C = products(np.stack([u_D, ubar_D], axis=1)).T
+        f_C, h_C = products(np.stack([u_D, ubar_D]))
         score_C = (f_C + h_C).astype(np.float32)
         score_C += self.wrong * np.abs(score_C).max(initial=0.0)
         attention_N = np.full(len(followees_ND), 1 / max(1, len(followees_ND)), dtype=np.float32)
