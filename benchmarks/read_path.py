@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from benchmarks.floors import PARTS
 from benchmarks.load import Load, load
 from benchmarks.site import DIM, Group, Site, made_site
 
@@ -29,7 +30,7 @@ GROUPS = [
 class Row:
     """What one group came to, beside the constant endpoint in the same rounds."""
 
-    name: str
+    what: str
     candidates: int
     asked: list[Load]
     constant: list[Load]
@@ -60,6 +61,7 @@ def main() -> None:
     groups = GROUPS[: options.groups]
     with made_site(groups, MAX_CANDIDATES="10000") as site:
         rows = [measure(group, site, options.connections, options.seconds) for group in groups]
+        floors = [measure(groups[0], site, options.connections, options.seconds, part) for part in PARTS]
     print(f"\n{platform.machine()}, {os.cpu_count()} cores, d = {DIM}, {options.connections} connections, one worker\n")
     print(
         "| followees | candidates | requests/s | times the constant's | p50 ms | p99 ms | p99, times the constant's |"
@@ -71,6 +73,8 @@ def main() -> None:
             f"| {group.followees:,} | {row.candidates:,} | {row.rate:,.0f} | {row.share:.2f} "
             f"| {p50:.1f} | {p99:.1f} | {row.share_of_quantile(0.99):.1f} |"
         )
+    for floor in floors:
+        print(f"\n{floor.what}: {floor.share:.2f} of the constant's requests/s, {floor.candidates:,} candidates")
     if len(rows) < len(GROUPS):
         return
     base, wide, social = rows
@@ -78,16 +82,16 @@ def main() -> None:
     print(f"5,000 followees cost {base.rate / social.rate:.1f} times 6.")
 
 
-def measure(group: Group, site: Site, connections: int, seconds: float) -> Row:
-    """In turns, after one round that fills what the service keeps."""
-    paths = group.paths()
+def measure(group: Group, site: Site, connections: int, seconds: float, what: str = "recommendations") -> Row:
+    """In turns, after one round that fills what the service keeps; `what` is a route below a user's."""
+    paths = group.paths(what)
     candidates = httpx.get(f"http://127.0.0.1:{site.port}{paths[0]}", timeout=60).json()["candidates"]
     asyncio.run(load(site.port, paths, connections, 2 * seconds))
     asked, constant = [], []
     for _ in range(ROUNDS):
         constant.append(asyncio.run(load(site.port, ["/constant"], connections, seconds)))
         asked.append(asyncio.run(load(site.port, paths, connections, seconds)))
-    return Row(group.name, candidates, asked, constant)
+    return Row(what, candidates, asked, constant)
 
 
 if __name__ == "__main__":

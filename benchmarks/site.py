@@ -2,7 +2,8 @@
 
     with made_site() as site: ...
 
-The process is `python -m benchmarks.site`: the service with one more route, GET /constant, which answers a constant.
+The process is `python -m benchmarks.site`: the service with GET /constant, which answers a constant list, and with what
+benchmarks/floors.py adds.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ import uvicorn
 from alembic.config import Config
 
 from alembic import command
+from benchmarks.floors import add_floors
 from contract.embedded import open_redis, redis_server
 from contract.environment import StoreSettings
 from contract.graph import OnlineGraph, TimelineEntry, UserState, to_ms
@@ -56,9 +58,9 @@ class Group:
         """A reader's id."""
         return f"{self.name}-reader-{n}"
 
-    def paths(self, k: int = 3) -> list[str]:
+    def paths(self, what: str = "recommendations") -> list[str]:
         """What each reader asks for."""
-        return [f"/users/{self.reader(n)}/recommendations?k={k}" for n in range(self.readers)]
+        return [f"/users/{self.reader(n)}/{what}?k=3" for n in range(self.readers)]
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ def _ready(port: int) -> bool:
 
 
 def main() -> None:
-    """Serve, with a constant list beside."""
+    """Serve, with what it is compared with beside."""
     settings = Settings()
     app = create_app(settings)
 
@@ -189,6 +191,7 @@ def main() -> None:
     async def constant() -> list[str]:
         return ["t1", "t2", "t3"]
 
+    add_floors(app)
     uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False)
 
 
