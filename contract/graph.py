@@ -67,7 +67,7 @@ class UserState:
 
 def entries_per_followee(followees: int, in_all: int, most: int = TIMELINE_LIMIT) -> int:
     """How much of each timeline is read: up to `most` of it, and the newest few entries for who follows thousands."""
-    return max(_FEWEST_ENTRIES, min(most, in_all // max(1, followees)))
+    return min(most, max(_FEWEST_ENTRIES, in_all // max(1, followees)))
 
 
 def to_ms(moment: datetime) -> int:

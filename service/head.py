@@ -11,5 +11,11 @@ class HeadAsGet:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
-        as_get = {**scope, "method": "GET"} if scope["type"] == "http" and scope["method"] == "HEAD" else scope
-        await self._app(as_get, receive, send)
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        as_get = {**scope, "method": "GET"}
+        try:
+            await self._app(as_get, receive, send)
+        finally:
+            scope["route"] = as_get.get("route")  # what the request is measured under

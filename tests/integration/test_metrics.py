@@ -38,6 +38,7 @@ async def test_requests_tweets_and_answers_are_counted(service: Service, reader:
         await service.recommended(reader, 3)
     assert (await service.post(png("tomato"), author_id=author)).status_code == 201
     await service.client.get("/nowhere/at/all")
+    await service.client.head("/models")
     after = await samples(service)
 
     def grown(name: str, **labels: str) -> float:
@@ -47,6 +48,7 @@ async def test_requests_tweets_and_answers_are_counted(service: Service, reader:
     assert grown("http_request_duration_seconds_count", **route) == 3
     assert grown("http_request_duration_seconds_sum", **route) > 0
     assert grown("http_request_duration_seconds_count", method="GET", route="unmatched", status="404") == 1
+    assert grown("http_request_duration_seconds_count", method="HEAD", route="/models", status="200") == 1
     assert grown("recommendations_total", source="followees", degraded="false") == 3
     assert grown("recommendation_candidates_count") == 3
     assert grown("encoder_batch_size_count") == grown("encoder_queue_seconds_count") == 1

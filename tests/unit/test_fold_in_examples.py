@@ -138,4 +138,5 @@ def test_what_is_read_is_bounded() -> None:
     assert len(some_of([f"t{n}" for n in range(MOST_DRAWN_FROM + 9)], generator_of("u", []))) == MOST_DRAWN_FROM
     assert some_of(["b", "a"], generator_of("u", [])) == ["b", "a"]
     assert [entries_per_followee(n, 6_000) for n in (0, 1, 10_000)] == [TIMELINE_LIMIT, TIMELINE_LIMIT, 5]
+    assert [entries_per_followee(n, 6_000, most=2) for n in (1, 10_000)] == [2, 2]
     assert MOST_RETWEETS <= TIMELINE_LIMIT
