@@ -37,7 +37,9 @@ ENCODER_INPUTS = ("image", "token_ids")
 ENCODER_OUTPUTS = ("tweet_vector",)
 RANKER_INPUTS = ("user_vector", "user_known", "followee_vectors", "facets")
 ATTENTION_OUTPUTS, LINK_OUTPUTS = ("directions", "attention"), ("score", "personal", "social")
-"""What depends on all inputs but `facets`, and on `facets` but not on the attention."""
+"""What depends on all inputs but `facets`; and what depends on `facets`, and of the followees on whether there are any.
+
+A run computes the whole graph whatever outputs it is asked for."""
 RANKER_OUTPUTS = (*ATTENTION_OUTPUTS, *LINK_OUTPUTS)
 FOLD_IN_INPUTS = ("followee_vectors", "retweet_vectors", "negative_vectors")
 FOLD_IN_OUTPUTS = ("folded_vector",)
@@ -151,6 +153,8 @@ def load(folder: Path) -> Artifact:
             f"{folder}/user_vectors.npy is {user_vectors_UD.dtype} {user_vectors_UD.shape}, "
             f"not float16 ({len(user_ids)}, {manifest.dim})"
         )
+    if not np.isfinite(user_vectors_UD).all():
+        raise ArtifactInvalid(f"{folder}/user_vectors.npy has values that are not finite: train the model again")
     with np.load(folder / "golden.npz", allow_pickle=False) as golden:
         golden_arrays = {name: golden[name] for name in golden.files}
     missing = GOLDEN - golden_arrays.keys()

@@ -39,8 +39,6 @@ Products = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 BUCKET_WORDS = 16
 _NO_FACETS = np.empty((2, 0), dtype=np.float32)
-_NO_ATTENTION = onnxruntime.RunOptions()
-_NO_ATTENTION.only_execute_path_to_fetches = True
 _ERRORS_ONLY = 3
 
 
@@ -111,8 +109,8 @@ class OnnxModel:
         inputs = (user, np.asarray(user_D is not None), followees_ND, _NO_FACETS)
         feeds = dict(zip(RANKER_INPUTS, inputs, strict=True))
         directions_2D, attention_N = self._ranker.run(ATTENTION_OUTPUTS, feeds)
-        feeds["facets"] = products(directions_2D)
-        score_C, personal_C, social_C = self._ranker.run(LINK_OUTPUTS, feeds, _NO_ATTENTION)
+        feeds |= {"facets": products(directions_2D), "followee_vectors": followees_ND[:1]}
+        score_C, personal_C, social_C = self._ranker.run(LINK_OUTPUTS, feeds)
         return Ranking(score_C, personal_C, social_C, attention_N)
 
     def fold_in(

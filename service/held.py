@@ -101,7 +101,7 @@ class Table:
     def products(self, rows_C: Ints, directions_2D: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Some rows' vectors times two directions within the range of fp16, float32 [2, C].
 
-        Vectors stay fp16, half of what has to be read; a direction goes as two fp16 numbers, 22 bits of it.
+        Vectors stay fp16, half of what has to be read; a direction goes as two fp16 numbers: 22 bits of it, or 3e-11.
         """
         if not len(rows_C):
             return np.empty((2, 0), dtype=np.float32)

@@ -83,14 +83,13 @@ class OnlineNetwork:
     async def need(self, held: Held, kind: Literal["t", "u"], rows: Ints) -> None:
         """See to it that the vectors of some tweets or users are there, where they have any."""
         table = held.table(kind)
-        if not (unknown := table.unknown(rows)):
-            return
         read = self._vectors.tweets if kind == "t" else self._vectors.users
-        with self._reading() as changed:
-            found, vectors_KD = await read(held.version, unknown, held.dim)
-        table.put(unknown, found, vectors_KD)
         family = f"v:{held.version}:{kind}"
-        self._again.update(f"{family}:{id_}" for id_ in unknown if changed and changed & _keys(id_, family))
+        while unknown := table.unknown(rows):  # again: others may be dropped while some are read
+            with self._reading() as changed:
+                found, vectors_KD = await read(held.version, unknown, held.dim)
+            table.put(unknown, found, vectors_KD)
+            self._again.update(f"{family}:{id_}" for id_ in unknown if changed and changed & _keys(id_, family))
 
     async def _read_timelines(self, held: Held, author_ids: Sequence[str], depth: int) -> dict[str, AuthorTimeline]:
         with self._reading() as changed:

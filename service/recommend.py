@@ -144,7 +144,8 @@ async def gather_people(view: View, held: Held, network: OnlineNetwork) -> Peopl
     present_M = held.users.present(view.rows_M)
     place_N = present_M[1:].nonzero()[0]
     followees_ND = held.users.vectors_RD.take(view.rows_M[1:][place_N], axis=0)
-    return People(held.users.vectors_RD[view.rows_M[0]] if present_M[0] else None, followees_ND, place_N)
+    user_D = held.users.vectors_RD[view.rows_M[0]].copy() if present_M[0] else None
+    return People(user_D, followees_ND, place_N)
 
 
 async def find_pool(view: View, people: People, page: Page, held: Held, online: Online) -> Pool:

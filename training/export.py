@@ -76,7 +76,7 @@ class RankerGraph(nn.Module):
         u_D = user_D.float() * known
         ubar_D, attention_N = self.ranker.followee_mean(u_D, followees_ND.float(), None)
         f_C, h_C = facets_2C
-        social = attention_N.sum() > 0
+        social = torch.ones_like(followees_ND[:, 0]).sum() > 0
         parts = combine(self.ranker.link, f_C, h_C, known, social)
         return torch.stack([u_D, ubar_D]), attention_N, *parts
 

@@ -128,7 +128,10 @@ class SocialAttention(nn.Module):
             self.score = nn.Linear(dim, 1, bias=False)
 
     def forward(self, u_BD: Tensor, followees_BND: Tensor, mask_BN: Tensor | None) -> Tensor:
-        """Attention, float32 [B, N]: sums to 1 over the followees that the mask names (None: all), 0 elsewhere."""
+        """Attention, float32 [B, N]: sums to 1 over the followees that the mask names (None: all), 0 elsewhere.
+
+        B may be left out, here and in `queries` and `keys`.
+        """
         score_BN = self.scores(self.queries(u_BD)[..., None, :], self.keys(followees_BND))
         if mask_BN is None:
             return torch.softmax(score_BN, dim=-1)
@@ -152,7 +155,7 @@ class SocialAttention(nn.Module):
         return self.followee_projection(u_BD) if self.form == "paper" else self._untaught(u_BD)
 
     def scores(self, query_D: Tensor, key_D: Tensor) -> Tensor:
-        """Scores over the last dimension; the others broadcast."""
+        """Scores over the last dimension; the others broadcast, but for the mean, which is the keys' alone."""
         score: Tensor
         match self.form:
             case "mean":
@@ -215,7 +218,10 @@ class Ranker(nn.Module):
     def score(
         self, u_BD: Tensor, ubar_BD: Tensor, known_B: Tensor, social_B: Tensor, z_BCD: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Score, personal and social part, float32 [B, C] each; `social_B` (bool) says who follows anyone."""
+        """Score, personal and social part, float32 [B, C] each; `social_B` (bool) says who follows anyone.
+
+        Who is not known has u = 0, who follows nobody ubar = 0.
+        """
         f_BC = (z_BCD @ u_BD[:, :, None]).squeeze(-1)
         h_BC = (z_BCD @ ubar_BD[:, :, None]).squeeze(-1)
         return combine(self.link, f_BC, h_BC, known_B[:, None], social_B[:, None])
@@ -224,7 +230,7 @@ class Ranker(nn.Module):
 def combine(
     link: Link, f_BC: Tensor, h_BC: Tensor, has_personal_B1: Tensor, has_social_B1: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Score, personal part and social part of a link. The products of a facet that is absent are 0.
+    """Score, personal part and social part of a link; B may be left out. The products of a facet that is absent are 0.
 
     product    f h, the paper's equation 4
     softplus   softplus(f) softplus(h): positive factors, so that two dislikes do not multiply to a like

@@ -18,6 +18,8 @@ import pytest
 from tests.conftest import ROOT, valkey_servers, wait_until
 from tests.processes import free_port, service_process
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @dataclass(frozen=True)
 class Site:

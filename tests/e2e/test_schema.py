@@ -51,6 +51,7 @@ def fuzz(running: Running, folder: Path) -> tuple[subprocess.CompletedProcess[st
     return ended, [json.loads(line) for line in calls.read_text("utf-8").splitlines()]
 
 
+@pytest.mark.timeout(900)
 def test_every_answer_is_as_the_document_says(running: Running, tmp_path: Path) -> None:
     document = httpx.get(f"{running.url}/openapi.json").json()
     ended, calls = fuzz(running, tmp_path)

@@ -121,6 +121,26 @@ async def test_what_changes_while_it_is_read_is_not_kept(service: Service, autho
     assert held.tweets.ids[timeline.entries[0, 0]] == "came-meanwhile"
 
 
+async def test_what_is_dropped_while_others_are_read_is_not_taken_for_missing(
+    service: Service, reader: str, author: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await service.recommended(reader, 100)
+    network = service.parts.online.network
+    held = await network.fresh(service.parts.ingest.models.required())
+    read, asked = network._vectors.users, []
+
+    async def drops_the_reader(version: str, user_ids: list[str], dim: int) -> object:
+        asked.append(user_ids)
+        if len(asked) == 1:
+            held.users.forget(reader)
+        return await read(version, user_ids, dim)
+
+    monkeypatch.setattr(network._vectors, "users", drops_the_reader)
+    held.users.forget(author)
+    assert await service.recommended(reader, 100) == before
+    assert asked == [[author], [reader]]
+
+
 async def test_memory_stays_within_its_bound(trained: StoreSettings, network: Network, reader: str) -> None:
     async with serving(trained, held_mb=1) as service:
         bound = 1_000_000

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from service.cursor import MOST_SHOWN, Cursors, Page, tweet_hash
@@ -26,6 +28,20 @@ def test_a_changed_cursor_is_refused(place: int) -> None:
     cursor[place] = "A" if cursor[place] != "A" else "B"
     with pytest.raises(InvalidCursor, match="cursor"):
         CURSORS.read("".join(cursor), "u1", "followees", "v1")
+
+
+@pytest.mark.parametrize("more", ["=", "\n", "!", "A"])
+@pytest.mark.parametrize("user_id", ["u1", "u12", "u123"])
+def test_a_cursor_that_decodes_to_the_same_is_refused_all_the_same(user_id: str, more: str) -> None:
+    page = replace(PAGE, user_id=user_id)
+    cursor = CURSORS.write(page)
+    assert CURSORS.read(cursor, user_id, "followees", "v1") == page
+    for changed in (cursor + more, cursor[:5] + more + cursor[5:]):
+        with pytest.raises(InvalidCursor, match="cursor"):
+            CURSORS.read(changed, user_id, "followees", "v1")
+    for last in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".replace(cursor[-1], ""):
+        with pytest.raises(InvalidCursor, match="cursor"):
+            CURSORS.read(cursor[:-1] + last, user_id, "followees", "v1")
 
 
 @pytest.mark.parametrize("cursor", ["", ".", "x", "ä", "\ud800", "a.b.c", "A" * 8_000])

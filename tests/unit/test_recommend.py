@@ -45,6 +45,12 @@ def test_a_score_that_is_not_finite_takes_no_place() -> None:
     assert best([np.nan, np.inf, -5.0, -np.inf, 2.0], candidates, 5) == ["high", "low"]
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("k", [1, 2])
+def test_one_kind_of_score_that_is_not_finite_takes_no_place(odd: float, k: int) -> None:
+    assert best([odd, 1.0, odd, 2.0], entries(("a", 9), ("b", 1), ("c", 9), ("d", 1)), k) == ["d", "b"][:k]
+
+
 def test_only_scores_that_are_not_finite_give_nothing() -> None:
     assert best([np.nan, np.inf], entries(("a", 1), ("b", 2)), 2) == []
 

@@ -1,5 +1,6 @@
 """What the trainer takes for the same answer from torch and from ONNX Runtime."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,9 +9,10 @@ import numpy.typing as npt
 import pytest
 
 from contract.runtime import Products, Ranking
+from training.errors import ParityFailed
 from training.export import RankerGraph
 from training.model import Ranker
-from training.verify import RANKER_TOLERANCE, _ranker_differences
+from training.verify import RANKER_TOLERANCE, _check, _ranker_differences
 
 DIM = 400
 
@@ -51,5 +53,8 @@ def test_a_candidate_that_a_user_is_indifferent_to_is_no_difference(exported: An
     assert max(differences(exported, Float64())) < RANKER_TOLERANCE / 5
 
 
-def test_a_wrong_score_is_a_difference(exported: Any) -> None:
-    assert max(differences(exported, Float64(wrong=1e-4))) > RANKER_TOLERANCE
+@pytest.mark.parametrize("wrong", [1e-4, np.nan])
+def test_a_wrong_score_is_a_difference(exported: Any, wrong: float) -> None:
+    _check(Path("ranker.onnx"), differences(exported, Float64()), RANKER_TOLERANCE)
+    with pytest.raises(ParityFailed, match="differs from torch"):
+        _check(Path("ranker.onnx"), differences(exported, Float64(wrong)), RANKER_TOLERANCE)
