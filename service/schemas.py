@@ -201,7 +201,7 @@ class Model(Body):
     activated_at: datetime | None
     kept: bool
     metrics: dict[str, Any]
-    """Of held-out retweets, by system."""
+    """Of held-out retweets, by system; `gate`: beside the version that was active then, where there was one."""
 
 
 class Models(Body):

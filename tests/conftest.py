@@ -24,7 +24,7 @@ from contract.environment import StoreSettings
 from training.importer import ImportReport, import_dataset
 from training.progress import silent
 from training.retrain import publish_folder, retrain
-from training.settings import TrainingSettings
+from training.settings import Gate, TrainingSettings
 from training.stores import with_stores
 from training.synthesize import SynthesisSettings, synthesize
 
@@ -86,7 +86,7 @@ def trained_stores(kind: str, network: Path, versions: int = 1) -> Iterator[Stor
         import_into(settings, network)
         for seed in range(versions):
             small = TrainingSettings(backbone="tiny", dim=16, text_dim=16, word_dim=16, epochs=2, seed=seed)
-            retrain(small, settings, silent)
+            retrain(small, settings, silent, Gate(worse_by=1))
         yield settings
 
 

@@ -20,13 +20,14 @@ from contract.errors import ContractError
 from training import demo, progress
 from training.dataset.writing import FORMATS
 from training.dump import export_dataset
-from training.errors import TrainingError
+from training.errors import GateClosed, TrainingError
 from training.importer import import_dataset
-from training.settings import TrainingSettings
+from training.settings import Gate, TrainingSettings
 from training.stores import with_stores
 from training.synthesize import DatasetExists, SynthesisSettings, synthesize
 
 INTERRUPTED = 130
+GATE_CLOSED = 3
 PICTURES = ("backbone", "weights")
 """Settings of a comparison that are not tuned by system."""
 MOST_WORKERS = 8
@@ -47,6 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
         first = error.errors()[0]
         print(f"error: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}", file=sys.stderr)
         return 1
+    except GateClosed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return GATE_CLOSED
     except (
         TrainingError,
         ContractError,
@@ -94,6 +98,9 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("retrain", help="train on the database and put the new version into service")
     add_settings(command, TrainingSettings)
+    add_settings(command, Gate, ("worse_by",))
+    command.add_argument("--force", action="store_true", help=Gate.model_fields["force"].description)
+    command.add_argument("--dry-run", action="store_true", help="stop before anything is published")
     command.set_defaults(run=run_retrain)
 
     command = commands.add_parser("publish", help="put an exported version into service; rebuilds Redis from SQL")
@@ -300,10 +307,17 @@ def run_retrain(options: argparse.Namespace) -> None:
     from training.retrain import retrain  # imports torch, which the other commands do without
 
     started = time.monotonic()
-    report = retrain(TrainingSettings(**given(options, TrainingSettings)), StoreSettings(), progress.terminal)
+    settings = TrainingSettings(**given(options, TrainingSettings))
+    gate = Gate(**given(options, Gate))
+    report = retrain(settings, StoreSettings(), progress.terminal, gate, options.dry_run)
     print(f"held-out retweets   {'p@1':>6} {'p@3':>6} {'auc':>6}")
     for name, metrics in report.metrics.items():
         print(f"  {name:<17} {metrics['p@1']:6.3f} {metrics['p@3']:6.3f} {metrics['auc']:6.3f}")
+    if report.verdict is not None:
+        print(report.verdict)
+    if report.encoded_tweets is None:
+        print(f"version {report.version} is in {report.folder} and not published: python -m training publish VERSION")
+        return
     print(
         f"version {report.version} serves now, after {time.monotonic() - started:.0f} s: "
         f"{report.folder}, {report.encoded_tweets:,} tweets encoded"

@@ -25,5 +25,9 @@ class ParityFailed(TrainingError):
     """The exported graph does not compute what the trained model computes."""
 
 
+class GateClosed(TrainingError):
+    """A new version is worse than the active one."""
+
+
 class TrainingDiverged(TrainingError):
     """The loss is not finite any more."""

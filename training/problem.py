@@ -127,10 +127,16 @@ def problem_of(network: Network, exposed: Exposures, split: Split, content: Cont
 
     Raises NotEnoughData where a period is too thin.
     """
-    moments = (split.validation_from, split.test_from, int(network.retweet_at_R[-1]) + 1)
-    validation_from_U, test_from_U, end_U = (np.full(len(network.user_ids), moment) for moment in moments)
-    test = _lists_between(network, exposed, test_from_U, end_U)
+    moments = (split.validation_from, split.test_from)
+    validation_from_U, test_from_U = (np.full(len(network.user_ids), moment) for moment in moments)
+    test = held_out_lists(network, exposed, split)
     return problem_by_user(network, exposed, validation_from_U, test_from_U, content, test)
+
+
+def held_out_lists(network: Network, exposed: Exposures, split: Split) -> CandidateLists:
+    """What is judged: in-network lists of the test period. Raises NotEnoughData where that is too thin."""
+    moments = (split.test_from, int(network.retweet_at_R[-1]) + 1)
+    return _lists_between(network, exposed, *(np.full(len(network.user_ids), moment) for moment in moments))
 
 
 def problem_by_user(

@@ -20,6 +20,7 @@ from contract.vectors import VectorStore
 from contract.versions import KEPT_VERSIONS, activate, hold_versions
 from training.errors import InputRejected
 from training.features import read_image
+from training.gate import Verdict
 from training.online import rebuild_graph
 from training.progress import Progress
 from training.stores import Stores
@@ -38,8 +39,8 @@ class Published:
     encoded_tweets: int
 
 
-async def publish(folder: Path, stores: Stores, progress: Progress) -> Published:
-    """Make an exported model the one that serves.
+async def publish(folder: Path, stores: Stores, progress: Progress, verdict: Verdict | None = None) -> Published:
+    """Make an exported model the one that serves; how it did beside the one before is kept with its metrics.
 
     Safe to run again after a kill at any point, and for a version that serves already: what is stored is not encoded
     again, and everything of it in Redis is written anew.
@@ -48,7 +49,7 @@ async def publish(folder: Path, stores: Stores, progress: Progress) -> Published
     version, vectors = exported.manifest.version, VectorStore(stores.redis, stores.namespace)
     model = OnnxModel(exported)
     model.verify_golden(exported)
-    await register(stores.engine, exported)
+    await register(stores.engine, exported, verdict)
     await vectors.put_users(version, exported.user_ids, exported.user_vectors_UD)
     encoded = len(await encode_missing(stores, exported, model, progress))
     await copy_tweet_vectors(stores.engine, vectors, exported)
@@ -67,13 +68,14 @@ async def publish(folder: Path, stores: Stores, progress: Progress) -> Published
     return Published(exported.manifest, encoded)
 
 
-async def register(engine: AsyncEngine, exported: Artifact) -> None:
+async def register(engine: AsyncEngine, exported: Artifact, verdict: Verdict | None) -> None:
     """A row in model_versions, not active yet."""
     manifest = exported.manifest
+    metrics: dict[str, Any] = {**manifest.metrics} if verdict is None else {**manifest.metrics, "gate": verdict.told()}
     async with engine.begin() as connection:
         known = await connection.scalar(select(ModelVersion.version).where(ModelVersion.version == manifest.version))
         if known is None:
-            values = {"version": manifest.version, "created_at": manifest.created_at, "metrics": manifest.metrics}
+            values = {"version": manifest.version, "created_at": manifest.created_at, "metrics": metrics}
             await connection.execute(insert(ModelVersion), values)
 
 

@@ -103,7 +103,7 @@ def difference(runs_a: list[Run], runs_b: list[Run], metric: str) -> Estimate:
     a, b = _people(runs_a), _people(runs_b)
     _, place_a, place_b = np.intersect1d(a.user_L, b.user_L, assume_unique=True, return_indices=True)
     row = METRICS.index(metric)
-    return _estimate(a.value_ML[row : row + 1, place_a] - b.value_ML[row : row + 1, place_b])[0]
+    return estimate(a.value_ML[row, place_a] - b.value_ML[row, place_b])
 
 
 def breakdowns(runs: Path) -> list[Part]:
@@ -209,6 +209,11 @@ def _divisions(people: _People) -> dict[str, dict[str, Bools]]:
 
 def _estimates(value_ML: Floats) -> dict[str, Estimate]:
     return dict(zip(METRICS, _estimate(value_ML), strict=True))
+
+
+def estimate(value_L: Floats) -> Estimate:
+    """The mean over users of one value each, and its interval."""
+    return _estimate(value_L[None])[0]
 
 
 def _estimate(value_ML: Floats) -> list[Estimate]:

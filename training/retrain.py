@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from contract.artifact import MANIFEST
+from contract.artifact import MANIFEST, load
 from contract.blobs import BlobStore
 from contract.environment import StoreSettings
 from contract.preprocessing import Preprocessing
@@ -21,11 +21,12 @@ from training.errors import InputRejected, TrainingError
 from training.evaluate import judge, popularity_scorer, random_scorer
 from training.export import export
 from training.finetune import visual_part
+from training.gate import Verdict, pass_gate
 from training.network import Network, exposures, load_network, split_by_time
 from training.problem import Problem, content_of, problem_of
 from training.progress import Progress
 from training.publish import Published, publish
-from training.settings import TrainingSettings
+from training.settings import Gate, TrainingSettings
 from training.stores import with_stores
 from training.train import Fitted, fit
 from training.verify import verify
@@ -35,12 +36,16 @@ Metrics = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class RetrainReport:
-    """What a retrain made; `metrics` are of the held-out retweets, by system."""
+    """What a retrain made; `metrics` are of the held-out retweets, by system.
+
+    `verdict` is None where no other version served; `encoded_tweets` where nothing was published.
+    """
 
     version: str
     folder: Path
     metrics: Metrics
-    encoded_tweets: int
+    verdict: Verdict | None
+    encoded_tweets: int | None
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,19 @@ class Run:
         shutil.rmtree(self.folder)
 
 
-def retrain(settings: TrainingSettings, stores: StoreSettings, progress: Progress) -> RetrainReport:
-    """Load, features, fit, evaluate, export, verify, publish, activate.
+def retrain(
+    settings: TrainingSettings,
+    stores: StoreSettings,
+    progress: Progress,
+    gate: Gate = Gate(),
+    dry_run: bool = False,
+) -> RetrainReport:
+    """Load, features, fit, evaluate, export, verify, compare with the active version, publish, activate.
 
     A run that was interrupted is gone on from by the next one with the same settings and data: cached features, the
-    last epoch's checkpoint, a complete export and encoded tweets are not made again.
+    last epoch's checkpoint, a complete export and encoded tweets are not made again. So is one that did not pass the
+    gate, and a dry run, which ends before anything is published.
+    Raises GateClosed where the new version is worse than the gate allows.
     """
     if settings.residual or settings.item_bias:
         raise InputRejected(
@@ -71,9 +84,13 @@ def retrain(settings: TrainingSettings, stores: StoreSettings, progress: Progres
         folder = stores.models_dir / run.version
         if not (folder / MANIFEST).exists():
             train_and_export(folder, run, network, settings, stores, progress)
-        published = publish_folder(folder, stores, progress)
+        metrics = load(folder).manifest.metrics
+        verdict = with_stores(stores, lambda opened: pass_gate(folder, gate, network, settings, opened, progress))
+        if dry_run:
+            return RetrainReport(run.version, folder, metrics, verdict, None)
+        published = publish_folder(folder, stores, progress, verdict)
         run.finish()
-    return RetrainReport(run.version, folder, published.manifest.metrics, published.encoded_tweets)
+    return RetrainReport(run.version, folder, metrics, verdict, published.encoded_tweets)
 
 
 def train_and_export(
@@ -102,9 +119,11 @@ def judge_all(fitted: Fitted, problem: Problem, seed: int) -> Metrics:
     return {name: judge(problem.test, scorer, seed).means for name, scorer in scorers.items()}
 
 
-def publish_folder(folder: Path, stores: StoreSettings, progress: Progress) -> Published:
+def publish_folder(
+    folder: Path, stores: StoreSettings, progress: Progress, verdict: Verdict | None = None
+) -> Published:
     """Make an exported model the one that serves."""
-    return with_stores(stores, lambda opened: publish(folder, opened, progress))
+    return with_stores(stores, lambda opened: publish(folder, opened, progress, verdict))
 
 
 async def read_network(stores: StoreSettings) -> Network:

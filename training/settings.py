@@ -49,3 +49,12 @@ class TrainingSettings(BaseModel):
     test_share: float = Field(0.2, gt=0, lt=0.5, description="newest share of retweets, judged on and not trained on")
     validation_share: float = Field(0.1, gt=0, lt=0.5, description="last share of training time, picks the epoch")
     seed: int = Field(0, ge=0)
+
+
+class Gate(BaseModel):
+    """When a new version may take the active one's place."""
+
+    model_config = ConfigDict(frozen=True)
+
+    worse_by: float = Field(0.01, ge=0, description="how much worse its AUC may be and still serve")
+    force: bool = Field(False, description="it may serve however much worse it is; this is recorded")

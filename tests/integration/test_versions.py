@@ -21,7 +21,7 @@ from tests.integration.running import Service, changed, new_user, png, problem, 
 from training import publish
 from training.progress import Progress, silent
 from training.retrain import publish_folder, retrain
-from training.settings import TrainingSettings
+from training.settings import Gate, TrainingSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +34,9 @@ def two_versions(request: pytest.FixtureRequest, tiny_network: Path) -> Iterator
     with fresh_stores(request.param) as stores:
         import_into(stores, tiny_network)
         small = TrainingSettings(backbone="tiny", dim=8, text_dim=8, word_dim=8, epochs=1)
-        versions = [retrain(small.model_copy(update={"dim": dim}), stores, silent).version for dim in (8, 12)]
+        versions = [
+            retrain(small.model_copy(update={"dim": dim}), stores, silent, Gate(worse_by=1)).version for dim in (8, 12)
+        ]
         yield stores, versions
 
 

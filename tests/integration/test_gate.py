@@ -1,0 +1,141 @@
+"""A version that is worse than the active one does not take its place."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import training.__main__ as command_line
+import training.retrain
+from contract.environment import StoreSettings
+from tests.conftest import KINDS, fresh_stores, import_into
+from tests.unit.test_import_rejects import stored
+from training.errors import GateClosed
+from training.gate import Comparison, Verdict
+from training.problem import Problem, problem_of
+from training.progress import silent
+from training.results import Estimate
+from training.retrain import RetrainReport
+from training.settings import Gate, TrainingSettings
+from training.synthesize import SynthesisSettings, synthesize
+
+SMALL = TrainingSettings(backbone="tiny", dim=16, text_dim=16, word_dim=16, epochs=6)
+OTHER = SMALL.model_copy(update={"seed": 1})
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def stores(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSettings]:
+    """With a network on which a model serves that learnt something."""
+    folder = tmp_path_factory.mktemp("network") / "small"
+    synthesize(folder, SynthesisSettings(users=150, tweets=240), silent)
+    with fresh_stores(request.param) as settings:
+        import_into(settings, folder)
+        assert training.retrain.retrain(SMALL, settings, silent).verdict is None
+        yield settings
+
+
+@pytest.fixture
+def noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever retweets in training retweets any tweet; what is held out stays as it is."""
+    real = problem_of
+
+    def of_any_tweet(*arguments: Any) -> Problem:
+        problem = real(*arguments)
+        any_P = np.random.default_rng(0).integers(problem.tweets, size=len(problem.tweet_P))
+        return replace(problem, tweet_P=any_P)
+
+    monkeypatch.setattr(training.retrain, "problem_of", of_any_tweet)
+
+
+def retrain(settings: TrainingSettings, stores: StoreSettings, **more: Any) -> RetrainReport:
+    return training.retrain.retrain(settings, stores, silent, **more)
+
+
+def active(stores: StoreSettings) -> tuple[Any, ...]:
+    """The row of the version that was activated last."""
+    return max(stored(stores)["model_versions"], key=lambda row: (row[2] is not None, row[2]))
+
+
+@pytest.mark.usefixtures("noise")
+def test_what_learnt_from_noise_is_stopped_and_let_through_by_force_alone(stores: StoreSettings) -> None:
+    before = stored(stores)
+    with pytest.raises(GateClosed, match="--force") as closed:
+        retrain(OTHER, stores)
+    assert active(stores)[0] in str(closed.value)
+    assert stored(stores) == before
+    forced = retrain(OTHER, stores, gate=Gate(force=True))
+    assert forced.folder.name in str(closed.value)  # trained once
+    assert forced.verdict is not None
+    assert isinstance(forced.verdict.found, Comparison)
+    assert forced.verdict.found.difference.high < -0.1
+    version, _, _, metrics = active(stores)
+    assert version == forced.version
+    assert metrics["gate"]["active"] == forced.verdict.active
+    assert (metrics["gate"]["passed"], metrics["gate"]["force"]) == (False, True)
+    assert metrics["gate"]["difference"] == forced.verdict.found.difference.mean
+
+
+def test_what_is_better_serves_and_what_was_compared_is_kept(stores: StoreSettings) -> None:
+    report = retrain(SMALL.model_copy(update={"seed": 2}), stores)
+    assert report.verdict is not None
+    assert isinstance(report.verdict.found, Comparison)
+    assert report.verdict.found.difference.low > 0.1
+    assert report.verdict.found.new_auc == pytest.approx(report.metrics["amnl"]["auc"], abs=1e-3)
+    version, _, _, metrics = active(stores)
+    assert version == report.version
+    assert metrics["gate"]["passed"]
+    assert metrics["amnl"] == report.metrics["amnl"]
+
+
+def test_a_dry_run_changes_nothing_and_is_gone_on_from(stores: StoreSettings) -> None:
+    settings, before = SMALL.model_copy(update={"seed": 3}), stored(stores)
+    dry = retrain(settings, stores, gate=Gate(worse_by=1), dry_run=True)
+    assert dry.encoded_tweets is None
+    assert dry.verdict is not None
+    assert stored(stores) == before
+    assert retrain(settings, stores, gate=Gate(worse_by=1)).folder == dry.folder
+    assert active(stores)[0] == dry.version
+
+
+def test_an_active_version_that_does_not_load_needs_force(stores: StoreSettings) -> None:
+    folder = stores.models_dir / active(stores)[0]
+    manifest = (folder / "manifest.json").read_text("utf-8")
+    (folder / "manifest.json").write_text(manifest.replace('"dim": 16', '"dim": 17'), "utf-8")
+    settings = SMALL.model_copy(update={"seed": 4})
+    with pytest.raises(GateClosed, match="cannot be compared"):
+        retrain(settings, stores)
+    retrain(settings, stores, gate=Gate(force=True))
+    gate = active(stores)[3]["gate"]
+    assert "user_vectors" in gate["not_compared"]
+    assert not gate["passed"]
+
+
+@pytest.mark.parametrize(
+    ("difference", "passed"),
+    [
+        (Estimate(-0.02, -0.03, -0.015), False),
+        (Estimate(-0.02, -0.06, 0.01), True),
+        (Estimate(-0.009, -0.012, -0.006), True),
+        (Estimate(0.1, 0.05, 0.15), True),
+    ],
+)
+def test_worse_by_more_than_the_setting_and_not_by_chance_is_stopped(difference: Estimate, passed: bool) -> None:
+    assert Verdict("v1", Gate(worse_by=0.01), Comparison(100, 0.7, 0.7, difference)).passed == passed
+
+
+def test_the_command_ends_with_a_status_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def closed(*given: object) -> RetrainReport:
+        assert given[-2:] == (Gate(worse_by=0.5, force=True), True)
+        raise GateClosed("worse")
+
+    monkeypatch.setattr(training.retrain, "retrain", closed)
+    monkeypatch.setenv("VAR_DIR", str(tmp_path))
+    assert command_line.main(["retrain", "--worse-by", "0.5", "--force", "--dry-run"]) == 3
+    assert capsys.readouterr().err == "error: worse\n"
+    assert command_line.main(["retrain", "--worse-by", "-1"]) == 1
+    assert "worse_by" in capsys.readouterr().err

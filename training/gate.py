@@ -1,0 +1,169 @@
+"""Whether a new version may serve: it and the active one rank the same held-out retweets, each as it would be served.
+
+Shape suffixes: T image tweets of the lists, C candidates, D dimensions, N followees, L lists.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import select
+
+from contract import artifact
+from contract.artifact import Artifact
+from contract.errors import ArtifactInvalid
+from contract.runtime import OnnxModel, encode_tweets
+from contract.tables import TweetVector
+from contract.versions import latest_first
+from training.errors import GateClosed
+from training.evaluate import judge, list_by_list
+from training.features import read_image
+from training.network import Ints, Network, exposures, split_by_time
+from training.problem import CandidateLists, Floats, held_out_lists
+from training.progress import Progress
+from training.results import Estimate, estimate
+from training.settings import Gate, TrainingSettings
+from training.stores import Stores
+
+METRIC = "auc"
+_BATCH = 16
+_ASKED = 500
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """AUC of two versions over the same users, and the difference: the new one's less the active one's."""
+
+    users: int
+    new_auc: float
+    active_auc: float
+    difference: Estimate
+
+    def told(self) -> dict[str, float]:
+        """As GET /models tells it."""
+        ends = zip(("", "_low", "_high"), self.difference, strict=True)
+        differences = {f"difference{end}": value for end, value in ends}
+        return {"users": self.users, "new_auc": self.new_auc, "active_auc": self.active_auc, **differences}
+
+    def __str__(self) -> str:
+        mean, low, high = self.difference
+        interval = f"{mean:+.4f} ({low:+.4f} to {high:+.4f}, {self.users:,} users)"
+        return f"AUC {self.new_auc:.4f} beside {self.active_auc:.4f}: {interval}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a new version did beside the active one; `found` says why where the two could not be compared."""
+
+    active: str
+    gate: Gate
+    found: Comparison | str
+
+    @property
+    def passed(self) -> bool:
+        """Whether it may serve without force: it is not worse by more than the gate allows, or only by chance."""
+        if isinstance(self.found, str):
+            return False
+        mean, _, high = self.found.difference
+        return mean >= -self.gate.worse_by or high >= 0
+
+    def told(self) -> dict[str, Any]:
+        """As GET /models tells it."""
+        found = {"not_compared": self.found} if isinstance(self.found, str) else self.found.told()
+        return {"active": self.active, "passed": self.passed, **self.gate.model_dump(), **found}
+
+    def __str__(self) -> str:
+        forced = "" if self.passed or not self.gate.force else " (FORCED)"
+        return f"beside {self.active}: {self.found}{forced}"
+
+
+async def pass_gate(
+    folder: Path, gate: Gate, network: Network, settings: TrainingSettings, stores: Stores, progress: Progress
+) -> Verdict | None:
+    """Compare a new version with the active one on the newest retweets; None where no other one serves.
+
+    Raises GateClosed where the gate is not forced and the new one does not pass: it is worse, or the active one cannot
+    be loaded from where the new one is.
+    """
+    active = await active_version(stores)
+    if active is None or active == folder.name:
+        return None
+    try:
+        found: Comparison | str = await compare(folder, folder.with_name(active), network, settings, stores, progress)
+    except ArtifactInvalid as error:
+        found = f"cannot be compared ({error})"
+    verdict = Verdict(active, gate, found)
+    if not verdict.passed and not gate.force:
+        raise GateClosed(
+            f"version {folder.name} is not put into service ({verdict}; at most {gate.worse_by} worse is let through). "
+            "To serve it all the same: the same command with --force"
+        )
+    return verdict
+
+
+async def active_version(stores: Stores) -> str | None:
+    """The version that serves, by SQL."""
+    async with stores.engine.connect() as connection:
+        known = await latest_first(connection)
+    return known[0].version if known and known[0].activated_at is not None else None
+
+
+async def compare(
+    new: Path, active: Path, network: Network, settings: TrainingSettings, stores: Stores, progress: Progress
+) -> Comparison:
+    """Both versions on the lists that the new one is judged by. Raises ArtifactInvalid where one cannot be loaded."""
+    both = [artifact.load(folder) for folder in (new, active)]
+    split = split_by_time(network, settings.test_share, settings.validation_share)
+    lists = held_out_lists(network, exposures(network), split)
+    scorers = [await scorer_of(exported, lists, network, stores, progress) for exported in both]
+    new_L, active_L = (judge(lists, list_by_list(scorer), settings.seed).of_L[METRIC] for scorer in scorers)
+    return Comparison(len(lists.user_L), float(new_L.mean()), float(active_L.mean()), estimate(new_L - active_L))
+
+
+async def scorer_of(
+    exported: Artifact, lists: CandidateLists, network: Network, stores: Stores, progress: Progress
+) -> Callable[[int, Ints], Floats]:
+    """Scores of one user's tweets by a version, from vectors in fp16 and in ONNX Runtime, as in service."""
+    model = OnnxModel(exported, device="cpu")
+    tweet_T = np.unique(lists.tweet_C)
+    z_TD = await tweet_vectors(exported, model, tweet_T, network, stores, progress)
+    row_of = {user_id: row for row, user_id in enumerate(exported.user_ids)}
+    row_U = np.array([row_of.get(user_id, -1) for user_id in network.user_ids])
+
+    def score(user: int, tweet_C: Ints) -> Floats:
+        rows_N = row_U[network.followees[user]]
+        user_D = exported.user_vectors_UD[row_U[user]] if row_U[user] >= 0 else None
+        z_CD = z_TD[np.searchsorted(tweet_T, tweet_C)].astype(np.float32)
+        followees_ND = exported.user_vectors_UD[rows_N[rows_N >= 0]]
+        return model.rank(user_D, followees_ND, lambda directions_2D: directions_2D @ z_CD.T).score_C
+
+    return score
+
+
+async def tweet_vectors(
+    exported: Artifact, model: OnnxModel, tweet_T: Ints, network: Network, stores: Stores, progress: Progress
+) -> npt.NDArray[np.float16]:
+    """z of some tweets, fp16 [T, D]: those that are stored under the version, and the others encoded, not stored."""
+    version, preprocessing = exported.manifest.version, exported.manifest.preprocessing
+    vectors = await stored_vectors(version, [network.tweet_ids[t] for t in tweet_T], stores)
+    missing = [t for t in tweet_T.tolist() if network.tweet_ids[t] not in vectors]
+    batches = [missing[start : start + _BATCH] for start in range(0, len(missing), _BATCH)]
+    for batch in progress(batches, len(batches), f"encode held-out tweets (batches of {_BATCH})"):
+        images = [read_image(stores.blobs, network.image_keys[t], preprocessing.image_size) for t in batch]
+        z_BD = encode_tweets(model, exported.tokenizer, preprocessing, images, [network.texts[t] for t in batch])
+        vectors |= {network.tweet_ids[t]: z_D for t, z_D in zip(batch, z_BD, strict=True)}
+    return np.stack([vectors[network.tweet_ids[t]] for t in tweet_T])
+
+
+async def stored_vectors(version: str, tweet_ids: Sequence[str], stores: Stores) -> dict[str, npt.NDArray[np.float16]]:
+    """Vectors in SQL, by tweet id."""
+    vectors: dict[str, npt.NDArray[np.float16]] = {}
+    async with stores.engine.connect() as connection:
+        for start in range(0, len(tweet_ids), _ASKED):
+            mine = TweetVector.version == version, TweetVector.tweet_id.in_(tweet_ids[start : start + _ASKED])
+            found = await connection.execute(select(TweetVector.tweet_id, TweetVector.vector).where(*mine))
+            vectors |= {row.tweet_id: np.frombuffer(row.vector, dtype="<f2") for row in found}
+    return vectors
