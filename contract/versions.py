@@ -26,6 +26,16 @@ async def latest_first(connection: AsyncConnection) -> Sequence[Any]:
     return (await connection.execute(select(ModelVersion).order_by(*order))).all()
 
 
+def kept_versions(known: Sequence[Any]) -> set[str]:
+    """Those that still have their vectors, of all versions as `latest_first` has them."""
+    return {row.version for row in known[:KEPT_VERSIONS] if row.activated_at is not None}
+
+
+def version_before(active: str | None, known: Sequence[Any]) -> str | None:
+    """The one that was activated last but for the active one, of all versions as `latest_first` has them."""
+    return next((row.version for row in known if row.activated_at is not None and row.version != active), None)
+
+
 async def activate(connection: AsyncConnection, vectors: VectorStore, version: str) -> None:
     """Record it in SQL and move the pointer; within a transaction that holds the versions."""
     activated = update(ModelVersion).where(ModelVersion.version == version).values(activated_at=datetime.now(UTC))

@@ -5,7 +5,7 @@ from typing import Any
 
 from contract.errors import ContractError
 from contract.transactions import changing
-from contract.versions import KEPT_VERSIONS, activate, hold_versions, latest_first
+from contract.versions import activate, hold_versions, kept_versions, latest_first, version_before
 from service.active import ActiveModel
 from service.errors import UnknownVersion, VersionUnfit
 from service.ingest import Ingest
@@ -52,11 +52,6 @@ async def activate_version(version: str, parts: Ingest) -> Models:
     return await list_versions(parts)
 
 
-def kept_versions(known: Sequence[Any]) -> set[str]:
-    """Those that still have their vectors, of all versions as `latest_first` has them."""
-    return {row.version for row in known[:KEPT_VERSIONS] if row.activated_at is not None}
-
-
 def check_kept(version: str, known: Sequence[Any]) -> None:
     """Raises UnknownVersion, or VersionUnfit where its vectors are deleted."""
     if version not in {row.version for row in known}:
@@ -77,8 +72,7 @@ async def roll_back(parts: Ingest) -> Models:
     """Let the version before the active one serve. Raises VersionUnfit where there is none."""
     active = await parts.vectors.active_version()
     async with parts.database.engine.connect() as connection:
-        known = [row for row in await latest_first(connection) if row.activated_at is not None]
-    before = next((row.version for row in known if row.version != active), None)
+        before = version_before(active, await latest_first(connection))
     if before is None:
         raise VersionUnfit("there is no version before the active one")
     return await activate_version(before, parts)

@@ -22,6 +22,7 @@ from training.dataset.writing import FORMATS
 from training.dump import export_dataset
 from training.errors import GateClosed, TrainingError
 from training.importer import import_dataset
+from training.model_commands import add_models
 from training.settings import Gate, TrainingSettings
 from training.stores import with_stores
 from training.synthesize import DatasetExists, SynthesisSettings, synthesize
@@ -106,6 +107,9 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("publish", help="put an exported version into service; rebuilds Redis from SQL")
     command.add_argument("version")
     command.set_defaults(run=run_publish)
+
+    command = commands.add_parser("models", help="which versions there are, and what is done with them")
+    add_models(command)
 
     command = commands.add_parser("evaluate", help="systems on a network's held-out retweets, without a database")
     add_network(command)

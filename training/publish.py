@@ -17,7 +17,7 @@ from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import ModelVersion, Retweet, Tweet, TweetVector
 from contract.transactions import changing, hold_tweets
 from contract.vectors import VectorStore
-from contract.versions import KEPT_VERSIONS, activate, hold_versions
+from contract.versions import KEPT_VERSIONS, activate, hold_versions, kept_versions, latest_first
 from training.errors import InputRejected
 from training.features import read_image
 from training.gate import Verdict
@@ -66,6 +66,29 @@ async def publish(folder: Path, stores: Stores, progress: Progress, verdict: Ver
         await activate(connection, vectors, version)
     await forget_old_versions(stores.engine, vectors)
     return Published(exported.manifest, encoded)
+
+
+async def rebuild_redis(models_dir: Path, stores: Stores, progress: Progress) -> list[str]:
+    """Write all of Redis anew from SQL and the exported models: the online graph, the kept versions, then the pointer.
+
+    Returns the versions, the active one last. Raises InputRejected where no version was ever activated, ArtifactInvalid
+    where a kept one cannot be loaded.
+    """
+    async with stores.engine.connect() as connection:
+        known = await latest_first(connection)
+    kept = [row.version for row in reversed(known) if row.version in kept_versions(known)]
+    if not kept:
+        raise InputRejected("no version was ever activated: run `python -m training retrain`")
+    vectors, graph = VectorStore(stores.redis, stores.namespace), OnlineGraph(stores.redis, stores.namespace)
+    both = [artifact.load(models_dir / version) for version in kept]
+    await rebuild_graph(stores.engine, graph)
+    for exported in both:
+        await vectors.put_users(exported.manifest.version, exported.user_ids, exported.user_vectors_UD)
+        await copy_tweet_vectors(stores.engine, vectors, exported)
+        await fold_in_untrained(exported, OnnxModel(exported), FoldInStores(stores.engine, graph, vectors), progress)
+    async with changing(stores.engine) as connection:
+        await vectors.activate((await hold_versions(connection))[0].version)
+    return kept
 
 
 async def register(engine: AsyncEngine, exported: Artifact, verdict: Verdict | None) -> None:

@@ -1,0 +1,97 @@
+"""python -m training models ACTION: the command line of training/models.py."""
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+
+from contract.environment import StoreSettings
+from contract.ids import ID_PATTERN
+from training import models, progress
+from training.stores import with_stores
+
+Run = Callable[[argparse.Namespace], None]
+
+
+def add_models(command: argparse.ArgumentParser) -> None:
+    """What can be done with versions."""
+    actions = command.add_subparsers(required=True, metavar="ACTION")
+    of_all: list[tuple[str, Run, str]] = [
+        ("list", run_list, "all versions, the one activated last first"),
+        ("rollback", run_rollback, "let the version before the active one serve"),
+        ("rebuild-redis", run_rebuild, "write all of Redis anew from SQL and the exported models"),
+    ]
+    of_one: list[tuple[str, Run, str]] = [
+        ("show", run_show, "a version's manifest and what is known of it, as JSON"),
+        ("activate", run_activate, "let a version serve whose vectors are kept"),
+        ("verify", run_verify, "check a version's files and its golden outputs"),
+        ("delete", run_delete, "remove a version that does not serve, its folder too"),
+    ]
+    for name, run, described in of_all:
+        actions.add_parser(name, help=described).set_defaults(run=run)
+    for name, run, described in of_one:
+        action = actions.add_parser(name, help=described)
+        action.add_argument("version", type=version_name)
+        action.set_defaults(run=run)
+
+
+def version_name(text: str) -> str:
+    """A name that can be a version's; argparse says which is none."""
+    if not re.fullmatch(ID_PATTERN, text):
+        raise argparse.ArgumentTypeError(f"{text} is no version: `python -m training models list` shows all")
+    return text
+
+
+def run_list(_: argparse.Namespace) -> None:
+    """Print a line a version."""
+    stores = StoreSettings()
+    print(f"{'version':<32} {'status':<14} {'created':<20} {'activated':<20} {'auc':>6}  folder")
+    for known in with_stores(stores, lambda opened: models.list_versions(opened, stores.models_dir)):
+        created, activated = (f"{at:%Y-%m-%d %H:%M:%S}" if at else "-" for at in (known.created_at, known.activated_at))
+        auc = f"{known.metrics['amnl']['auc']:6.3f}" if "amnl" in known.metrics else f"{'-':>6}"
+        folder = stores.models_dir / known.version if known.on_disk else "gone"
+        print(f"{known.version:<32} {known.status:<14} {created:<20} {activated:<20} {auc}  {folder}")
+
+
+def run_show(options: argparse.Namespace) -> None:
+    """Print JSON."""
+    stores = StoreSettings()
+    known = with_stores(stores, lambda opened: models.find_version(options.version, opened, stores.models_dir))
+    manifest = models.manifest_of(stores.models_dir / options.version) if known.on_disk else None
+    print(json.dumps({**vars(known), "status": known.status, "manifest": manifest}, indent=2, default=str))
+
+
+def run_verify(options: argparse.Namespace) -> None:
+    """Say how near the golden outputs are."""
+    worst = models.verify_version(StoreSettings().models_dir / options.version)
+    print(f"version {options.version} verifies: golden outputs differ by at most {worst:.1e} of their largest values")
+
+
+def run_activate(options: argparse.Namespace) -> None:
+    """Move the pointer."""
+    stores = StoreSettings()
+    with_stores(stores, lambda opened: models.activate_version(options.version, opened, stores.models_dir))
+    print(f"version {options.version} serves now")
+
+
+def run_rollback(_: argparse.Namespace) -> None:
+    """Move the pointer back."""
+    stores = StoreSettings()
+    version = with_stores(stores, lambda opened: models.roll_back(opened, stores.models_dir))
+    print(f"version {version} serves now")
+
+
+def run_delete(options: argparse.Namespace) -> None:
+    """Remove a version."""
+    stores = StoreSettings()
+    with_stores(stores, lambda opened: models.delete_version(options.version, opened, stores.models_dir))
+    print(f"version {options.version} is deleted")
+
+
+def run_rebuild(_: argparse.Namespace) -> None:
+    """Write Redis anew."""
+    from training.publish import rebuild_redis
+
+    stores = StoreSettings()
+    versions = with_stores(stores, lambda opened: rebuild_redis(stores.models_dir, opened, progress.terminal))
+    print(f"Redis has the online network and the vectors of {', '.join(versions)}; the last one serves")

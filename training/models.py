@@ -1,0 +1,159 @@
+"""python -m training models: which versions there are, and what is done with them."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contract import artifact
+from contract.artifact import MANIFEST
+from contract.runtime import OnnxModel
+from contract.tables import ModelVersion, TweetVector
+from contract.transactions import changing
+from contract.vectors import VectorStore
+from contract.versions import activate, hold_versions, kept_versions, latest_first, version_before
+from training.errors import InputRejected
+from training.stores import Stores
+
+_PROBED = 10
+
+
+@dataclass(frozen=True)
+class KnownVersion:
+    """A version as SQL, Redis and the folder of models have it; `created_at` is None of one that SQL does not know."""
+
+    version: str
+    created_at: datetime | None
+    activated_at: datetime | None
+    active: bool
+    kept: bool
+    on_disk: bool
+    metrics: dict[str, Any]
+
+    @property
+    def status(self) -> str:
+        """In a word or two."""
+        if self.active:
+            return "active"
+        if self.created_at is None:
+            return "not published"
+        return "kept" if self.kept else "retired"
+
+
+async def list_versions(stores: Stores, models_dir: Path) -> list[KnownVersion]:
+    """All versions, the one activated last first; those that were only exported come last, the newest first."""
+    vectors = VectorStore(stores.redis, stores.namespace)
+    active = await vectors.active_version()
+    async with stores.engine.connect() as connection:
+        known = await latest_first(connection)
+    kept = kept_versions(known)
+    exported = exported_versions(models_dir)
+    published = [
+        KnownVersion(
+            version=row.version,
+            created_at=row.created_at,
+            activated_at=row.activated_at,
+            active=row.version == active,
+            kept=row.version in kept,
+            on_disk=row.version in exported,
+            metrics=row.metrics,
+        )
+        for row in known
+    ]
+    others = sorted(exported - {row.version for row in known}, reverse=True)
+    return published + [KnownVersion(version, None, None, False, False, True, {}) for version in others]
+
+
+def exported_versions(models_dir: Path) -> set[str]:
+    """Whose folders are complete."""
+    return {path.parent.name for path in models_dir.glob(f"[!.]*/{MANIFEST}")}
+
+
+async def find_version(version: str, stores: Stores, models_dir: Path) -> KnownVersion:
+    """One of them. Raises InputRejected where there is no such version."""
+    for known in await list_versions(stores, models_dir):
+        if known.version == version:
+            return known
+    raise InputRejected(f"version {version} is not known: `python -m training models list` shows all")
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """What the manifest says; nothing else of the folder is read."""
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
+    return manifest
+
+
+def verify_version(folder: Path) -> float:
+    """Load a version and compare its golden outputs in the ONNX Runtime that serves; returns the largest difference.
+
+    Raises ArtifactInvalid, which says what is wrong.
+    """
+    exported = artifact.load(folder)
+    return OnnxModel(exported, device="cpu").verify_golden(exported)
+
+
+async def activate_version(version: str, stores: Stores, models_dir: Path) -> None:
+    """Let a version serve whose vectors are kept: every process goes over within a second.
+
+    Raises InputRejected where it is not known or its vectors are gone, ArtifactInvalid where it does not verify.
+    """
+    known = await find_version(version, stores, models_dir)
+    if not known.kept:
+        raise InputRejected(f"version {version} has no vectors any more: run `python -m training publish {version}`")
+    verify_version(models_dir / version)
+    vectors = VectorStore(stores.redis, stores.namespace)
+    await _check_vectors(models_dir / version, vectors)
+    async with changing(stores.engine) as connection:
+        if version not in kept_versions(await hold_versions(connection)):
+            raise InputRejected(f"version {version} lost its vectors just now: `python -m training publish {version}`")
+        await activate(connection, vectors, version)
+
+
+async def roll_back(stores: Stores, models_dir: Path) -> str:
+    """Let the version before the active one serve; returns its name. Raises InputRejected where there is none."""
+    active = await VectorStore(stores.redis, stores.namespace).active_version()
+    async with stores.engine.connect() as connection:
+        before = version_before(active, await latest_first(connection))
+    if before is None:
+        raise InputRejected("there is no version before the active one")
+    await activate_version(before, stores, models_dir)
+    return before
+
+
+async def delete_version(version: str, stores: Stores, models_dir: Path) -> None:
+    """Remove a version that does not serve: its vectors, what SQL knows of it, and its folder, that last.
+
+    Killed in between, the same call goes on. Raises InputRejected where it serves or is not known.
+    """
+    await find_version(version, stores, models_dir)
+    vectors = VectorStore(stores.redis, stores.namespace)
+    async with changing(stores.engine) as connection:
+        await _refuse_active(version, connection, vectors)
+        await connection.execute(delete(TweetVector).where(TweetVector.version == version))
+        await connection.execute(delete(ModelVersion).where(ModelVersion.version == version))
+        await vectors.delete_version(version)
+    if (models_dir / version).exists():
+        shutil.rmtree(models_dir / version)
+
+
+async def _refuse_active(version: str, connection: AsyncConnection, vectors: VectorStore) -> None:
+    known: Sequence[Any] = await hold_versions(connection)
+    last = known[0].version if known and known[0].activated_at is not None else None
+    if version in (last, await vectors.active_version()):
+        raise InputRejected(f"version {version} serves: activate another one first")
+
+
+async def _check_vectors(folder: Path, vectors: VectorStore) -> None:
+    exported = artifact.load(folder)
+    some = exported.user_ids[:_PROBED]
+    found, _ = await vectors.users(exported.manifest.version, some, exported.manifest.dim)
+    if found != some:
+        raise InputRejected(
+            f"Redis has no vectors of {exported.manifest.version}: run `python -m training models rebuild-redis`"
+        )
