@@ -37,6 +37,7 @@ STEPS = [
 ]
 """Where the process is killed: at the n-th call of a function, each run getting further than the one before."""
 ACTIVATED = STEPS.index(("training.publish", "forget_old_versions", 1))
+ON_STORES = STEPS.index(("training.publish", "register", 1))
 
 KILLED_AT = """
 import importlib, os, signal, sys
@@ -55,9 +56,9 @@ sys.exit(training.__main__.main(sys.argv[4:]))
 Answer = dict[str, Any]
 
 
-@pytest.fixture(params=["embedded", "servers"])
-def stores(request: pytest.FixtureRequest) -> Iterator[StoreSettings]:
-    with copied_stores(request.getfixturevalue(f"trained_{request.param}")) as settings:
+@pytest.fixture
+def stores(request: pytest.FixtureRequest, kind: str) -> Iterator[StoreSettings]:
+    with copied_stores(request.getfixturevalue(f"trained_{kind}")) as settings:
         yield settings
 
 
@@ -89,10 +90,10 @@ async def run_beside_requests(
     return process.returncode or 0, output.result()[0].decode(), answers
 
 
-async def kill_at_each_step(stores: StoreSettings, environment: dict[str, str], url: str) -> None:
+async def kill_at_each_step(first: int, stores: StoreSettings, environment: dict[str, str], url: str) -> None:
     async with httpx.AsyncClient(base_url=url, timeout=30) as client:
         old = await ask(client)
-        for n, (module, name, calls) in enumerate(STEPS):
+        for n, (module, name, calls) in list(enumerate(STEPS))[first:]:
             killed = ["-c", KILLED_AT, module, name, str(calls), *RETRAIN]
             status, output, answers = await run_beside_requests(killed, environment, client)
             assert status == -signal.SIGKILL, f"{name} was not reached: {output}"
@@ -113,7 +114,8 @@ async def kill_at_each_step(stores: StoreSettings, environment: dict[str, str], 
 
 
 @pytest.mark.timeout(900)
-def test_a_retrain_that_is_killed_at_each_step(stores: StoreSettings, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "first"), [("embedded", 0), ("servers", ON_STORES)])
+def test_a_retrain_that_is_killed_at_each_step(stores: StoreSettings, first: int, tmp_path: Path) -> None:
     environment = environment_of(stores) | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     with service_process(environment, tmp_path / "service.log") as running:
-        asyncio.run(kill_at_each_step(stores, environment, running.url))
+        asyncio.run(kill_at_each_step(first, stores, environment, running.url))
