@@ -10,7 +10,7 @@ exported_models/<version>/
     tokenizer.json     of the tokenizers library
     user_vectors.npy   float16 [U, D]
     user_ids.json      U ids, in the same order
-    golden.npz         inputs and the outputs that the trainer's model gave for them
+    golden.npz         inputs and the outputs that the trainer's model gave for them; texts and their token ids
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tokenizers import Tokenizer
 
 from contract.errors import ArtifactInvalid
-from contract.preprocessing import Preprocessing
+from contract.preprocessing import Preprocessing, token_ids
 
 MANIFEST = "manifest.json"
 GRAPHS = ("encoder.onnx", "ranker.onnx", "fold_in.onnx")
@@ -43,7 +43,10 @@ A run computes the whole graph whatever outputs it is asked for."""
 RANKER_OUTPUTS = (*ATTENTION_OUTPUTS, *LINK_OUTPUTS)
 FOLD_IN_INPUTS = ("followee_vectors", "retweet_vectors", "negative_vectors")
 FOLD_IN_OUTPUTS = ("folded_vector",)
+GOLDEN_TEXTS, GOLDEN_TEXT_IDS = "texts", "text_ids"
 GOLDEN = {
+    GOLDEN_TEXTS,
+    GOLDEN_TEXT_IDS,
     *(*ENCODER_INPUTS, *ENCODER_OUTPUTS),
     *(*RANKER_INPUTS, *RANKER_OUTPUTS),
     *(*FOLD_IN_INPUTS, *FOLD_IN_OUTPUTS),
@@ -100,6 +103,7 @@ class Manifest(_Strict):
     sampling: Sampling
     backbone: str
     preprocessing: Preprocessing
+    vocabulary: int
     encoder: GraphSpec
     ranker: GraphSpec
     fold_in: GraphSpec
@@ -139,7 +143,7 @@ def load(folder: Path) -> Artifact:
 
     Raises ArtifactInvalid, naming the file.
     """
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     for name in FILES:
         path = folder / name
         if not path.is_file():
@@ -160,17 +164,25 @@ def load(folder: Path) -> Artifact:
     missing = GOLDEN - golden_arrays.keys()
     if missing:
         raise ArtifactInvalid(f"{folder}/golden.npz has no {', '.join(sorted(missing))}: export the model again")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    ids_BSW = token_ids(tokenizer, golden_arrays[GOLDEN_TEXTS].tolist(), manifest.preprocessing)
+    same_ids = np.array_equal(ids_BSW, golden_arrays[GOLDEN_TEXT_IDS])
+    if tokenizer.get_vocab_size() != manifest.vocabulary or not same_ids:
+        raise ArtifactInvalid(
+            f"{folder}/tokenizer.json is not the one that the model was trained with: export it again"
+        )
     return Artifact(
         folder=folder,
         manifest=manifest,
-        tokenizer=Tokenizer.from_file(str(folder / "tokenizer.json")),
+        tokenizer=tokenizer,
         user_ids=user_ids,
         user_vectors_UD=user_vectors_UD,
         golden=golden_arrays,
     )
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """What the manifest says; nothing else of the folder is read. Raises ArtifactInvalid."""
     path = folder / MANIFEST
     try:
         return Manifest.model_validate_json(path.read_bytes())

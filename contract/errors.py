@@ -5,6 +5,7 @@ ContractError
 │   ├── ImageTooLarge      too many bytes or pixels
 │   └── ImageUnreadable    not an allowed format, or damaged
 ├── ArtifactInvalid        an exported model that does not verify
+├── VersionGone            a version that was deleted meanwhile
 ├── StoreUnavailable       database, Redis or blob store cannot be used as configured
 └── DeviceUnavailable      the asked-for device is not there
 """
@@ -28,6 +29,10 @@ class ImageUnreadable(ImageRejected):
 
 class ArtifactInvalid(ContractError):
     """An exported model that does not verify."""
+
+
+class VersionGone(ContractError):
+    """A version that was deleted meanwhile."""
 
 
 class StoreUnavailable(ContractError):

@@ -145,7 +145,11 @@ class OnnxModel:
         )
         found: dict[str, Array] = {}
         for session, inputs, outputs in graphs:
-            found |= zip(outputs, session.run(outputs, {name: golden[name] for name in inputs}), strict=True)
+            try:
+                values = session.run(outputs, {name: golden[name] for name in inputs})
+            except Exception as error:  # ONNX Runtime's own exceptions share no base class
+                raise ArtifactInvalid(f"{artifact.folder}: a graph does not take its golden inputs: {error}") from error
+            found |= zip(outputs, values, strict=True)
         worst = 0.0
         for name, value in found.items():
             if value.shape != golden[name].shape:

@@ -124,7 +124,7 @@ class ModelVersion(Base):
 
     version: Mapped[str] = mapped_column(primary_key=True)
     created_at: Mapped[datetime]
-    activated_at: Mapped[datetime | None]
+    activated_at: Mapped[datetime | None] = mapped_column(doc="None: never, or its vectors were deleted since")
     metrics: Mapped[dict[str, Any]]
 
 

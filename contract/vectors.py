@@ -63,6 +63,12 @@ class VectorStore:
         """Remove a user's vectors under some versions."""
         await self._forget([self._key(version, "u", user_id) for version in versions])
 
+    async def versions(self) -> set[str]:
+        """All that have a vector; every key of theirs is looked at."""
+        start = len(f"{self._namespace}:v:")
+        keys = self._redis.scan_iter(match=f"{self._namespace}:v:*", count=_CHUNK)
+        return {key.decode()[start:].partition(":")[0] async for key in keys}
+
     async def delete_version(self, version: str) -> None:
         """Remove all vectors of a version."""
         batch: list[bytes] = []

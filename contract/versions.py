@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from contract.errors import VersionGone
 from contract.tables import ModelVersion
 from contract.vectors import VectorStore
 
@@ -37,7 +38,11 @@ def version_before(active: str | None, known: Sequence[Any]) -> str | None:
 
 
 async def activate(connection: AsyncConnection, vectors: VectorStore, version: str) -> None:
-    """Record it in SQL and move the pointer; within a transaction that holds the versions."""
+    """Record it in SQL and move the pointer; within a transaction that holds the versions.
+
+    Raises VersionGone where SQL has no such version.
+    """
     activated = update(ModelVersion).where(ModelVersion.version == version).values(activated_at=datetime.now(UTC))
-    await connection.execute(activated)
+    if not (await connection.execute(activated)).rowcount:
+        raise VersionGone(f"version {version} was deleted meanwhile: retrain, or publish its folder if that is there")
     await vectors.activate(version)

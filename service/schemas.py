@@ -199,6 +199,7 @@ class Model(Body):
     version: str
     created_at: datetime
     activated_at: datetime | None
+    """Null: never, or its vectors were deleted since."""
     kept: bool
     metrics: dict[str, Any]
     """Of held-out retweets, by system; `gate`: beside the version that was active then, where there was one."""

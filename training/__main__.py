@@ -320,7 +320,9 @@ def run_retrain(options: argparse.Namespace) -> None:
     if report.verdict is not None:
         print(report.verdict)
     if report.encoded_tweets is None:
-        print(f"version {report.version} is in {report.folder} and not published: python -m training publish VERSION")
+        print(
+            f"version {report.version} is in {report.folder}, to publish: python -m training publish {report.version}"
+        )
         return
     print(
         f"version {report.version} serves now, after {time.monotonic() - started:.0f} s: "

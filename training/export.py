@@ -24,6 +24,8 @@ from contract.artifact import (
     FILES,
     FOLD_IN_INPUTS,
     FOLD_IN_OUTPUTS,
+    GOLDEN_TEXT_IDS,
+    GOLDEN_TEXTS,
     MANIFEST,
     RANKER_INPUTS,
     RANKER_OUTPUTS,
@@ -32,16 +34,19 @@ from contract.artifact import (
     TensorSpec,
     sha256,
 )
-from contract.preprocessing import Preprocessing
+from contract.preprocessing import PAD_ID, Preprocessing, token_ids
 from training.backbones import Backbone
 from training.fold_in import DRAWS, FoldIn
 from training.model import Amnl, Ranker, TweetEncoder, combine
 from training.network import Network
 from training.provenance import git_revision, libraries
 from training.settings import TrainingSettings
+from training.tokenizer import vocabulary_of
 from training.train import Fitted
 
 OPSET = 20
+_GOLDEN_WORDS = 200
+_WORDS_A_TEXT = 10
 
 
 class EncoderGraph(nn.Module):
@@ -115,13 +120,16 @@ def export(
     )
     vectors_UD = trained_UD.half().numpy()
     golden = golden_inputs(model, preprocessing, vectors_UD, settings.negatives)
+    texts = golden_texts(tokenizer)
+    ids_BSW = token_ids(tokenizer, texts, preprocessing)
     export_encoder(graphs.encoder, folder / "encoder.onnx", preprocessing.image_size)
     export_ranker(graphs.ranker, folder / "ranker.onnx", settings.dim)
     export_fold_in(graphs.fold_in, folder / "fold_in.onnx", settings.dim, settings.negatives)
     tokenizer.save(str(folder / "tokenizer.json"))
     np.save(folder / "user_vectors.npy", vectors_UD, allow_pickle=False)
     (folder / "user_ids.json").write_text(json.dumps([network.user_ids[int(user)] for user in users]), "utf-8")
-    np.savez(folder / "golden.npz", allow_pickle=False, **golden, **golden_outputs(graphs, golden))
+    words = {GOLDEN_TEXTS: np.array(texts), GOLDEN_TEXT_IDS: ids_BSW}
+    np.savez(folder / "golden.npz", allow_pickle=False, **words, **golden, **golden_outputs(graphs, golden))
     (folder / "curve.jsonl").write_text("".join(json.dumps(point) + "\n" for point in fitted.curve), "utf-8")
     manifest = Manifest(
         version=version,
@@ -131,6 +139,7 @@ def export(
         sampling=settings.sampling,
         backbone=settings.backbone,
         preprocessing=preprocessing,
+        vocabulary=tokenizer.get_vocab_size(),
         encoder=graph_spec(folder / "encoder.onnx"),
         ranker=graph_spec(folder / "ranker.onnx"),
         fold_in=graph_spec(folder / "fold_in.onnx"),
@@ -193,6 +202,15 @@ def golden_inputs(
         "retweet_vectors": z_PD.astype(np.float16),
         "negative_vectors": negative_PSKD.astype(np.float16),
     }
+
+
+def golden_texts(tokenizer: Tokenizer) -> list[str]:
+    """Some hundred words from all of the vocabulary, and one that is in none."""
+    words = vocabulary_of(tokenizer)[PAD_ID + 1 :]
+    some = words[:: max(1, len(words) // _GOLDEN_WORDS)]
+    return [" ".join(some[start : start + _WORDS_A_TEXT]) for start in range(0, len(some), _WORDS_A_TEXT)] + [
+        "A word of none: zzzqqq!"
+    ]
 
 
 def golden_outputs(graphs: Graphs, golden: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Whether a new version may serve: it and the active one rank the same held-out retweets, each as it would be served.
+"""Whether a new version may serve: it and the active one rank the same held-out retweets by what is served of them.
+
+That is vectors in fp16 and ONNX Runtime. Who came after a version was trained is unknown to it here: what folds such
+users in knows of the held-out retweets.
 
 Shape suffixes: T image tweets of the lists, C candidates, D dimensions, N followees, L lists.
 """
@@ -16,13 +19,13 @@ from contract import artifact
 from contract.artifact import Artifact
 from contract.errors import ArtifactInvalid
 from contract.runtime import OnnxModel, encode_tweets
-from contract.tables import TweetVector
+from contract.tables import Tweet, TweetVector
 from contract.versions import latest_first
-from training.errors import GateClosed
+from training.errors import GateClosed, InputRejected
 from training.evaluate import judge, list_by_list
 from training.features import read_image
 from training.network import Ints, Network, exposures, split_by_time
-from training.problem import CandidateLists, Floats, held_out_lists
+from training.problem import CandidateLists, Floats, candidate_lists, held_out_lists
 from training.progress import Progress
 from training.results import Estimate, estimate
 from training.settings import Gate, TrainingSettings
@@ -72,12 +75,14 @@ class Verdict:
 
     def told(self) -> dict[str, Any]:
         """As GET /models tells it."""
-        found = {"not_compared": self.found} if isinstance(self.found, str) else self.found.told()
+        found = self.found.told() if isinstance(self.found, Comparison) else {"not_compared": "it does not load"}
         return {"active": self.active, "passed": self.passed, **self.gate.model_dump(), **found}
 
     def __str__(self) -> str:
-        forced = "" if self.passed or not self.gate.force else " (FORCED)"
-        return f"beside {self.active}: {self.found}{forced}"
+        worse = isinstance(self.found, Comparison) and self.found.difference.mean < -self.gate.worse_by
+        by_chance = ", worse, but perhaps by chance" if worse and self.passed else ""
+        forced = "" if self.passed or not self.gate.force else ", FORCED"
+        return f"beside {self.active}: {self.found}{by_chance}{forced}"
 
 
 async def pass_gate(
@@ -116,11 +121,30 @@ async def compare(
 ) -> Comparison:
     """Both versions on the lists that the new one is judged by. Raises ArtifactInvalid where one cannot be loaded."""
     both = [artifact.load(folder) for folder in (new, active)]
-    split = split_by_time(network, settings.test_share, settings.validation_share)
-    lists = held_out_lists(network, exposures(network), split)
-    scorers = [await scorer_of(exported, lists, network, stores, progress) for exported in both]
+    share = min(settings.test_share, float(both[1].manifest.settings["test_share"]))  # what neither was trained on
+    split = split_by_time(network, share, settings.validation_share)
+    lists = await still_there(held_out_lists(network, exposures(network), split), network, stores)
+    while True:
+        try:
+            scorers = [await scorer_of(exported, lists, network, stores, progress) for exported in both]
+            break
+        except InputRejected:  # a picture is missing: was the tweet deleted meanwhile?
+            fewer = await still_there(lists, network, stores)
+            if len(fewer.tweet_C) == len(lists.tweet_C):
+                raise
+            lists = fewer
     new_L, active_L = (judge(lists, list_by_list(scorer), settings.seed).of_L[METRIC] for scorer in scorers)
     return Comparison(len(lists.user_L), float(new_L.mean()), float(active_L.mean()), estimate(new_L - active_L))
+
+
+async def still_there(lists: CandidateLists, network: Network, stores: Stores) -> CandidateLists:
+    """The lists without tweets that were deleted since the network was read."""
+    async with stores.engine.connect() as connection:
+        tweet_ids = set(await connection.scalars(select(Tweet.tweet_id)))
+    there_T = np.array([tweet_id in tweet_ids for tweet_id in network.tweet_ids])
+    kept_C = there_T[lists.tweet_C]
+    user_C, tweet_C = lists.user_C[kept_C], lists.tweet_C[kept_C]
+    return candidate_lists(user_C, tweet_C, lists.positive_C[kept_C], len(network.user_ids))
 
 
 async def scorer_of(

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable
 
+from contract.artifact import read_manifest
 from contract.environment import StoreSettings
 from contract.ids import ID_PATTERN
 from training import models, progress
@@ -57,7 +58,7 @@ def run_show(options: argparse.Namespace) -> None:
     """Print JSON."""
     stores = StoreSettings()
     known = with_stores(stores, lambda opened: models.find_version(options.version, opened, stores.models_dir))
-    manifest = models.manifest_of(stores.models_dir / options.version) if known.on_disk else None
+    manifest = read_manifest(stores.models_dir / options.version).model_dump(mode="json") if known.on_disk else None
     print(json.dumps({**vars(known), "status": known.status, "manifest": manifest}, indent=2, default=str))
 
 
@@ -93,5 +94,9 @@ def run_rebuild(_: argparse.Namespace) -> None:
     from training.publish import rebuild_redis
 
     stores = StoreSettings()
-    versions = with_stores(stores, lambda opened: rebuild_redis(stores.models_dir, opened, progress.terminal))
-    print(f"Redis has the online network and the vectors of {', '.join(versions)}; the last one serves")
+    written = with_stores(stores, lambda opened: rebuild_redis(stores.models_dir, opened, progress.terminal))
+    whole = [version for version, fault in written.items() if fault is None]
+    print(f"Redis has the online network and the vectors of {', '.join(whole)}; {whole[0]} serves")
+    for version, fault in written.items():
+        if fault is not None:
+            print(f"NOT WRITTEN: {version}, the version before ({fault})")

@@ -1,6 +1,5 @@
 """python -m training models: which versions there are, and what is done with them."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract import artifact
-from contract.artifact import MANIFEST
+from contract.artifact import MANIFEST, Artifact
 from contract.runtime import OnnxModel
 from contract.tables import ModelVersion, TweetVector
 from contract.transactions import changing
@@ -75,18 +74,17 @@ def exported_versions(models_dir: Path) -> set[str]:
     return {path.parent.name for path in models_dir.glob(f"[!.]*/{MANIFEST}")}
 
 
+def folder_of(version: str, models_dir: Path) -> Path:
+    """Where it is, or was."""
+    return models_dir / version
+
+
 async def find_version(version: str, stores: Stores, models_dir: Path) -> KnownVersion:
     """One of them. Raises InputRejected where there is no such version."""
     for known in await list_versions(stores, models_dir):
         if known.version == version:
             return known
     raise InputRejected(f"version {version} is not known: `python -m training models list` shows all")
-
-
-def manifest_of(folder: Path) -> dict[str, Any]:
-    """What the manifest says; nothing else of the folder is read."""
-    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
-    return manifest
 
 
 def verify_version(folder: Path) -> float:
@@ -106,9 +104,10 @@ async def activate_version(version: str, stores: Stores, models_dir: Path) -> No
     known = await find_version(version, stores, models_dir)
     if not known.kept:
         raise InputRejected(f"version {version} has no vectors any more: run `python -m training publish {version}`")
-    verify_version(models_dir / version)
+    exported = artifact.load(models_dir / version)
+    OnnxModel(exported, device="cpu").verify_golden(exported)
     vectors = VectorStore(stores.redis, stores.namespace)
-    await _check_vectors(models_dir / version, vectors)
+    await _check_vectors(exported, vectors)
     async with changing(stores.engine) as connection:
         if version not in kept_versions(await hold_versions(connection)):
             raise InputRejected(f"version {version} lost its vectors just now: `python -m training publish {version}`")
@@ -131,14 +130,15 @@ async def delete_version(version: str, stores: Stores, models_dir: Path) -> None
 
     Killed in between, the same call goes on. Raises InputRejected where it serves or is not known.
     """
-    await find_version(version, stores, models_dir)
+    if not folder_of(version, models_dir).exists():
+        await find_version(version, stores, models_dir)
     vectors = VectorStore(stores.redis, stores.namespace)
     async with changing(stores.engine) as connection:
         await _refuse_active(version, connection, vectors)
         await connection.execute(delete(TweetVector).where(TweetVector.version == version))
         await connection.execute(delete(ModelVersion).where(ModelVersion.version == version))
         await vectors.delete_version(version)
-    if (models_dir / version).exists():
+    if folder_of(version, models_dir).exists():
         shutil.rmtree(models_dir / version)
 
 
@@ -149,8 +149,7 @@ async def _refuse_active(version: str, connection: AsyncConnection, vectors: Vec
         raise InputRejected(f"version {version} serves: activate another one first")
 
 
-async def _check_vectors(folder: Path, vectors: VectorStore) -> None:
-    exported = artifact.load(folder)
+async def _check_vectors(exported: Artifact, vectors: VectorStore) -> None:
     some = exported.user_ids[:_PROBED]
     found, _ = await vectors.users(exported.manifest.version, some, exported.manifest.dim)
     if found != some:

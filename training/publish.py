@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract import artifact
 from contract.artifact import Artifact, Manifest
+from contract.errors import ArtifactInvalid
 from contract.fold_in import FoldInStores, fit_user, put_fitted
 from contract.graph import OnlineGraph
 from contract.runtime import OnnxModel, encode_tweets
@@ -68,27 +69,43 @@ async def publish(folder: Path, stores: Stores, progress: Progress, verdict: Ver
     return Published(exported.manifest, encoded)
 
 
-async def rebuild_redis(models_dir: Path, stores: Stores, progress: Progress) -> list[str]:
-    """Write all of Redis anew from SQL and the exported models: the online graph, the kept versions, then the pointer.
+async def rebuild_redis(models_dir: Path, stores: Stores, progress: Progress) -> dict[str, str | None]:
+    """Write all of Redis anew from SQL and the exported models: the online graph, the active version, the one before.
 
-    Returns the versions, the active one last. Raises InputRejected where no version was ever activated, ArtifactInvalid
-    where a kept one cannot be loaded.
+    Vectors of versions that SQL does not know are removed. Returns the kept versions, the active one first, and why one
+    before it could not be written. Raises InputRejected where no version was ever activated, ArtifactInvalid where the
+    active one cannot be loaded.
     """
     async with stores.engine.connect() as connection:
         known = await latest_first(connection)
-    kept = [row.version for row in reversed(known) if row.version in kept_versions(known)]
-    if not kept:
+    active, *before = [row.version for row in known if row.version in kept_versions(known)] or [None]
+    if active is None:
         raise InputRejected("no version was ever activated: run `python -m training retrain`")
     vectors, graph = VectorStore(stores.redis, stores.namespace), OnlineGraph(stores.redis, stores.namespace)
-    both = [artifact.load(models_dir / version) for version in kept]
     await rebuild_graph(stores.engine, graph)
-    for exported in both:
-        await vectors.put_users(exported.manifest.version, exported.user_ids, exported.user_vectors_UD)
-        await copy_tweet_vectors(stores.engine, vectors, exported)
-        await fold_in_untrained(exported, OnnxModel(exported), FoldInStores(stores.engine, graph, vectors), progress)
+    await write_version(models_dir / active, stores, progress)
     async with changing(stores.engine) as connection:
-        await vectors.activate((await hold_versions(connection))[0].version)
-    return kept
+        known = await hold_versions(connection)
+        await vectors.activate(known[0].version)
+        for unknown in await vectors.versions() - {row.version for row in known}:
+            await vectors.delete_version(unknown)
+    written: dict[str, str | None] = {active: None}
+    for version in before:
+        try:
+            await write_version(models_dir / version, stores, progress)
+            written[version] = None
+        except ArtifactInvalid as error:
+            written[version] = str(error)
+    return written
+
+
+async def write_version(folder: Path, stores: Stores, progress: Progress) -> None:
+    """A version's vectors, those of users who are folded in, too. Raises ArtifactInvalid."""
+    exported = artifact.load(folder)
+    vectors, graph = VectorStore(stores.redis, stores.namespace), OnlineGraph(stores.redis, stores.namespace)
+    await vectors.put_users(exported.manifest.version, exported.user_ids, exported.user_vectors_UD)
+    await copy_tweet_vectors(stores.engine, vectors, exported)
+    await fold_in_untrained(exported, OnnxModel(exported), FoldInStores(stores.engine, graph, vectors), progress)
 
 
 async def register(engine: AsyncEngine, exported: Artifact, verdict: Verdict | None) -> None:
@@ -97,6 +114,9 @@ async def register(engine: AsyncEngine, exported: Artifact, verdict: Verdict | N
     metrics: dict[str, Any] = {**manifest.metrics} if verdict is None else {**manifest.metrics, "gate": verdict.told()}
     async with engine.begin() as connection:
         known = await connection.scalar(select(ModelVersion.version).where(ModelVersion.version == manifest.version))
+        if known is not None and verdict is not None:
+            mine = update(ModelVersion).where(ModelVersion.version == manifest.version)
+            await connection.execute(mine.values(metrics=metrics))
         if known is None:
             values = {"version": manifest.version, "created_at": manifest.created_at, "metrics": metrics}
             await connection.execute(insert(ModelVersion), values)
@@ -195,5 +215,7 @@ async def forget_old_versions(engine: AsyncEngine, vectors: VectorStore) -> None
     async with changing(engine) as connection:
         old = [known.version for known in (await hold_versions(connection))[KEPT_VERSIONS:]]
         await connection.execute(delete(TweetVector).where(TweetVector.version.in_(old)))
+        retired = update(ModelVersion).where(ModelVersion.version.in_(old)).values(activated_at=None)
+        await connection.execute(retired)
         for version in old:
             await vectors.delete_version(version)

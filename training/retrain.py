@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 from contract.artifact import MANIFEST, load
 from contract.blobs import BlobStore
 from contract.environment import StoreSettings
+from contract.errors import ArtifactInvalid
 from contract.preprocessing import Preprocessing
 from contract.tables import open_database
 from training.backbones import load_backbone
@@ -30,6 +32,8 @@ from training.settings import Gate, TrainingSettings
 from training.stores import with_stores
 from training.train import Fitted, fit
 from training.verify import verify
+
+log = logging.getLogger(__name__)
 
 Metrics = dict[str, dict[str, float]]
 
@@ -80,7 +84,7 @@ def retrain(
         )
     network = asyncio.run(read_network(stores))
     with one_at_a_time(stores.var_dir / "runs"):
-        run = open_run(stores.var_dir / "runs", settings, network)
+        run = open_usable_run(stores, settings, network)
         folder = stores.models_dir / run.version
         if not (folder / MANIFEST).exists():
             train_and_export(folder, run, network, settings, stores, progress)
@@ -91,6 +95,20 @@ def retrain(
         published = publish_folder(folder, stores, progress, verdict)
         run.finish()
     return RetrainReport(run.version, folder, metrics, verdict, published.encoded_tweets)
+
+
+def open_usable_run(stores: StoreSettings, settings: TrainingSettings, network: Network) -> Run:
+    """The unfinished run, or a new one: also where what an earlier try exported does not load, as of other code."""
+    run = open_run(stores.var_dir / "runs", settings, network)
+    folder = stores.models_dir / run.version
+    if (folder / MANIFEST).exists():
+        try:
+            load(folder)
+        except ArtifactInvalid as error:
+            log.warning("the run is begun anew, since what an earlier try exported does not load: %s", error)
+            run.finish()
+            return open_run(stores.var_dir / "runs", settings, network)
+    return run
 
 
 def train_and_export(

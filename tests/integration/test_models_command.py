@@ -110,7 +110,13 @@ def test_what_has_no_vectors_cannot_be_activated(stores: StoreSettings, capsys: 
 
 
 async def test_redis_is_written_anew(stores: StoreSettings, service: Service) -> None:
+    latest, before, _ = await asyncio.to_thread(versions, stores)
     expected = await answers(service)
+    assert await command("rollback") == 0
+    await until(lambda: serves(service, before), 5)
+    expected_before = await answers(service)
+    assert await command("rollback") == 0
+    await until(lambda: serves(service, latest), 5)
     for _ in range(2):
         with redis_server(stores) as (url, _):
             async with open_redis(url) as redis:
@@ -118,9 +124,11 @@ async def test_redis_is_written_anew(stores: StoreSettings, service: Service) ->
                 await redis.delete(*keys)
         assert await command("rebuild-redis") == 0
         assert await answers(service) == expected
-        assert await command("rollback") == 0  # the version before has its vectors, too
         assert await command("rollback") == 0
-        await until(lambda: serves(service, expected[USERS[0]]["version"]), 5)
+        await until(lambda: serves(service, before), 5)
+        assert await answers(service) == expected_before
+        assert await command("rollback") == 0
+        await until(lambda: serves(service, latest), 5)
 
 
 def test_a_version_is_deleted_and_the_active_one_is_not(
@@ -129,7 +137,13 @@ def test_a_version_is_deleted_and_the_active_one_is_not(
     latest, before, retired = versions(stores)
     assert main(["models", "delete", latest]) == 1
     assert "serves" in capsys.readouterr().err
-    for version in (retired, before):
+    assert main(["models", "delete", before]) == 0
+    assert versions(stores) == {latest: "active", retired: "retired"}
+    assert main(["models", "rollback"]) == 1
+    assert main(["models", "rebuild-redis"]) == 0
+    assert "vectors of " + latest + ";" in capsys.readouterr().out
+    (stores.models_dir / retired / "manifest.json").unlink()  # as where a deletion was killed
+    for version in (retired,):
         assert main(["models", "delete", version]) == 0
         assert not (stores.models_dir / version).exists()
         assert main(["models", "delete", version]) == 1
