@@ -28,6 +28,7 @@ from training.network import Network, exposures, load_network, split_by_time
 from training.problem import Problem, content_of, problem_of
 from training.progress import Progress
 from training.publish import Published, publish
+from training.retention import forget_old
 from training.settings import Gate, TrainingSettings
 from training.stores import with_stores
 from training.train import Fitted, fit
@@ -94,6 +95,7 @@ def retrain(
             return RetrainReport(run.version, folder, metrics, verdict, None)
         published = publish_folder(folder, stores, progress, verdict)
         run.finish()
+        with_stores(stores, lambda opened: forget_old(stores.models_dir, stores.var_dir / "runs", opened))
     return RetrainReport(run.version, folder, metrics, verdict, published.encoded_tweets)
 
 
