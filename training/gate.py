@@ -24,7 +24,7 @@ from contract.versions import latest_first
 from training.errors import GateClosed, InputRejected
 from training.evaluate import judge, list_by_list
 from training.features import read_image
-from training.network import Ints, Network, exposures, split_by_time
+from training.network import Ints, Network, exposures, load_network, split_by_time
 from training.problem import CandidateLists, Floats, candidate_lists, held_out_lists
 from training.progress import Progress
 from training.results import Estimate, estimate
@@ -116,10 +116,20 @@ async def active_version(stores: Stores) -> str | None:
     return known[0].version if known and known[0].activated_at is not None else None
 
 
+async def compare_versions(one: Path, other: Path, stores: Stores, progress: Progress) -> Comparison:
+    """Two versions on the newest retweets of the database, from the later of their cuts on. Raises ArtifactInvalid."""
+    network = await load_network(stores.engine)
+    settings = TrainingSettings.model_validate(artifact.read_manifest(one).settings)
+    return await compare(one, other, network, settings, stores, progress)
+
+
 async def compare(
     new: Path, active: Path, network: Network, settings: TrainingSettings, stores: Stores, progress: Progress
 ) -> Comparison:
-    """Both versions on the lists that the new one is judged by. Raises ArtifactInvalid where one cannot be loaded."""
+    """Both versions on the lists of what neither was trained on, by the settings of the new one.
+
+    Raises ArtifactInvalid where one cannot be loaded.
+    """
     both = [artifact.load(folder) for folder in (new, active)]
     share = min(settings.test_share, float(both[1].manifest.settings["test_share"]))  # what neither was trained on
     split = split_by_time(network, share, settings.validation_share)

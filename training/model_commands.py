@@ -34,6 +34,10 @@ def add_models(command: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=described)
         action.add_argument("version", type=version_name)
         action.set_defaults(run=run)
+    action = actions.add_parser("compare", help="two versions on the newest retweets of the database")
+    action.add_argument("version", type=version_name)
+    action.add_argument("other", type=version_name)
+    action.set_defaults(run=run_compare)
 
 
 def version_name(text: str) -> str:
@@ -66,6 +70,16 @@ def run_verify(options: argparse.Namespace) -> None:
     """Say how near the golden outputs are."""
     worst = models.verify_version(StoreSettings().models_dir / options.version)
     print(f"version {options.version} verifies: golden outputs differ by at most {worst:.1e} of their largest values")
+
+
+def run_compare(options: argparse.Namespace) -> None:
+    """Print both AUCs, the difference and its interval."""
+    from training.gate import compare_versions
+
+    stores = StoreSettings()
+    one, other = (stores.models_dir / version for version in (options.version, options.other))
+    found = with_stores(stores, lambda opened: compare_versions(one, other, opened, progress.terminal))
+    print(f"{options.version} beside {options.other}: {found}")
 
 
 def run_activate(options: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,25 @@ def test_a_version_is_shown_and_verified(stores: StoreSettings, capsys: pytest.C
     assert main(["models", "verify", first]) == 0
     assert f"version {first} verifies" in capsys.readouterr().out
     assert main(["models", "verify", "unheard-of"]) == 1
+    assert "manifest.json" in capsys.readouterr().err
+
+
+def test_two_versions_are_compared(stores: StoreSettings, capsys: pytest.CaptureFixture[str]) -> None:
+    latest, before, _ = versions(stores)
+    assert main(["models", "compare", latest, before]) == 0
+    there = capsys.readouterr().out
+    assert main(["models", "compare", before, latest]) == 0
+    back = capsys.readouterr().out
+    pattern = (
+        r"(\S+) beside (\S+): AUC ([\d.]+) beside ([\d.]+): ([+-][\d.]+) \(([+-][\d.]+) to ([+-][\d.]+), \d+ users\)\n"
+    )
+    one, other, *figures = re.fullmatch(pattern, there).groups()  # type: ignore[union-attr]  # it is checked so
+    assert (one, other) == (latest, before)
+    auc, other_auc, difference, low, high = map(float, figures)
+    assert low <= difference <= high
+    assert difference == pytest.approx(auc - other_auc, abs=2e-4)
+    assert f"AUC {other_auc:.4f} beside {auc:.4f}: {-difference:+.4f}" in back
+    assert main(["models", "compare", latest, "unheard-of"]) == 1
     assert "manifest.json" in capsys.readouterr().err
 
 
