@@ -7,10 +7,12 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from contract.artifact import Artifact
 from contract.errors import VersionGone
 from contract.tables import ModelVersion
 from contract.vectors import VectorStore
 
+_PROBED = 10
 KEPT_VERSIONS = 2
 """The one that serves and the one before it keep their vectors."""
 
@@ -32,9 +34,21 @@ def kept_versions(known: Sequence[Any]) -> set[str]:
     return {row.version for row in known[:KEPT_VERSIONS] if row.activated_at is not None}
 
 
+def activated_last(known: Sequence[Any]) -> str | None:
+    """The one that serves, by SQL, of all versions as `latest_first` has them; None where none ever did."""
+    return known[0].version if known and known[0].activated_at is not None else None
+
+
 def version_before(active: str | None, known: Sequence[Any]) -> str | None:
     """The one that was activated last but for the active one, of all versions as `latest_first` has them."""
     return next((row.version for row in known if row.activated_at is not None and row.version != active), None)
+
+
+async def has_user_vectors(exported: Artifact, vectors: VectorStore) -> bool:
+    """Whether Redis has a version's user vectors: some are looked at."""
+    some = exported.user_ids[:_PROBED]
+    found, _ = await vectors.users(exported.manifest.version, some, exported.manifest.dim)
+    return found == some
 
 
 async def activate(connection: AsyncConnection, vectors: VectorStore, version: str) -> None:

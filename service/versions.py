@@ -5,13 +5,18 @@ from typing import Any
 
 from contract.errors import ContractError
 from contract.transactions import changing
-from contract.versions import activate, hold_versions, kept_versions, latest_first, version_before
+from contract.versions import (
+    activate,
+    has_user_vectors,
+    hold_versions,
+    kept_versions,
+    latest_first,
+    version_before,
+)
 from service.active import ActiveModel
 from service.errors import UnknownVersion, VersionUnfit
 from service.ingest import Ingest
 from service.schemas import Model, Models
-
-_PROBED = 10
 
 
 async def list_versions(parts: Ingest) -> Models:
@@ -62,9 +67,7 @@ def check_kept(version: str, known: Sequence[Any]) -> None:
 
 async def check_vectors(model: ActiveModel, parts: Ingest) -> None:
     """Raises VersionUnfit where Redis lost the version's user vectors."""
-    some = model.artifact.user_ids[:_PROBED]
-    found, _ = await parts.vectors.users(model.version, some, model.manifest.dim)
-    if found != some:
+    if not await has_user_vectors(model.artifact, parts.vectors):
         raise VersionUnfit(f"Redis has no vectors of {model.version}: run `python -m training publish {model.version}`")
 
 

@@ -20,7 +20,7 @@ from contract.artifact import Artifact
 from contract.errors import ArtifactInvalid
 from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import Tweet, TweetVector
-from contract.versions import latest_first
+from contract.versions import activated_last, latest_first
 from training.errors import GateClosed, InputRejected
 from training.evaluate import judge, list_by_list
 from training.features import read_image
@@ -112,8 +112,7 @@ async def pass_gate(
 async def active_version(stores: Stores) -> str | None:
     """The version that serves, by SQL."""
     async with stores.engine.connect() as connection:
-        known = await latest_first(connection)
-    return known[0].version if known and known[0].activated_at is not None else None
+        return activated_last(await latest_first(connection))
 
 
 async def compare_versions(one: Path, other: Path, stores: Stores, progress: Progress) -> Comparison:

@@ -1,7 +1,6 @@
 """python -m training models: which versions there are, and what is done with them."""
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,16 +10,22 @@ from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract import artifact
-from contract.artifact import MANIFEST, Artifact
+from contract.artifact import MANIFEST
 from contract.runtime import OnnxModel
 from contract.tables import ModelVersion, TweetVector
 from contract.transactions import changing
 from contract.vectors import VectorStore
-from contract.versions import activate, hold_versions, kept_versions, latest_first, version_before
+from contract.versions import (
+    activate,
+    activated_last,
+    has_user_vectors,
+    hold_versions,
+    kept_versions,
+    latest_first,
+    version_before,
+)
 from training.errors import InputRejected
 from training.stores import Stores
-
-_PROBED = 10
 
 
 @dataclass(frozen=True)
@@ -74,11 +79,6 @@ def exported_versions(models_dir: Path) -> set[str]:
     return {path.parent.name for path in models_dir.glob(f"[!.]*/{MANIFEST}")}
 
 
-def folder_of(version: str, models_dir: Path) -> Path:
-    """Where it is, or was."""
-    return models_dir / version
-
-
 async def find_version(version: str, stores: Stores, models_dir: Path) -> KnownVersion:
     """One of them. Raises InputRejected where there is no such version."""
     for known in await list_versions(stores, models_dir):
@@ -107,7 +107,8 @@ async def activate_version(version: str, stores: Stores, models_dir: Path) -> No
     exported = artifact.load(models_dir / version)
     OnnxModel(exported, device="cpu").verify_golden(exported)
     vectors = VectorStore(stores.redis, stores.namespace)
-    await _check_vectors(exported, vectors)
+    if not await has_user_vectors(exported, vectors):
+        raise InputRejected(f"Redis has no vectors of {version}: run `python -m training models rebuild-redis`")
     async with changing(stores.engine) as connection:
         if version not in kept_versions(await hold_versions(connection)):
             raise InputRejected(f"version {version} lost its vectors just now: `python -m training publish {version}`")
@@ -130,7 +131,7 @@ async def delete_version(version: str, stores: Stores, models_dir: Path) -> None
 
     Killed in between, the same call goes on. Raises InputRejected where it serves or is not known.
     """
-    if not folder_of(version, models_dir).exists():
+    if not (models_dir / version).exists():
         await find_version(version, stores, models_dir)
     vectors = VectorStore(stores.redis, stores.namespace)
     async with changing(stores.engine) as connection:
@@ -138,21 +139,10 @@ async def delete_version(version: str, stores: Stores, models_dir: Path) -> None
         await connection.execute(delete(TweetVector).where(TweetVector.version == version))
         await connection.execute(delete(ModelVersion).where(ModelVersion.version == version))
         await vectors.delete_version(version)
-    if folder_of(version, models_dir).exists():
+    if (models_dir / version).exists():
         shutil.rmtree(models_dir / version)
 
 
 async def _refuse_active(version: str, connection: AsyncConnection, vectors: VectorStore) -> None:
-    known: Sequence[Any] = await hold_versions(connection)
-    last = known[0].version if known and known[0].activated_at is not None else None
-    if version in (last, await vectors.active_version()):
+    if version in (activated_last(await hold_versions(connection)), await vectors.active_version()):
         raise InputRejected(f"version {version} serves: activate another one first")
-
-
-async def _check_vectors(exported: Artifact, vectors: VectorStore) -> None:
-    some = exported.user_ids[:_PROBED]
-    found, _ = await vectors.users(exported.manifest.version, some, exported.manifest.dim)
-    if found != some:
-        raise InputRejected(
-            f"Redis has no vectors of {exported.manifest.version}: run `python -m training models rebuild-redis`"
-        )
