@@ -45,6 +45,11 @@ class ChangeLog:
         self._read = newest[0][0] if newest else await self._redis.xadd(self._stream, {_FIELD: EVERYTHING})
         return [EVERYTHING]
 
+    async def all(self) -> list[str]:
+        """Names of all entries that are there."""
+        entries = await self._redis.xrange(self._stream)
+        return [name for _, fields in entries for name in fields[_FIELD].decode().split("\n")]
+
     async def aclose(self) -> None:
         """Give the connection back."""
         await self._redis.aclose()

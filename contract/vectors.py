@@ -1,7 +1,7 @@
 """User and tweet vectors in Redis, by model version, and the pointer to the version that serves.
 
 Keys (ns is the namespace):
-    {ns}:active                      the version that serves; one key
+    {ns}:active                      the version that serves; one key, which is there where all else is
     {ns}:v:{version}:u:{user}        user vector; at most one a user and kept version
     {ns}:v:{version}:t:{tweet}       tweet vector; at most one a tweet and kept version
 Kept versions are the active one and the one before it: `delete_version` removes the others.
@@ -17,6 +17,8 @@ import numpy.typing as npt
 from redis.asyncio import Redis
 
 from contract.changelog import note
+from contract.errors import StoreUnavailable
+from contract.marks import Mark
 
 Vectors = npt.NDArray[np.float16]
 
@@ -35,9 +37,17 @@ class VectorStore:
         value: bytes | None = await self._redis.get(f"{self._namespace}:active")  # type: ignore[assignment]  # not decoded
         return None if value is None else value.decode()
 
-    async def activate(self, version: str) -> None:
-        """Move the pointer: one write, so that every reader sees the old version or the new one."""
-        await self._redis.set(f"{self._namespace}:active", version)
+    async def activate(self, version: str, mark: Mark | None = None) -> None:
+        """Move the pointer: one write, so that every reader sees the old version or the new one.
+
+        Redis names an active version if and only if it has all else: the first one is set by who wrote all of that,
+        under the mark that was put first. Raises StoreUnavailable where Redis lost what it had.
+        """
+        key = f"{self._namespace}:active"
+        if mark is not None:
+            await mark.set_if_there(key, version)
+        elif not await self._redis.set(key, version, xx=True):
+            raise StoreUnavailable("Redis lost its contents: run `python -m training models rebuild-redis`")
 
     async def put_users(self, version: str, user_ids: Sequence[str], vectors_KD: Vectors) -> None:
         """Write user vectors, fp16 [K, D]."""

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.artifact import Artifact
 from contract.errors import VersionGone
+from contract.marks import Mark
 from contract.tables import ModelVersion
 from contract.vectors import VectorStore
 
@@ -51,12 +52,12 @@ async def has_user_vectors(exported: Artifact, vectors: VectorStore) -> bool:
     return found == some
 
 
-async def activate(connection: AsyncConnection, vectors: VectorStore, version: str) -> None:
+async def activate(connection: AsyncConnection, vectors: VectorStore, version: str, mark: Mark | None = None) -> None:
     """Record it in SQL and move the pointer; within a transaction that holds the versions.
 
-    Raises VersionGone where SQL has no such version.
+    Raises VersionGone where SQL has no such version, StoreUnavailable where Redis lost what it had.
     """
     activated = update(ModelVersion).where(ModelVersion.version == version).values(activated_at=datetime.now(UTC))
     if not (await connection.execute(activated)).rowcount:
         raise VersionGone(f"version {version} was deleted meanwhile: retrain, or publish its folder if that is there")
-    await vectors.activate(version)
+    await vectors.activate(version, mark)

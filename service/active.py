@@ -8,11 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from contract import artifact
 from contract.artifact import Artifact, Manifest
 from contract.errors import ContractError
 from contract.runtime import Device, OnnxModel
 from contract.vectors import VectorStore
+from contract.versions import activated_last, latest_first
 from service.errors import NotReady
 from service.metrics import Metrics
 
@@ -49,11 +52,18 @@ def load_model(folder: Path, device: Device, max_batch: int) -> ActiveModel:
 
 
 class ActiveModels:
-    """Follows the pointer in Redis."""
+    """Follows the pointer in Redis, or SQL where Redis lost it."""
 
     def __init__(
-        self, vectors: VectorStore, models_dir: Path, device: Device, max_batch: int, metrics: Metrics
+        self,
+        vectors: VectorStore,
+        engine: AsyncEngine,
+        models_dir: Path,
+        device: Device,
+        max_batch: int,
+        metrics: Metrics,
     ) -> None:
+        self._engine = engine
         self._metrics = metrics
         self._vectors = vectors
         self._models_dir = models_dir
@@ -82,7 +92,7 @@ class ActiveModels:
             self._serve(model)
 
     async def refresh(self) -> bool:
-        """Load the version that the pointer names, if that is another one; whether it was swapped.
+        """Load the version that is to serve, if that is another one; whether it was swapped.
 
         Raises ArtifactInvalid or DeviceUnavailable where it cannot be loaded; the one before goes on serving then.
         """
@@ -90,7 +100,7 @@ class ActiveModels:
             return await self._follow()
 
     async def _follow(self) -> bool:
-        version = await self._vectors.active_version()
+        version = await self._wanted()
         if version is None or (self.current and version == self.current.version):
             return False
         if version == self._refused and time.monotonic() < self._try_again_at:
@@ -102,6 +112,14 @@ class ActiveModels:
             raise
         self._serve(model)
         return True
+
+    async def _wanted(self) -> str | None:
+        """What the pointer names; where Redis lost that, the version that was activated last, as SQL has it."""
+        version = await self._vectors.active_version()
+        if version is None:
+            async with self._engine.connect() as connection:
+                version = activated_last(await latest_first(connection))
+        return version
 
     def _serve(self, model: ActiveModel) -> None:
         self.current, self._refused = model, None

@@ -1,4 +1,4 @@
-"""What goes on beside the requests: following the active pointer, keeping Redis up, the backlog, folding users in."""
+"""What goes on beside the requests: following the active pointer, keeping Redis up and whole, the backlog, fold-ins."""
 
 import asyncio
 import logging
@@ -10,12 +10,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from contract.embedded import EmbeddedValkey
 from contract.pending import PendingTweets
+from contract.tasks import end
 from service.active import ActiveModel
 from service.database import StoredTweet
 from service.ingest import Ingest, decode, make_recommendable
 from service.keys import Keys
 from service.removal import remove_pictures
-from service.tasks import end
+from service.restore import Restorer
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +29,17 @@ _FAILING_BATCHES = 4
 
 @asynccontextmanager
 async def background(
-    parts: Ingest, keys: Keys, redis: Redis, embedded: EmbeddedValkey | None, pending: PendingTweets
+    parts: Ingest,
+    keys: Keys,
+    redis: Redis,
+    embedded: EmbeddedValkey | None,
+    pending: PendingTweets,
+    restorer: Restorer,
 ) -> AsyncIterator[None]:
     """Run the loops until the end."""
     loops = (
         repeat("following the active version", lambda: follow_pointer(parts, redis, embedded)),
+        repeat("writing Redis anew", restorer.restore_if_lost),
         repeat("reading the keys", keys.read),
         repeat("hearing of pending tweets", lambda: hear_of_pending(parts, pending)),
         work_off_backlog(parts),

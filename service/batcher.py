@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.runtime import encode_tweets
+from contract.tasks import end
 from service.active import ActiveModel
 from service.errors import Overloaded
 from service.metrics import Metrics
-from service.tasks import end
 
 log = logging.getLogger(__name__)
 

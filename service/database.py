@@ -52,6 +52,13 @@ class Database:
         async with self.engine.connect() as connection:
             return await connection.scalar(query) is not None
 
+    async def vector(self, tweet_id: str, version: str) -> bytes | None:
+        """A tweet's vector under a version, fp16."""
+        query = select(TweetVector.vector).where(TweetVector.tweet_id == tweet_id, TweetVector.version == version)
+        async with self.engine.connect() as connection:
+            vector: bytes | None = await connection.scalar(query)
+        return vector
+
     async def pending_tweets(self, version: str, but: set[str], limit: int) -> list[StoredTweet]:
         """Tweets without a vector under a version, oldest first, leaving some out."""
         encoded = select(TweetVector.tweet_id).where(TweetVector.version == version)

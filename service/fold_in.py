@@ -57,6 +57,10 @@ class FoldIns:
             await self._list(some, AFTER_ALL_OTHERS)
         self._filled = model
 
+    def start_anew(self) -> None:
+        """List all again who have no vector: Redis lost the list, and what was folded in."""
+        self._filled = None
+
     async def work_off(self) -> None:
         """Fold in whoever is due, while this process has the active version: it may have yet to follow the pointer.
 

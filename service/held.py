@@ -84,6 +84,10 @@ class Table:
         """Read all anew."""
         self.state_R[:] = UNKNOWN
 
+    def forget_absent(self) -> None:
+        """Read anew those that had none."""
+        self.state_R[self.state_R == ABSENT] = UNKNOWN
+
     def unknown(self, rows: Ints) -> list[str]:
         """Ids among some rows that must be read, each once."""
         unknown = self.state_R[rows] == UNKNOWN
@@ -249,6 +253,11 @@ class Held:
                 case [""] if name == "recent":
                     self.recent = None
         return True
+
+    def forget_absent(self) -> None:
+        """Read those vectors anew that were not there."""
+        self.tweets.forget_absent()
+        self.users.forget_absent()
 
     def _drop(self, kept: dict[str, Any], id_: str) -> None:
         if id_ == EVERYTHING:

@@ -44,6 +44,7 @@ from service.observe import Observe
 from service.online import OnlineNetwork
 from service.rates import Rates
 from service.recommend import Online
+from service.restore import Restorer
 from service.settings import Settings
 
 TELEMETRY: TelemetryConfig = {"auto_configure": True, "logs": False}
@@ -104,7 +105,7 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             open_batcher(settings.queue_size, settings.max_batch, metrics) as batcher,
         ):
             vectors = VectorStore(redis, settings.redis_namespace)
-            models = ActiveModels(vectors, settings.models_dir, settings.device, settings.max_batch, metrics)
+            models = ActiveModels(vectors, engine, settings.models_dir, settings.device, settings.max_batch, metrics)
             graph = OnlineGraph(redis, settings.redis_namespace)
             foldable = FoldInStores(engine, graph, vectors)
             ingest = Ingest(
@@ -124,7 +125,8 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             ingest.behind.set()
             keys = await open_keys(engine, settings)
             pending = PendingTweets(redis, settings.redis_namespace)
-            async with background(ingest, keys, redis, embedded, pending):
+            restorer = Restorer(redis, settings.redis_namespace, settings.models_dir, key, ingest)
+            async with background(ingest, keys, redis, embedded, pending, restorer):
                 network = OnlineNetwork(log, graph, vectors, settings.held_mb * 1_000_000, metrics)
                 bounds = Bounds(settings.max_per_followee, settings.max_candidates)
                 online = Online(network, ingest.database, cursors, bounds, metrics)

@@ -50,6 +50,9 @@ class Metrics:
             registry=registry,
         )
         self.held_bytes = Gauge("held_bytes", "Vectors and timelines held in memory", registry=registry)
+        self.online_lost = Gauge(
+            "online_network_lost", "1 while Redis lost its contents and has not all of it back", registry=registry
+        )
         self.fold_ins = Counter(
             "fold_ins",
             "Users without a trained vector that were seen to: folded, none (nothing to fold in), failed, dropped",

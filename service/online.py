@@ -3,6 +3,9 @@
 Before it reads anything, a request sees the log of changes and drops what changed since; one look serves all requests
 that wait for it. So a write that was acknowledged anywhere is known to every request that comes after it. What changes
 while it is read is new enough for the request that reads it, and is not kept.
+
+Where Redis lost its contents (service/restore.py), what is held stays until all is there again, but for what changes
+meanwhile, and nothing new is kept; a user who is not there is written from SQL at once.
 """
 
 import asyncio
@@ -26,6 +29,8 @@ class OnlineNetwork:
     ) -> None:
         self.graph = graph
         self._log, self._vectors, self._most_bytes, self._metrics = log, vectors, most_bytes, metrics
+        self.lost = False
+        """Whether Redis lost its contents and has not got all of it back."""
         self._held: Held | None = None
         self._looking = asyncio.Lock()
         self._next_look: asyncio.Task[None] | None = None
@@ -53,7 +58,7 @@ class OnlineNetwork:
         if not found.exists:
             return None
         view = held.view(user_id, found)
-        if not changed & _keys(user_id, "user", "follow", "seen", "hidden"):
+        if not self.lost and not changed & _keys(user_id, "user", "follow", "seen", "hidden"):
             held.keep(held.views, user_id, view)
         return view
 
@@ -76,7 +81,7 @@ class OnlineNetwork:
         with self._reading() as changed:
             found = await self.graph.recent()
         recent = held.entries(found)
-        if not changed & {"recent", EVERYTHING}:
+        if not self.lost and not changed & {"recent", EVERYTHING}:
             held.recent = recent
         return recent
 
@@ -101,19 +106,33 @@ class OnlineNetwork:
                 read[author_id] = other
                 continue
             timeline = read[author_id] = held.timeline(entries, depth)
-            if not changed or not changed & _keys(author_id, "timeline"):
+            if not self.lost and not (changed and changed & _keys(author_id, "timeline")):
                 held.keep(held.timelines, author_id, timeline)
         return read
 
     async def _look(self) -> None:
         async with self._looking:
             self._next_look = None  # who asks from now on waits for the next one
-            changed = await self._log.changed()
+            changed = await self._changed()
         for names in self._reads:
             names.update(changed)
         again, self._again = self._again, set()
         if self._held is not None and not self._held.drop([*changed, *again]):
             self._held = None
+
+    async def _changed(self) -> list[str]:
+        """Names since the last look; while contents are lost without families, as the one who writes all notes them."""
+        changed, was_lost = await self._log.changed(), self.lost
+        if was_lost or EVERYTHING in changed:
+            self.lost = await self._vectors.active_version() is None
+            self._metrics.online_lost.set(self.lost)
+        if not self.lost:
+            return [EVERYTHING] if was_lost else changed
+        if EVERYTHING in changed:  # the log is a new one, and short
+            changed = await self._log.all()
+        if self._held is not None:
+            self._held.forget_absent()
+        return [name for name in changed if not name.endswith(EVERYTHING)]
 
     @contextmanager
     def _reading(self) -> Iterator[set[str]]:

@@ -11,13 +11,15 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from contract.rebuild import replace_users
 from contract.runtime import Ranking
+from contract.transactions import changing
 from contract.vectors import Vectors
 from service.active import ActiveModel
 from service.candidates import Bounds, followees_tweets, popularity, recent_tweets
 from service.cursor import MOST_SHOWN, Cursors, Page, tweet_hash
 from service.database import Database
-from service.errors import NotReady, UnknownUser
+from service.errors import UnknownUser
 from service.held import Held, Ints, Timeline, View
 from service.metrics import Metrics
 from service.online import OnlineNetwork
@@ -87,7 +89,7 @@ class Ranked:
 async def recommend(ask: Ask, model: ActiveModel, online: Online) -> Recommendations:
     """The K candidates that the user will most likely retweet, all ranked by one model version.
 
-    Raises UnknownUser, NotReady, InvalidCursor, CursorExpired, RedisError.
+    Raises UnknownUser, InvalidCursor, CursorExpired, RedisError, SQLAlchemyError.
     """
     page = open_page(ask, model, online.cursors)
     held = await online.network.fresh(model)
@@ -96,7 +98,7 @@ async def recommend(ask: Ask, model: ActiveModel, online: Online) -> Recommendat
     pool = await find_pool(view, people, page, held, online)
     ranked = rank(pool, people, model, held)
     best = top_k(ranked.key_C, pool, held.tweets.ids, min(ask.k, MOST_SHOWN - len(page.shown)))
-    degraded = pool.source != ask.scope
+    degraded = pool.source != ask.scope or online.network.lost
     online.metrics.recommendations.labels(pool.source, str(degraded).lower()).inc()
     online.metrics.candidates.observe(len(pool))
     return Recommendations(
@@ -106,7 +108,7 @@ async def recommend(ask: Ask, model: ActiveModel, online: Online) -> Recommendat
         scope=ask.scope,
         source=pool.source,
         degraded=degraded,
-        missing=missing_facets(people, view),
+        missing=missing_parts(people, view, online.network),
         folded_in=people.user_D is not None and ask.user_id not in model.artifact.trained_users,
         candidates=len(pool),
         items=[item(pool, ranked, c, held) for c in best],
@@ -123,17 +125,18 @@ def open_page(ask: Ask, model: ActiveModel, cursors: Cursors) -> Page:
 
 
 async def known_user(user_id: str, held: Held, online: Online) -> View:
-    """What is online of a user; SQL is asked only about one who is not there.
+    """What is online of a user; who is not there, since Redis lost its contents, is written from SQL first.
 
-    Raises UnknownUser, or NotReady where the database has the user and the online graph does not.
+    Raises UnknownUser.
     """
     view = await online.network.view(held, user_id)
     if view is not None:
         return view
     if await online.database.user_exists(user_id):
-        if (view := await online.network.view(held, user_id)) is not None:  # made in this very moment
+        async with changing(online.database.engine) as connection:
+            await replace_users(connection, online.network.graph, [user_id])
+        if (view := await online.network.view(held, user_id)) is not None:
             return view
-        raise NotReady(f"user_id {user_id} is stored but not online: run `python -m training publish VERSION`")
     raise UnknownUser(f"user_id {user_id} is not known: use the id of a user of the network")
 
 
@@ -194,9 +197,9 @@ def rank(pool: Pool, people: People, model: ActiveModel, held: Held) -> Ranked:
     return Ranked(ranking.score_C, ranking)
 
 
-def missing_facets(people: People, view: View) -> list[Missing]:
-    """Which facets were neutral because the model has no vector."""
-    missing: list[Missing] = []
+def missing_parts(people: People, view: View, network: OnlineNetwork) -> list[Missing]:
+    """Which facets were neutral because the model has no vector, and whether tweets may be left out."""
+    missing: list[Missing] = ["online_network"] if network.lost else []
     if people.user_D is None:
         missing.append("user_vector")
     if view.followee_ids and not len(people.place_N):

@@ -37,7 +37,7 @@ PastMoment = Annotated[
 
 Scope = Literal["followees", "discover"]
 Source = Literal["followees", "discover", "popular", "recent"]
-Missing = Literal["user_vector", "followee_vectors"]
+Missing = Literal["online_network", "user_vector", "followee_vectors"]
 
 
 class Body(BaseModel):
@@ -101,9 +101,11 @@ class Recommendations(Body):
     """followees: what they posted or retweeted; discover: the newest tweets of all, ranked by the model; popular:
     the same by retweets and age, for a user whom the model does not know; recent: the same by time."""
     degraded: bool
-    """Whether the scope had nothing to offer, so that another source stood in."""
+    """Whether the scope had nothing to offer, so that another source stood in, or something else than the user's own
+    facets is missing."""
     missing: list[Missing]
-    """What the model does not know of this user, so that the score went without it."""
+    """What the score went without: `user_vector`, `followee_vectors`, where the model does not know them;
+    `online_network`: Redis lost its contents and gets them back, and until then tweets may be left out."""
     folded_in: bool
     """Whether the model was not trained on this user, whose vector was fitted to their retweets instead."""
     candidates: int
@@ -225,6 +227,8 @@ class SimilarTweets(Body):
 
     tweet_id: str
     version: str
+    degraded: bool
+    """Whether Redis lost its contents and has not got them all back, so that tweets may be left out."""
     candidates: int
     items: list[SimilarTweet]
 

@@ -1,10 +1,12 @@
 """GET /tweets/{id}/similar.
 
-Shape suffixes: C candidates, D dimensions.
+Shape suffixes: C candidates, K vectors, D dimensions.
 """
 
 import numpy as np
+import numpy.typing as npt
 
+from contract.vectors import Vectors
 from service.errors import NotReady, UnknownTweet
 from service.ingest import Ingest
 from service.schemas import SimilarTweet, SimilarTweets
@@ -19,16 +21,27 @@ async def similar_tweets(tweet_id: str, k: int, parts: Ingest) -> SimilarTweets:
     tweet = await parts.database.tweet(tweet_id)
     if tweet is None or tweet.hidden_at is not None:
         raise UnknownTweet(f"tweet_id {tweet_id} is not known, or hidden")
-    authors = {entry.tweet_id: entry.author_id for entry in await parts.graph.recent() if entry.tweet_id != tweet_id}
-    ids, z_CD = await parts.vectors.tweets(model.version, [tweet_id, *authors], model.manifest.dim)
-    if not ids or ids[0] != tweet_id:
+    vector = await parts.database.vector(tweet_id, model.version)
+    if vector is None:
         raise NotReady(f"tweet_id {tweet_id} has no vector under version {model.version} yet")
-    unit_CD = z_CD.astype(np.float32)
-    unit_CD /= np.maximum(np.linalg.norm(unit_CD, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    similarity_C = unit_CD[1:] @ unit_CD[0]
-    best = sorted(range(len(ids) - 1), key=lambda c: (-similarity_C[c], ids[c + 1]))[:k]
-    items = [
-        SimilarTweet(tweet_id=ids[c + 1], author_id=authors[ids[c + 1]], similarity=float(similarity_C[c]))
-        for c in best
-    ]
-    return SimilarTweets(tweet_id=tweet_id, version=model.version, candidates=len(ids) - 1, items=items)
+    authors = {entry.tweet_id: entry.author_id for entry in await parts.graph.recent() if entry.tweet_id != tweet_id}
+    ids, z_CD = await parts.vectors.tweets(model.version, list(authors), model.manifest.dim)
+    unit_CD, unit_1D = unit(z_CD), unit(np.frombuffer(vector, dtype="<f2")[None])
+    similarity_C = unit_CD @ unit_1D[0]
+    best = sorted(range(len(ids)), key=lambda c: (-similarity_C[c], ids[c]))[:k]
+    return SimilarTweets(
+        tweet_id=tweet_id,
+        version=model.version,
+        degraded=await parts.vectors.active_version() is None,
+        candidates=len(ids),
+        items=[
+            SimilarTweet(tweet_id=ids[c], author_id=authors[ids[c]], similarity=float(similarity_C[c])) for c in best
+        ],
+    )
+
+
+def unit(vectors_KD: Vectors) -> npt.NDArray[np.float32]:
+    """Vectors of length 1, float32 [K, D]."""
+    unit_KD = vectors_KD.astype(np.float32)
+    unit_KD /= np.maximum(np.linalg.norm(unit_KD, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return unit_KD

@@ -14,7 +14,7 @@ from contract.versions import (
     version_before,
 )
 from service.active import ActiveModel
-from service.errors import UnknownVersion, VersionUnfit
+from service.errors import NotReady, UnknownVersion, VersionUnfit
 from service.ingest import Ingest
 from service.schemas import Model, Models
 
@@ -42,10 +42,13 @@ async def list_versions(parts: Ingest) -> Models:
 async def activate_version(version: str, parts: Ingest) -> Models:
     """Let a version serve whose vectors are kept: every process goes over within a second.
 
-    Raises UnknownVersion; VersionUnfit where its vectors are gone or its files do not verify.
+    Raises UnknownVersion; VersionUnfit where its vectors are gone or its files do not verify; NotReady where Redis lost
+    its contents.
     """
     async with parts.database.engine.connect() as connection:
         check_kept(version, await latest_first(connection))
+    if await parts.vectors.active_version() is None:
+        raise NotReady("Redis lost its contents and gets them back: try again when /health/ready says that it is ok")
     try:
         async with parts.models.switching(version) as model, changing(parts.database.engine) as connection:
             check_kept(version, await hold_versions(connection))

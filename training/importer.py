@@ -14,12 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contract.blobs import blob_key
 from contract.graph import OnlineGraph
 from contract.preprocessing import decode_image
+from contract.rebuild import rebuild_graph
 from contract.tables import DeletedTweet, Follow, Hide, Retweet, Tweet, User
 from training.dataset.checks import Known, KnownTweet
 from training.dataset.folder import Dataset, read_dataset, read_exposures
 from training.dataset.rejects import Rejects
 from training.errors import InputRejected
-from training.online import rebuild_graph
 from training.progress import Progress
 from training.stores import Stores
 from training.storing import store_dataset

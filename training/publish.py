@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -14,21 +13,21 @@ from contract.artifact import Artifact, Manifest
 from contract.errors import ArtifactInvalid
 from contract.fold_in import FoldInStores, fit_user, put_fitted
 from contract.graph import OnlineGraph
+from contract.marks import writing
+from contract.rebuild import copy_tweet_vectors, rebuild_graph
 from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import ModelVersion, Retweet, Tweet, TweetVector
 from contract.transactions import changing, hold_tweets
+from contract.turns import take_turn
 from contract.vectors import VectorStore
 from contract.versions import KEPT_VERSIONS, activate, hold_versions, kept_versions, latest_first
 from training.errors import InputRejected
 from training.features import read_image
 from training.gate import Verdict
-from training.online import rebuild_graph
 from training.progress import Progress
 from training.stores import Stores
-from training.turns import take_turn
 
 _BATCH = 16
-_COPIED = 500
 _LATE_ROUNDS = 5
 
 
@@ -44,27 +43,29 @@ async def publish(folder: Path, stores: Stores, progress: Progress, verdict: Ver
     """Make an exported model the one that serves; how it did beside the one before is kept with its metrics.
 
     Safe to run again after a kill at any point, and for a version that serves already: what is stored is not encoded
-    again, and everything of it in Redis is written anew.
+    again, and everything of it in Redis is written anew. Raises ArtifactInvalid; StoreUnavailable where Redis lost
+    meanwhile what was written.
     """
     exported = artifact.load(folder)
     version, vectors = exported.manifest.version, VectorStore(stores.redis, stores.namespace)
     model = OnnxModel(exported)
     model.verify_golden(exported)
     await register(stores.engine, exported, verdict)
-    await vectors.put_users(version, exported.user_ids, exported.user_vectors_UD)
-    encoded = len(await encode_missing(stores, exported, model, progress))
-    await copy_tweet_vectors(stores.engine, vectors, exported)
-    graph = OnlineGraph(stores.redis, stores.namespace)
-    await rebuild_graph(stores.engine, graph)
-    await fold_in_untrained(exported, model, FoldInStores(stores.engine, graph, vectors), progress)
-    for _ in range(_LATE_ROUNDS):  # what was posted meanwhile
-        if not (late := await encode_missing(stores, exported, model, progress)):
-            break
-        await copy_tweet_vectors(stores.engine, vectors, exported, late)
-        encoded += len(late)
-    async with changing(stores.engine) as connection:
-        await hold_versions(connection)
-        await activate(connection, vectors, version)
+    async with writing(stores.redis, stores.namespace) as mark:
+        await vectors.put_users(version, exported.user_ids, exported.user_vectors_UD)
+        encoded = len(await encode_missing(stores, exported, model, progress))
+        await copy_tweet_vectors(stores.engine, vectors, exported.manifest)
+        graph = OnlineGraph(stores.redis, stores.namespace)
+        await rebuild_graph(stores.engine, graph)
+        await fold_in_untrained(exported, model, FoldInStores(stores.engine, graph, vectors), progress)
+        for _ in range(_LATE_ROUNDS):  # what was posted meanwhile
+            if not (late := await encode_missing(stores, exported, model, progress)):
+                break
+            await copy_tweet_vectors(stores.engine, vectors, exported.manifest, late)
+            encoded += len(late)
+        async with changing(stores.engine) as connection:
+            await hold_versions(connection)
+            await activate(connection, vectors, version, mark)
     await forget_old_versions(stores.engine, vectors)
     return Published(exported.manifest, encoded)
 
@@ -74,7 +75,7 @@ async def rebuild_redis(models_dir: Path, stores: Stores, progress: Progress) ->
 
     Vectors of versions that SQL does not know are removed. Returns the kept versions, the active one first, and why one
     before it could not be written. Raises InputRejected where no version was ever activated, ArtifactInvalid where the
-    active one cannot be loaded.
+    active one cannot be loaded, StoreUnavailable where Redis lost meanwhile what was written.
     """
     async with stores.engine.connect() as connection:
         known = await latest_first(connection)
@@ -82,13 +83,14 @@ async def rebuild_redis(models_dir: Path, stores: Stores, progress: Progress) ->
     if active is None:
         raise InputRejected("no version was ever activated: run `python -m training retrain`")
     vectors, graph = VectorStore(stores.redis, stores.namespace), OnlineGraph(stores.redis, stores.namespace)
-    await rebuild_graph(stores.engine, graph)
-    await write_version(models_dir / active, stores, progress)
-    async with changing(stores.engine) as connection:
-        known = await hold_versions(connection)
-        await vectors.activate(known[0].version)
-        for unknown in await vectors.versions() - {row.version for row in known}:
-            await vectors.delete_version(unknown)
+    async with writing(stores.redis, stores.namespace) as mark:
+        await rebuild_graph(stores.engine, graph)
+        await write_version(models_dir / active, stores, progress)
+        async with changing(stores.engine) as connection:
+            known = await hold_versions(connection)
+            await vectors.activate(known[0].version, mark)
+            for unknown in await vectors.versions() - {row.version for row in known}:
+                await vectors.delete_version(unknown)
     written: dict[str, str | None] = {active: None}
     for version in before:
         try:
@@ -104,7 +106,7 @@ async def write_version(folder: Path, stores: Stores, progress: Progress) -> Non
     exported = artifact.load(folder)
     vectors, graph = VectorStore(stores.redis, stores.namespace), OnlineGraph(stores.redis, stores.namespace)
     await vectors.put_users(exported.manifest.version, exported.user_ids, exported.user_vectors_UD)
-    await copy_tweet_vectors(stores.engine, vectors, exported)
+    await copy_tweet_vectors(stores.engine, vectors, exported.manifest)
     await fold_in_untrained(exported, OnnxModel(exported), FoldInStores(stores.engine, graph, vectors), progress)
 
 
@@ -166,35 +168,6 @@ async def store_vectors(connection: AsyncConnection, version: str, vectors: dict
         rows = [{"version": version, "tweet_id": tweet_id, "vector": vectors[tweet_id]} for tweet_id in wanted]
         await connection.execute(insert(TweetVector), rows)
     return wanted
-
-
-async def copy_tweet_vectors(
-    engine: AsyncEngine, vectors: VectorStore, exported: Artifact, tweet_ids: Sequence[str] | None = None
-) -> None:
-    """The vectors of this version from SQL to Redis (None: of all tweets), but for hidden tweets' ones."""
-    if tweet_ids is None:
-        encoded = select(TweetVector.tweet_id).where(TweetVector.version == exported.manifest.version)
-        async with engine.connect() as connection:
-            tweet_ids = list(await connection.scalars(encoded.order_by(TweetVector.tweet_id)))
-    for start in range(0, len(tweet_ids), _COPIED):
-        await take_turn(engine, copy_some, vectors, exported.manifest, tweet_ids[start : start + _COPIED])
-
-
-async def copy_some(
-    connection: AsyncConnection, vectors: VectorStore, manifest: Manifest, tweet_ids: Sequence[str]
-) -> None:
-    """Some of them, held while they are copied."""
-    held = await hold_tweets(connection, tweet_ids)
-    shown = (
-        select(TweetVector.tweet_id, TweetVector.vector)
-        .join(Tweet, Tweet.tweet_id == TweetVector.tweet_id)
-        .where(TweetVector.version == manifest.version, Tweet.tweet_id.in_(held), Tweet.hidden_at.is_(None))
-    )
-    rows = (await connection.execute(shown)).all()
-    vectors_KD = np.frombuffer(b"".join(row.vector for row in rows), dtype="<f2").reshape(-1, manifest.dim)
-    await vectors.put_tweets(manifest.version, [row.tweet_id for row in rows], vectors_KD)
-    for hidden in held - {row.tweet_id for row in rows}:
-        await vectors.forget_tweet([manifest.version], hidden)
 
 
 async def fold_in_untrained(exported: Artifact, model: OnnxModel, stores: FoldInStores, progress: Progress) -> None:

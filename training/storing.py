@@ -19,6 +19,7 @@ from contract.graph import OnlineGraph, TimelineEntry, to_ms
 from contract.pending import PendingTweets
 from contract.tables import Base, DeletedTweet, Follow, Hide, Retweet, Tweet, User
 from contract.transactions import hold_picture, hold_users, keep_tweets
+from contract.turns import take_turn
 from contract.waiting import WaitingUsers
 from training.dataset.checks import BadRow, Known, KnownTweet, refuse_change, still_there, was_deleted
 from training.dataset.folder import Dataset
@@ -27,7 +28,6 @@ from training.dataset.rows import DeletedTweetRow, FollowRow, HideRow, Key, Retw
 from training.errors import InputRejected
 from training.progress import Progress
 from training.stores import Stores
-from training.turns import take_turn
 
 _ROWS_A_TURN = 100
 _SLOW_ROWS_A_TURN = 10

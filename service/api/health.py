@@ -22,27 +22,28 @@ async def get_liveness() -> Liveness:
     responses={503: {"model": Readiness, "description": "Not ready: the body says which part"}},
 )
 async def get_readiness(parts: PartsDependency, response: Response) -> Readiness:
-    """Model, Redis and database are there: 200; else 503, and which is not."""
+    """Model, Redis and database are there: 200; else 503, and which is not. 200, too, while Redis is written anew."""
     stores = parts.ingest
     model = stores.models.current
-    redis = database = "ok"
+    redis, database, answering = "ok", "ok", model is not None
     try:
         version = await stores.vectors.active_version()
-        if version is None:
+        if version is None and model is None:
             redis = "names no active version: run `python -m training publish VERSION`"
+        elif version is None:
+            redis = "lost its contents and gets them back: answers are degraded"
         elif model is not None and version != model.version:
-            redis = f"names version {version}, which is not loaded: the log says why"
+            redis, answering = f"names version {version}, which is not loaded: the log says why", False
     except RedisError:
-        redis = "does not answer"
+        redis, answering = "does not answer", False
     try:
         await stores.database.check()
     except SQLAlchemyError:
-        database = "does not answer"
-    well = model is not None and redis == database == "ok"
-    if not well:
+        database, answering = "does not answer", False
+    if not answering:
         response.status_code = 503
     return Readiness(
-        status="ready" if well else "not ready",
+        status="ready" if answering else "not ready",
         model="none: run `python -m training retrain`" if model is None else model.version,
         redis=redis,
         database=database,

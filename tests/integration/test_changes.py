@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from contract.environment import StoreSettings
+from contract.rebuild import rebuild_graph
 from contract.tables import Follow, Hide, Retweet, Tweet, User
 from tests.integration.running import Network, Service, changed, fields, new_user, offered, png, problem, serving
-from training.online import rebuild_graph
 
 pytestmark = pytest.mark.anyio
 

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import delete, event, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from contract import turns
 from contract.environment import StoreSettings
 from contract.errors import StoreUnavailable
 from contract.graph import OnlineGraph
@@ -23,7 +24,6 @@ from tests.datasets import FORMATS, tables, tweet, write_folder
 from tests.datasets import event as shown
 from tests.integration.test_export import during
 from tests.unit.test_import_rejects import stored
-from training import turns
 from training.errors import InputRejected
 from training.importer import ImportReport, import_dataset
 from training.stores import Stores, with_stores

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import delete
 
 from contract.blobs import blob_key
+from contract.rebuild import copy_tweet_vectors
 from contract.tables import DeletedTweet, Hide, Retweet, Tweet, TweetVector
 from service.background import encode_pending
 from service.removal import remove_pictures
 from tests.integration.running import Service, changed, new_user, offered, png, problem
-from training.publish import copy_tweet_vectors
 
 pytestmark = pytest.mark.anyio
 
@@ -111,7 +111,7 @@ async def test_publishing_shows_no_hidden_tweet(service: Service, reader: str, a
     exported = service.parts.ingest.models.required().artifact
     vectors = service.parts.ingest.vectors
     await vectors.put_tweets(exported.manifest.version, [tweet], np.ones((1, exported.manifest.dim), dtype=np.float16))
-    await copy_tweet_vectors(service.parts.ingest.database.engine, vectors, exported)
+    await copy_tweet_vectors(service.parts.ingest.database.engine, vectors, exported.manifest)
     assert tweet not in await offered(service, reader)
     await changed(service, "DELETE", f"/tweets/{tweet}", 204)
 

@@ -1,6 +1,6 @@
 import asyncio
 
-from service.tasks import end
+from contract.tasks import end
 
 
 def test_a_task_that_swallows_a_cancellation_is_ended_all_the_same() -> None:

@@ -1,30 +1,41 @@
-"""The online graph in Redis, made what SQL has."""
+"""What is in Redis, made what SQL has: the online graph, and a version's tweet vectors.
+
+Shape suffixes: K tweets, D dimensions.
+"""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from sqlalchemy import func, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from contract.artifact import Manifest
 from contract.graph import RECENT_LIMIT, SEEN_LIMIT, TIMELINE_LIMIT, OnlineGraph, TimelineEntry, UserState, to_ms
-from contract.tables import Follow, Hide, Retweet, Tweet, User
-from contract.transactions import hold_users
-from training.turns import take_turn
+from contract.tables import Follow, Hide, Retweet, Tweet, TweetVector, User
+from contract.transactions import hold_tweets, hold_users
+from contract.turns import take_turn
+from contract.vectors import VectorStore
 
 _USERS_AT_A_TIME = 25
+_TWEETS_AT_A_TIME = 500
 
 
 async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph) -> None:
-    """Replace what is online of every user, and the newest tweets of all.
+    """Replace the newest tweets of all, and what is online of every user.
 
     Requests may write meanwhile: the users at hand are held, so that nobody's older state is written over a newer one.
     """
+    await _add_newest(engine, graph)
     async with engine.connect() as connection:
         user_ids = list(await connection.scalars(select(User.user_id).order_by(User.user_id)))
     for start in range(0, len(user_ids), _USERS_AT_A_TIME):
-        part = user_ids[start : start + _USERS_AT_A_TIME]
-        await take_turn(engine, _replace_users, graph, part)
+        await take_turn(engine, replace_users, graph, user_ids[start : start + _USERS_AT_A_TIME])
+    await forget_what_is_gone(engine, graph)
+
+
+async def _add_newest(engine: AsyncEngine, graph: OnlineGraph) -> None:
     async with engine.connect() as connection:
         newest = select(Tweet.tweet_id, Tweet.author_id, Tweet.created_at).order_by(Tweet.created_at.desc())
         rows = (await connection.execute(newest.limit(RECENT_LIMIT))).all()
@@ -37,12 +48,41 @@ async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph) -> None:
         retweets = {row.tweet_id: row.times for row in await connection.execute(counted)}
     entries = [TimelineEntry(row.tweet_id, row.author_id, to_ms(row.created_at)) for row in rows]
     await graph.add_recent(entries, {tweet_id: retweets.get(tweet_id, 0) for tweet_id in ids})
-    await forget_what_is_gone(engine, graph)
 
 
-async def _replace_users(connection: AsyncConnection, graph: OnlineGraph, user_ids: list[str]) -> None:
+async def replace_users(connection: AsyncConnection, graph: OnlineGraph, user_ids: Sequence[str]) -> None:
+    """Replace what is online of some users, who are held until the transaction ends."""
     held = sorted(await hold_users(connection, user_ids))
     await graph.replace_users(await user_states(connection, held))
+
+
+async def copy_tweet_vectors(
+    engine: AsyncEngine, vectors: VectorStore, manifest: Manifest, tweet_ids: Sequence[str] | None = None
+) -> None:
+    """The vectors of this version from SQL to Redis (None: of all tweets), but for hidden tweets' ones."""
+    if tweet_ids is None:
+        encoded = select(TweetVector.tweet_id).where(TweetVector.version == manifest.version)
+        async with engine.connect() as connection:
+            tweet_ids = list(await connection.scalars(encoded.order_by(TweetVector.tweet_id)))
+    for start in range(0, len(tweet_ids), _TWEETS_AT_A_TIME):
+        await take_turn(engine, _copy_some, vectors, manifest, tweet_ids[start : start + _TWEETS_AT_A_TIME])
+
+
+async def _copy_some(
+    connection: AsyncConnection, vectors: VectorStore, manifest: Manifest, tweet_ids: Sequence[str]
+) -> None:
+    """Some of them, held while they are copied."""
+    held = await hold_tweets(connection, tweet_ids)
+    shown = (
+        select(TweetVector.tweet_id, TweetVector.vector)
+        .join(Tweet, Tweet.tweet_id == TweetVector.tweet_id)
+        .where(TweetVector.version == manifest.version, Tweet.tweet_id.in_(held), Tweet.hidden_at.is_(None))
+    )
+    rows = (await connection.execute(shown)).all()
+    vectors_KD = np.frombuffer(b"".join(row.vector for row in rows), dtype="<f2").reshape(-1, manifest.dim)
+    await vectors.put_tweets(manifest.version, [row.tweet_id for row in rows], vectors_KD)
+    for hidden in held - {row.tweet_id for row in rows}:
+        await vectors.forget_tweet([manifest.version], hidden)
 
 
 async def forget_what_is_gone(engine: AsyncEngine, graph: OnlineGraph) -> None:

@@ -1,0 +1,90 @@
+"""Marks in Redis that go when Redis loses its contents: who writes much of it sees in the end whether it did.
+
+Keys (ns is the namespace):
+    {ns}:writing:{id}    a publish or a rebuild at work; one each, and for a week one that was killed
+    {ns}:restoring       the process of the service that writes everything anew; one key, for 20 s after a kill
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, WatchError
+
+from contract.errors import StoreUnavailable
+from contract.tasks import end
+
+log = logging.getLogger(__name__)
+
+_WEEK_SECONDS = 7 * 86_400
+_ALIVE_SECONDS = 20
+_BEAT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A key and what was written there."""
+
+    redis: Redis
+    key: str
+    value: bytes
+
+    async def set_if_there(self, name: str, value: str) -> None:
+        """Write another key, unless the mark is gone: in one step. Raises StoreUnavailable where it is."""
+        lost = StoreUnavailable("Redis lost its contents while they were written: run the same command again")
+        async with self.redis.pipeline(transaction=True) as pipeline:
+            await pipeline.watch(self.key)
+            if await pipeline.get(self.key) != self.value:
+                raise lost
+            pipeline.multi()  # type: ignore[no-untyped-call]
+            pipeline.set(name, value)
+            try:
+                await pipeline.execute()
+            except WatchError:
+                raise lost from None
+
+    async def remove(self) -> None:
+        """Take it away, where it is this one still."""
+        if await self.redis.get(self.key) == self.value:
+            await self.redis.unlink(self.key)
+
+
+@asynccontextmanager
+async def writing(redis: Redis, namespace: str) -> AsyncIterator[Mark]:
+    """A mark for as long as the block takes."""
+    value = uuid.uuid4().hex
+    mark = Mark(redis, f"{namespace}:writing:{value}", value.encode())
+    await redis.set(mark.key, mark.value, ex=_WEEK_SECONDS)
+    try:
+        yield mark
+    finally:
+        await mark.remove()
+
+
+@asynccontextmanager
+async def restoring(redis: Redis, namespace: str) -> AsyncIterator[Mark | None]:
+    """The one mark of whoever writes everything anew; None where another process has it."""
+    mark = Mark(redis, f"{namespace}:restoring", uuid.uuid4().bytes)
+    if not await redis.set(mark.key, mark.value, nx=True, ex=_ALIVE_SECONDS):
+        yield None
+        return
+    beat = asyncio.create_task(_keep(mark))
+    try:
+        yield mark
+    finally:
+        await end(beat)
+        await mark.remove()
+
+
+async def _keep(mark: Mark) -> None:
+    """Until it is gone: whoever writes sees that in the end."""
+    try:
+        while await mark.redis.get(mark.key) == mark.value:
+            await mark.redis.expire(mark.key, _ALIVE_SECONDS)
+            await asyncio.sleep(_BEAT_SECONDS)
+    except RedisError as error:
+        log.warning("the mark %s is not kept up any more: %r", mark.key, error)

@@ -1,0 +1,86 @@
+"""Redis that lost its contents: written anew from SQL and the exported models, while requests are answered.
+
+Redis names an active version if and only if it has all else (contract/vectors.py). Where it names none though one was
+activated, one process of the service writes: the vectors of that version first, then whom users follow and what is on
+their timelines, the pointer last. Until then answers come from what processes hold in memory and from what is written
+already, and say that they are degraded.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from contract import artifact
+from contract.artifact import Artifact
+from contract.errors import ContractError
+from contract.marks import restoring
+from contract.rebuild import copy_tweet_vectors, rebuild_graph
+from contract.transactions import changing
+from contract.versions import activated_last, hold_versions, kept_versions, latest_first
+from service.cursor import cursor_key
+from service.ingest import Ingest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Restorer:
+    """What it writes from and to."""
+
+    redis: Redis
+    namespace: str
+    models_dir: Path
+    cursors_key: bytes
+    parts: Ingest
+
+    async def restore_if_lost(self) -> None:
+        """Nothing where Redis has all, where another process is at it, or where this one has not the version loaded.
+
+        Raises StoreUnavailable where Redis lost what was written, too.
+        """
+        model = self.parts.models.current
+        if model is None or await self.parts.vectors.active_version() is not None:
+            return
+        await cursor_key(self.redis, self.namespace, self.cursors_key)
+        known = await self._known()
+        if activated_last(known) != model.version:
+            return
+        async with restoring(self.redis, self.namespace) as mark:
+            if mark is None or await self.parts.vectors.active_version() is not None:
+                return
+            started = time.monotonic()
+            log.warning("Redis lost its contents: writing it anew, version %s first", model.version)
+            await self._write_vectors(model.artifact)
+            await rebuild_graph(self.parts.database.engine, self.parts.graph)
+            async with changing(self.parts.database.engine) as connection:
+                if activated_last(await hold_versions(connection)) != model.version:
+                    return  # a command wrote everything, too, and another version serves since
+                await self.parts.vectors.activate(model.version, mark)
+        log.warning("Redis has its contents again, after %.1f s", time.monotonic() - started)
+        self.parts.behind.set()
+        self.parts.fold_ins.start_anew()
+        for version in sorted(kept_versions(known) - {model.version}):
+            await self._write_version_before(version)
+
+    async def _known(self) -> Sequence[Any]:
+        async with self.parts.database.engine.connect() as connection:
+            return await latest_first(connection)
+
+    async def _write_version_before(self, version: str) -> None:
+        try:
+            exported = await asyncio.to_thread(artifact.load, self.models_dir / version)
+        except ContractError as error:
+            log.error("version %s, the one before, has no vectors now: it does not load (%s)", version, error)
+            return
+        await self._write_vectors(exported)
+
+    async def _write_vectors(self, exported: Artifact) -> None:
+        """Of users who were trained on, and of tweets."""
+        await self.parts.vectors.put_users(exported.manifest.version, exported.user_ids, exported.user_vectors_UD)
+        await copy_tweet_vectors(self.parts.database.engine, self.parts.vectors, exported.manifest)
