@@ -6,6 +6,7 @@ ContractError
 │   └── ImageUnreadable    not an allowed format, or damaged
 ├── ArtifactInvalid        an exported model that does not verify
 ├── VersionGone            a version that was deleted meanwhile
+├── VersionServes          a version that is to be deleted serves
 ├── StoreUnavailable       database, Redis or blob store cannot be used as configured
 └── DeviceUnavailable      the asked-for device is not there
 """
@@ -33,6 +34,10 @@ class ArtifactInvalid(ContractError):
 
 class VersionGone(ContractError):
     """A version that was deleted meanwhile."""
+
+
+class VersionServes(ContractError):
+    """A version that is to be deleted serves."""
 
 
 class StoreUnavailable(ContractError):

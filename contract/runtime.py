@@ -8,6 +8,7 @@ import ctypes
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ from contract.artifact import (
     RANKER_INPUTS,
     RANKER_OUTPUTS,
     Artifact,
+    load,
 )
 from contract.errors import ArtifactInvalid, DeviceUnavailable
 from contract.preprocessing import PAD_ID, Preprocessing, token_ids
@@ -248,3 +250,9 @@ def _session(artifact: Artifact, name: str, providers: list[str], threads: int) 
         return onnxruntime.InferenceSession(artifact.folder / name, options, providers=providers)
     except Exception as error:  # ONNX Runtime's own exceptions share no base class
         raise ArtifactInvalid(f"{artifact.folder / name} does not load: {error}") from error
+
+
+def verify_folder(folder: Path, device: Device) -> float:
+    """Load an exported model and compare its golden outputs; returns the largest difference. Raises ArtifactInvalid."""
+    exported = load(folder)
+    return OnnxModel(exported, device).verify_golden(exported)

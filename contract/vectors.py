@@ -49,6 +49,10 @@ class VectorStore:
         elif not await self._redis.set(key, version, xx=True):
             raise StoreUnavailable("Redis lost its contents: run `python -m training models rebuild-redis`")
 
+    async def miss(self) -> None:
+        """Say that Redis has not all that it should have: a service writes everything anew then."""
+        await self._redis.unlink(f"{self._namespace}:active")
+
     async def put_users(self, version: str, user_ids: Sequence[str], vectors_KD: Vectors) -> None:
         """Write user vectors, fp16 [K, D]."""
         await self._put(version, "u", user_ids, vectors_KD)

@@ -1,16 +1,20 @@
 """Model versions: which there are, which serves, and which can serve at once."""
 
+import asyncio
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.artifact import Artifact
-from contract.errors import VersionGone
+from contract.errors import VersionGone, VersionServes
 from contract.marks import Mark
-from contract.tables import ModelVersion
+from contract.tables import ModelVersion, TweetVector
+from contract.transactions import changing
 from contract.vectors import VectorStore
 
 _PROBED = 10
@@ -43,6 +47,21 @@ def activated_last(known: Sequence[Any]) -> str | None:
 def version_before(active: str | None, known: Sequence[Any]) -> str | None:
     """The one that was activated last but for the active one, of all versions as `latest_first` has them."""
     return next((row.version for row in known if row.activated_at is not None and row.version != active), None)
+
+
+async def delete_version(engine: AsyncEngine, vectors: VectorStore, models_dir: Path, version: str) -> None:
+    """Remove a version that does not serve: its vectors, what SQL knows of it, and its folder, that last.
+
+    Killed in between, the same call goes on. Raises VersionServes.
+    """
+    async with changing(engine) as connection:
+        if version in (activated_last(await hold_versions(connection)), await vectors.active_version()):
+            raise VersionServes(f"version {version} serves: activate another one first")
+        await connection.execute(delete(TweetVector).where(TweetVector.version == version))
+        await connection.execute(delete(ModelVersion).where(ModelVersion.version == version))
+        await vectors.delete_version(version)
+    if (models_dir / version).exists():
+        await asyncio.to_thread(shutil.rmtree, models_dir / version)
 
 
 async def has_user_vectors(exported: Artifact, vectors: VectorStore) -> bool:

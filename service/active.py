@@ -74,6 +74,10 @@ class ActiveModels:
         self._try_again_at = 0.0
         self.current: ActiveModel | None = None
 
+    def folder(self, version: str) -> Path:
+        """Where a version is exported."""
+        return self._models_dir / version
+
     def required(self) -> ActiveModel:
         """The model that serves; take it once a request. Raises NotReady where there is none."""
         if self.current is None:
@@ -87,7 +91,7 @@ class ActiveModels:
         Raises ArtifactInvalid or DeviceUnavailable where it cannot be loaded.
         """
         async with self._loading:
-            model = await asyncio.to_thread(load_model, self._models_dir / version, self._device, self._max_batch)
+            model = await asyncio.to_thread(load_model, self.folder(version), self._device, self._max_batch)
             yield model
             self._serve(model)
 
@@ -106,7 +110,7 @@ class ActiveModels:
         if version == self._refused and time.monotonic() < self._try_again_at:
             return False
         try:
-            model = await asyncio.to_thread(load_model, self._models_dir / version, self._device, self._max_batch)
+            model = await asyncio.to_thread(load_model, self.folder(version), self._device, self._max_batch)
         except ContractError:
             self._refused, self._try_again_at = version, time.monotonic() + _RETRY_SECONDS
             raise

@@ -207,6 +207,27 @@ class Model(Body):
     """Of held-out retweets, by system; `gate`: beside the version that was active then, where there was one."""
 
 
+class ModelDetail(Model):
+    """A version and its manifest: settings, data, files, libraries; null where the folder is not here."""
+
+    active: bool
+    manifest: dict[str, Any] | None
+
+
+class Verified(Body):
+    """A version whose files are those of its manifest."""
+
+    version: str
+    difference: float
+    """How far its golden outputs are off in the ONNX Runtime that serves, as a share of the largest value of each."""
+
+
+class Rebuilding(Body):
+    """Redis is written anew; /health/ready says when it is done."""
+
+    status: Literal["rebuilding"] = "rebuilding"
+
+
 class Models(Body):
     """All versions, the one activated last first; `active` serves."""
 

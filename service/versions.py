@@ -1,9 +1,14 @@
-"""/models: which versions there are, and going to another one or back."""
+"""/models: which versions there are, and what can be done with them."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from contract import versions
+from contract.artifact import read_manifest
 from contract.errors import ContractError
+from contract.runtime import verify_folder
 from contract.transactions import changing
 from contract.versions import (
     activate,
@@ -16,7 +21,7 @@ from contract.versions import (
 from service.active import ActiveModel
 from service.errors import NotReady, UnknownVersion, VersionUnfit
 from service.ingest import Ingest
-from service.schemas import Model, Models
+from service.schemas import Model, ModelDetail, Models, Rebuilding, Verified
 
 
 async def list_versions(parts: Ingest) -> Models:
@@ -24,19 +29,62 @@ async def list_versions(parts: Ingest) -> Models:
     async with parts.database.engine.connect() as connection:
         known = await latest_first(connection)
     kept = kept_versions(known)
-    return Models(
-        active=await parts.vectors.active_version(),
-        models=[
-            Model(
-                version=row.version,
-                created_at=row.created_at,
-                activated_at=row.activated_at,
-                kept=row.version in kept,
-                metrics=row.metrics,
-            )
-            for row in known
-        ],
-    )
+    models = [Model(**told(row, kept)) for row in known]
+    return Models(active=await parts.vectors.active_version(), models=models)
+
+
+def told(row: Any, kept: set[str]) -> dict[str, Any]:
+    """What SQL has of a version."""
+    fields = {name: getattr(row, name) for name in ("version", "created_at", "activated_at", "metrics")}
+    return {**fields, "kept": row.version in kept}
+
+
+async def show_version(version: str, parts: Ingest) -> ModelDetail:
+    """A version and its manifest. Raises UnknownVersion, VersionUnfit where the manifest cannot be read."""
+    async with parts.database.engine.connect() as connection:
+        known = await latest_first(connection)
+    row = next((row for row in known if row.version == version), None)
+    if row is None:
+        raise UnknownVersion(f"version {version} is not known: GET /models lists all")
+    folder, manifest = parts.models.folder(version), None
+    if folder.exists():
+        with unfit(version):
+            manifest = (await asyncio.to_thread(read_manifest, folder)).model_dump(mode="json")
+    active = await parts.vectors.active_version() == version
+    return ModelDetail(**told(row, kept_versions(known)), active=active, manifest=manifest)
+
+
+async def verify_version(version: str, parts: Ingest) -> Verified:
+    """Check a version's files and its golden outputs. Raises UnknownVersion; VersionUnfit, which says what is wrong."""
+    await show_version(version, parts)
+    with unfit(version):
+        worst = await asyncio.to_thread(verify_folder, parts.models.folder(version), "cpu")
+    return Verified(version=version, difference=worst)
+
+
+async def delete_version(version: str, parts: Ingest) -> None:
+    """Remove a version that does not serve, its folder too. Raises UnknownVersion, VersionUnfit where it serves."""
+    await show_version(version, parts)
+    with unfit(version):
+        await versions.delete_version(
+            parts.database.engine, parts.vectors, parts.models.folder(version).parent, version
+        )
+
+
+async def rebuild_redis(parts: Ingest) -> Rebuilding:
+    """Have all of Redis written anew; answers are degraded until then. Raises NotReady where no version serves."""
+    parts.models.required()
+    await parts.vectors.miss()
+    return Rebuilding()
+
+
+@contextmanager
+def unfit(version: str) -> Iterator[None]:
+    """What is wrong with a version as VersionUnfit."""
+    try:
+        yield
+    except ContractError as error:
+        raise VersionUnfit(f"version {version} is unfit: {error}") from error
 
 
 async def activate_version(version: str, parts: Ingest) -> Models:
@@ -49,13 +97,11 @@ async def activate_version(version: str, parts: Ingest) -> Models:
         check_kept(version, await latest_first(connection))
     if await parts.vectors.active_version() is None:
         raise NotReady("Redis lost its contents and gets them back: try again when /health/ready says that it is ok")
-    try:
+    with unfit(version):
         async with parts.models.switching(version) as model, changing(parts.database.engine) as connection:
             check_kept(version, await hold_versions(connection))
             await check_vectors(model, parts)
             await activate(connection, parts.vectors, version)
-    except ContractError as error:
-        raise VersionUnfit(f"version {version} cannot serve: {error}") from error
     parts.behind.set()
     return await list_versions(parts)
 

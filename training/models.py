@@ -1,23 +1,17 @@
 """python -m training models: which versions there are, and what is done with them."""
 
-import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from contract import artifact
+from contract import artifact, versions
 from contract.artifact import MANIFEST
-from contract.runtime import OnnxModel
-from contract.tables import ModelVersion, TweetVector
+from contract.runtime import OnnxModel, verify_folder
 from contract.transactions import changing
 from contract.vectors import VectorStore
 from contract.versions import (
     activate,
-    activated_last,
     has_user_vectors,
     hold_versions,
     kept_versions,
@@ -92,8 +86,7 @@ def verify_version(folder: Path) -> float:
 
     Raises ArtifactInvalid, which says what is wrong.
     """
-    exported = artifact.load(folder)
-    return OnnxModel(exported, device="cpu").verify_golden(exported)
+    return verify_folder(folder, "cpu")
 
 
 async def activate_version(version: str, stores: Stores, models_dir: Path) -> None:
@@ -127,22 +120,10 @@ async def roll_back(stores: Stores, models_dir: Path) -> str:
 
 
 async def delete_version(version: str, stores: Stores, models_dir: Path) -> None:
-    """Remove a version that does not serve: its vectors, what SQL knows of it, and its folder, that last.
+    """Remove a version: its vectors, what SQL knows of it, and its folder.
 
-    Killed in between, the same call goes on. Raises InputRejected where it serves or is not known.
+    Raises InputRejected where it is not known, VersionServes where it serves.
     """
     if not (models_dir / version).exists():
         await find_version(version, stores, models_dir)
-    vectors = VectorStore(stores.redis, stores.namespace)
-    async with changing(stores.engine) as connection:
-        await _refuse_active(version, connection, vectors)
-        await connection.execute(delete(TweetVector).where(TweetVector.version == version))
-        await connection.execute(delete(ModelVersion).where(ModelVersion.version == version))
-        await vectors.delete_version(version)
-    if (models_dir / version).exists():
-        shutil.rmtree(models_dir / version)
-
-
-async def _refuse_active(version: str, connection: AsyncConnection, vectors: VectorStore) -> None:
-    if version in (activated_last(await hold_versions(connection)), await vectors.active_version()):
-        raise InputRejected(f"version {version} serves: activate another one first")
+    await versions.delete_version(stores.engine, VectorStore(stores.redis, stores.namespace), models_dir, version)

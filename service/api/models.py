@@ -8,8 +8,16 @@ from contract.ids import ID_PATTERN
 from service.api.describe import answers
 from service.api.parts import PartsDependency
 from service.errors import InvalidRequest, NotReady, UnknownVersion, VersionUnfit
-from service.schemas import Models
-from service.versions import activate_version, list_versions, roll_back
+from service.schemas import ModelDetail, Models, Rebuilding, Verified
+from service.versions import (
+    activate_version,
+    delete_version,
+    list_versions,
+    rebuild_redis,
+    roll_back,
+    show_version,
+    verify_version,
+)
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -22,6 +30,33 @@ Version = Annotated[
 async def list_models(parts: PartsDependency) -> Models:
     """All model versions, the one activated last first, with their metrics on held-out retweets."""
     return await list_versions(parts.ingest)
+
+
+@router.get("/{version}", summary="A model version", responses=answers(InvalidRequest, UnknownVersion, VersionUnfit))
+async def show_model(parts: PartsDependency, version: Version) -> ModelDetail:
+    """A version with its metrics and its manifest: what it was trained on and how, and what its files are."""
+    return await show_version(version, parts.ingest)
+
+
+@router.delete(
+    "/{version}",
+    status_code=204,
+    summary="Delete a version",
+    responses=answers(InvalidRequest, UnknownVersion, VersionUnfit),
+)
+async def delete_model(parts: PartsDependency, version: Version) -> None:
+    """Remove a version that does not serve: its vectors, its metrics and its folder."""
+    await delete_version(version, parts.ingest)
+
+
+@router.post(
+    "/{version}:verify",
+    summary="Check a version",
+    responses=answers(InvalidRequest, UnknownVersion, VersionUnfit),
+)
+async def verify_model(parts: PartsDependency, version: Version) -> Verified:
+    """Check a version's files, and its golden outputs in the ONNX Runtime that serves; 409 says what is wrong."""
+    return await verify_version(version, parts.ingest)
 
 
 @router.post(
@@ -40,3 +75,9 @@ async def activate_model(parts: PartsDependency, version: Version) -> Models:
 async def roll_back_model(parts: PartsDependency) -> Models:
     """Let the version before the active one serve."""
     return await roll_back(parts.ingest)
+
+
+@router.post(":rebuild-redis", status_code=202, summary="Write Redis anew", responses=answers(NotReady))
+async def write_redis_anew(parts: PartsDependency) -> Rebuilding:
+    """Have all of Redis written anew from SQL and the exported models; until then answers are degraded, and say so."""
+    return await rebuild_redis(parts.ingest)

@@ -165,7 +165,7 @@ async def lose_under_load(urls: list[str], stores: StoreSettings) -> None:
         )
         assert load.degraded > 0
         assert len(load.posted) > 10
-        await asyncio.sleep(1)
+        await asyncio.sleep(2)  # who was folded in is so again a moment after the rest
         for client in clients:
             for user, answer in expected.items():
                 assert await ask(client, user) == answer, user

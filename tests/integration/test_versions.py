@@ -17,7 +17,7 @@ from contract.runtime import OnnxModel
 from contract.tables import Tweet, TweetVector, create_engine
 from contract.transactions import changing
 from tests.conftest import KINDS, fresh_stores, import_into
-from tests.integration.running import Service, changed, new_user, png, problem, serving
+from tests.integration.running import Service, changed, new_user, png, problem, serving, until
 from training import publish
 from training.progress import Progress, silent
 from training.retrain import publish_folder, retrain
@@ -170,3 +170,54 @@ async def test_a_tweet_posted_while_a_version_is_published_has_a_vector_when_it_
         encoded = await connection.scalars(select(TweetVector.version).where(TweetVector.tweet_id == "late"))
         assert list(encoded) == [versions[1]]
     await engine.dispose()
+
+
+async def test_a_version_is_shown_with_its_manifest(service: Service, versions: list[str]) -> None:
+    for version in versions:
+        body = (await service.client.get(f"/models/{version}")).json()
+        assert (body["version"], body["active"], body["kept"]) == (version, version == versions[1], True)
+        assert body["manifest"]["version"] == version
+        assert set(body["manifest"]["files"]) >= {"encoder.onnx", "user_vectors.npy"}
+    problem(await service.client.get("/models/v0"), 404, "unknown-version")
+
+
+async def test_a_version_is_verified_over_http(service: Service, versions: list[str]) -> None:
+    body = (await service.client.post(f"/models/{versions[0]}:verify")).json()
+    assert body["version"] == versions[0]
+    assert 0 <= body["difference"] < 1e-3
+    file = service.settings.models_dir / versions[0] / "golden.npz"
+    data = file.read_bytes()
+    file.write_bytes(data[:-1])
+    try:
+        told = problem(await service.client.post(f"/models/{versions[0]}:verify"), 409, "version-unfit")
+        assert "golden.npz" in told["detail"]
+    finally:
+        file.write_bytes(data)
+    problem(await service.client.post("/models/v0:verify"), 404, "unknown-version")
+
+
+async def test_redis_is_written_anew_on_demand(service: Service) -> None:
+    users = [f"u{n:04}" for n in range(1, 30)]
+    before = [await service.recommended(user, 10) for user in users]
+    graph = service.parts.ingest.graph
+    await graph._redis.delete(*[f"{service.settings.redis_namespace}:timeline:{user}" for user in users])
+    assert (await service.client.post("/models:rebuild-redis")).status_code == 202
+
+    async def the_same() -> bool:
+        whole = (await service.client.get("/health/ready")).json()["redis"] == "ok"
+        return whole and before == [await service.recommended(user, 10) for user in users]
+
+    await until(the_same, 20)  # who was folded in is so again a moment after the rest
+
+
+async def test_a_version_is_deleted_over_http(service: Service, versions: list[str]) -> None:
+    """The last test: the version before is gone afterwards."""
+    assert "serves" in problem(await service.client.delete(f"/models/{versions[1]}"), 409, "version-unfit")["detail"]
+    problem(await service.client.delete("/models/v0"), 404, "unknown-version")
+    assert (await service.client.delete(f"/models/{versions[0]}")).status_code == 204
+    assert not (service.settings.models_dir / versions[0]).exists()
+    assert [model["version"] for model in (await models(service))["models"]] == versions[1:]
+    assert {version for _, version in await service.sql(TweetVector.tweet_id, TweetVector.version)} == {versions[1]}
+    assert await service.parts.ingest.vectors.versions() == {versions[1]}
+    problem(await service.client.delete(f"/models/{versions[0]}"), 404, "unknown-version")
+    problem(await service.client.post("/models:rollback"), 409, "version-unfit")
