@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeDecorator
 from contract.errors import StoreUnavailable
 from contract.ids import MAX_ID_LENGTH
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 """The alembic revision that this code reads and writes."""
 
 
@@ -93,6 +93,7 @@ class Retweet(Base):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.user_id"), primary_key=True)
     tweet_id: Mapped[str] = mapped_column(ForeignKey("tweets.tweet_id"), primary_key=True)
     created_at: Mapped[datetime]
+    recommended_by: Mapped[str | None] = mapped_column(doc="the version that did, while one was on trial")
 
 
 class Hide(Base):
@@ -126,6 +127,8 @@ class ModelVersion(Base):
     created_at: Mapped[datetime]
     activated_at: Mapped[datetime | None] = mapped_column(doc="None: never, or its vectors were deleted since")
     metrics: Mapped[dict[str, Any]]
+    share: Mapped[float | None] = mapped_column(doc="of the users whom it serves on trial, 0 to 1; None: not on trial")
+    on_trial_since: Mapped[datetime | None]
 
 
 class TweetVector(Base):

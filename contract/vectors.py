@@ -2,9 +2,10 @@
 
 Keys (ns is the namespace):
     {ns}:active                      the version that serves; one key, which is there where all else is
+    {ns}:trial                       the version on trial and its share (contract/trial.py); one key while one runs
     {ns}:v:{version}:u:{user}        user vector; at most one a user and kept version
     {ns}:v:{version}:t:{tweet}       tweet vector; at most one a tweet and kept version
-Kept versions are the active one and the one before it: `delete_version` removes the others.
+Kept versions are the active one, the one before it and the one on trial: `delete_version` removes the others.
 Every write of vectors is noted in the log of changes (contract/changelog.py).
 
 Shape suffixes: K ids, D dimensions.
@@ -19,6 +20,7 @@ from redis.asyncio import Redis
 from contract.changelog import note
 from contract.errors import StoreUnavailable
 from contract.marks import Mark
+from contract.trial import Trial
 
 Vectors = npt.NDArray[np.float16]
 
@@ -48,6 +50,21 @@ class VectorStore:
             await mark.set_if_there(key, version)
         elif not await self._redis.set(key, version, xx=True):
             raise StoreUnavailable("Redis lost its contents: run `python -m training models rebuild-redis`")
+
+    async def trial(self) -> Trial | None:
+        """The version on trial."""
+        value: bytes | None = await self._redis.get(f"{self._namespace}:trial")  # type: ignore[assignment]  # not decoded
+        return None if value is None else Trial.read(value.decode())
+
+    async def set_trial(self, trial: Trial | None, mark: Mark | None = None) -> None:
+        """Begin a trial, or end the one that runs. Raises StoreUnavailable where Redis lost what was marked."""
+        key = f"{self._namespace}:trial"
+        if trial is None:
+            await self._redis.unlink(key)
+        elif mark is not None:
+            await mark.set_if_there(key, str(trial))
+        else:
+            await self._redis.set(key, str(trial))
 
     async def miss(self) -> None:
         """Say that Redis has not all that it should have: a service writes everything anew then."""

@@ -3,23 +3,25 @@
 import asyncio
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.artifact import Artifact
 from contract.errors import VersionGone, VersionServes
 from contract.marks import Mark
-from contract.tables import ModelVersion, TweetVector
+from contract.tables import ModelVersion, Retweet, TweetVector
 from contract.transactions import changing
+from contract.trial import Recommended, Trial
 from contract.vectors import VectorStore
 
 _PROBED = 10
 KEPT_VERSIONS = 2
-"""The one that serves and the one before it keep their vectors."""
+"""The one that serves and the one before it keep their vectors, and so does the one on trial."""
 
 
 async def hold_versions(connection: AsyncConnection) -> Sequence[Any]:
@@ -36,7 +38,13 @@ async def latest_first(connection: AsyncConnection) -> Sequence[Any]:
 
 def kept_versions(known: Sequence[Any]) -> set[str]:
     """Those that still have their vectors, of all versions as `latest_first` has them."""
-    return {row.version for row in known[:KEPT_VERSIONS] if row.activated_at is not None}
+    of_late = {row.version for row in known[:KEPT_VERSIONS] if row.activated_at is not None}
+    return of_late | {row.version for row in known if row.share is not None}
+
+
+def trial_of(known: Sequence[Any]) -> Trial | None:
+    """The trial that runs, of all versions as `latest_first` has them."""
+    return next((Trial(row.version, row.share) for row in known if row.share is not None), None)
 
 
 def activated_last(known: Sequence[Any]) -> str | None:
@@ -55,8 +63,11 @@ async def delete_version(engine: AsyncEngine, vectors: VectorStore, models_dir: 
     Killed in between, the same call goes on. Raises VersionServes.
     """
     async with changing(engine) as connection:
-        if version in (activated_last(await hold_versions(connection)), await vectors.active_version()):
+        known = await hold_versions(connection)
+        if version in (activated_last(known), await vectors.active_version()):
             raise VersionServes(f"version {version} serves: activate another one first")
+        if (trial := trial_of(known)) is not None and trial.version == version:
+            raise VersionServes(f"version {version} is on trial: end that first")
         await connection.execute(delete(TweetVector).where(TweetVector.version == version))
         await connection.execute(delete(ModelVersion).where(ModelVersion.version == version))
         await vectors.delete_version(version)
@@ -76,7 +87,63 @@ async def activate(connection: AsyncConnection, vectors: VectorStore, version: s
 
     Raises VersionGone where SQL has no such version, StoreUnavailable where Redis lost what it had.
     """
-    activated = update(ModelVersion).where(ModelVersion.version == version).values(activated_at=datetime.now(UTC))
-    if not (await connection.execute(activated)).rowcount:
-        raise VersionGone(f"version {version} was deleted meanwhile: retrain, or publish its folder if that is there")
+    await _set(connection, version, activated_at=datetime.now(UTC), share=None)
     await vectors.activate(version, mark)
+    trial = await vectors.trial()
+    if trial is not None and trial.version == version:
+        await vectors.set_trial(None)
+
+
+async def start_trial(
+    connection: AsyncConnection, vectors: VectorStore, recommended: Recommended, trial: Trial, mark: Mark | None = None
+) -> None:
+    """Let a version serve a share of the users; another trial ends. Within a transaction that holds the versions.
+
+    Raises VersionGone where SQL has no such version, VersionServes where it serves everybody, StoreUnavailable where
+    Redis lost what was marked.
+    """
+    known = await latest_first(connection)
+    if trial.version == activated_last(known):
+        raise VersionServes(f"version {trial.version} serves everybody: put another one on trial")
+    before = trial_of(known)
+    await connection.execute(update(ModelVersion).values(share=None))
+    if before is None or before.version != trial.version:
+        await _set(connection, trial.version, on_trial_since=datetime.now(UTC))
+        await recommended.begin()
+    await _set(connection, trial.version, share=trial.share)
+    await vectors.set_trial(trial, mark)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What a version did in the trial: its answers by user, and retweets of what it had recommended, by user."""
+
+    version: str
+    answers: dict[str, int]
+    retweets: dict[str, int]
+
+    def told(self) -> dict[str, int]:
+        """In numbers."""
+        answers, retweets = sum(self.answers.values()), sum(self.retweets.values())
+        return {"users": len(self.answers), "answers": answers, "retweets": retweets}
+
+
+async def arm_of(connection: AsyncConnection, recommended: Recommended, version: str, since: datetime) -> Arm:
+    """Of a trial that began then."""
+    counted = select(Retweet.user_id, func.count()).where(
+        Retweet.recommended_by == version, Retweet.created_at >= since
+    )
+    rows = await connection.execute(counted.group_by(Retweet.user_id))
+    return Arm(version, await recommended.answers(version), {row[0]: row[1] for row in rows})
+
+
+async def end_trial(connection: AsyncConnection, vectors: VectorStore) -> None:
+    """Let the active version serve everybody again."""
+    await connection.execute(update(ModelVersion).values(share=None))
+    await vectors.set_trial(None)
+
+
+async def _set(connection: AsyncConnection, version: str, **values: Any) -> None:
+    changed = update(ModelVersion).where(ModelVersion.version == version).values(**values)
+    if not (await connection.execute(changed)).rowcount:
+        raise VersionGone(f"version {version} was deleted meanwhile: retrain, or publish its folder if that is there")

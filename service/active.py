@@ -14,6 +14,7 @@ from contract import artifact
 from contract.artifact import Artifact, Manifest
 from contract.errors import ContractError
 from contract.runtime import Device, OnnxModel
+from contract.trial import Trial
 from contract.vectors import VectorStore
 from contract.versions import activated_last, latest_first
 from service.errors import NotReady
@@ -40,6 +41,14 @@ class ActiveModel:
     def version(self) -> str:
         """Its name."""
         return self.manifest.version
+
+
+@dataclass(frozen=True)
+class OnTrial:
+    """A second version, and for whom it serves."""
+
+    model: ActiveModel
+    trial: Trial
 
 
 def load_model(folder: Path, device: Device, max_batch: int) -> ActiveModel:
@@ -73,6 +82,7 @@ class ActiveModels:
         self._refused: str | None = None
         self._try_again_at = 0.0
         self.current: ActiveModel | None = None
+        self.on_trial: OnTrial | None = None
 
     def folder(self, version: str) -> Path:
         """Where a version is exported."""
@@ -83,6 +93,17 @@ class ActiveModels:
         if self.current is None:
             raise NotReady("no model serves yet: run `python -m training retrain`")
         return self.current
+
+    def of_user(self, user_id: str) -> ActiveModel:
+        """The model that serves a user: of the one on trial a share of them. Raises NotReady where there is none."""
+        if self.on_trial is not None and self.on_trial.trial.has(user_id):
+            return self.on_trial.model
+        return self.required()
+
+    def serving(self) -> list[ActiveModel]:
+        """All that tweets and new users need vectors of: the active one first."""
+        trial = [] if self.on_trial is None else [self.on_trial.model]
+        return trial if self.current is None else [self.current, *trial]
 
     @asynccontextmanager
     async def switching(self, version: str) -> AsyncIterator[ActiveModel]:
@@ -102,6 +123,28 @@ class ActiveModels:
         """
         async with self._loading:
             return await self._follow()
+
+    async def refresh_trial(self) -> bool:
+        """Load the version on trial, if that is another one, and take over its share; whether it was swapped.
+
+        Raises ArtifactInvalid or DeviceUnavailable where it cannot be loaded; the active one serves everybody then.
+        """
+        async with self._loading:
+            return await self._follow_trial()
+
+    async def _follow_trial(self) -> bool:
+        trial = await self._vectors.trial()
+        if trial is None or (self.current is not None and trial.version == self.current.version):
+            self.on_trial = None
+            return False
+        if self.on_trial is not None and trial.version == self.on_trial.model.version:
+            self.on_trial = OnTrial(self.on_trial.model, trial)
+            return False
+        self.on_trial = None
+        model = await asyncio.to_thread(load_model, self.folder(trial.version), self._device, self._max_batch)
+        self.on_trial = OnTrial(model, trial)
+        log.info("version %s is on trial, with a share of %g of the users", trial.version, trial.share)
+        return True
 
     async def _follow(self) -> bool:
         version = await self._wanted()

@@ -39,6 +39,7 @@ async def background(
     """Run the loops until the end."""
     loops = (
         repeat("following the active version", lambda: follow_pointer(parts, redis, embedded)),
+        repeat("following the version on trial", lambda: follow_trial(parts)),
         repeat("writing Redis anew", restorer.restore_if_lost),
         repeat("reading the keys", keys.read),
         repeat("hearing of pending tweets", lambda: hear_of_pending(parts, pending)),
@@ -75,6 +76,12 @@ async def follow_pointer(parts: Ingest, redis: Redis, embedded: EmbeddedValkey |
         parts.behind.set()
 
 
+async def follow_trial(parts: Ingest) -> None:
+    """See which version is on trial."""
+    if await parts.models.refresh_trial():
+        parts.behind.set()
+
+
 async def hear_of_pending(parts: Ingest, pending: PendingTweets) -> None:
     """Wake the backlog where an import stored tweets."""
     if await pending.announced():
@@ -97,10 +104,9 @@ async def work_off_backlog(parts: Ingest) -> None:
             async with asyncio.timeout(_LOOK_SECONDS):  # wait_for of Python 3.11 can swallow a cancellation
                 await parts.behind.wait()
         parts.behind.clear()
-        model = parts.models.current
         try:
             failed = await remove_pictures(parts)
-            failed += 0 if model is None else await encode_pending(parts, model)
+            failed += sum([await encode_pending(parts, model) for model in parts.models.serving()])
         except Exception:  # whatever it was, the next try may succeed, and nobody else would go on
             log.exception("the backlog has to wait")
             failed = 1
@@ -118,7 +124,7 @@ async def encode_pending(parts: Ingest, model: ActiveModel) -> int:
         failed.update(tweet.tweet_id for tweet, ready in zip(tweets, results, strict=True) if not ready)
         done += sum(results)
         failing = 0 if any(results) else failing + 1
-        if failing == _FAILING_BATCHES or parts.models.current is not model:
+        if failing == _FAILING_BATCHES or model not in parts.models.serving():
             break  # a store is down rather than pictures bad: try again later; or another version serves now
     parts.metrics.pending.set(len(failed))
     if done:

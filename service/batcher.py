@@ -83,6 +83,7 @@ class MicroBatcher:
             wanted = [job for job in jobs if not job.vector.done()]
             for job in wanted:
                 self._metrics.queue_seconds.observe(time.perf_counter() - job.queued_at)
+            wanted.sort(key=lambda job: job.model.version)
             for _, same_model in groupby(wanted, key=lambda job: job.model.version):
                 await self._encode(list(same_model))
 

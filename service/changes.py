@@ -16,6 +16,7 @@ from contract.tables import Follow, Hide, Retweet, Tweet, User
 from contract.transactions import changing, hold_users, keep_tweets
 from service.errors import FollowLimit, InvalidChange, UnknownTweet, UnknownUser
 from service.fold_in import FoldIns
+from service.trials import Trials
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Changes:
     engine: AsyncEngine
     graph: OnlineGraph
     fold_ins: FoldIns
+    trials: Trials
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,9 @@ async def retweet(user_id: str, tweet_id: str, at: datetime | None, stores: Chan
         if post.author_id == user_id:
             raise InvalidChange(f"tweet_id {tweet_id} is the user's own, which is never recommended to them")
         moment = at or max(datetime.now(UTC), post.at)
-        change = await _add(connection, Retweet, {"user_id": user_id, "tweet_id": tweet_id}, moment)
+        due_to = await stores.trials.made(user_id, tweet_id)
+        key = {"user_id": user_id, "tweet_id": tweet_id}
+        change = await _add(connection, Retweet, key, moment, recommended_by=due_to)
         if to_ms(change.created_at) < post.at_ms:
             raise InvalidChange(f"created_at {moment.isoformat()} is before the tweet's, {post.at.isoformat()}")
         entry = TimelineEntry(tweet_id, post.author_id, to_ms(change.created_at))
@@ -88,6 +92,8 @@ async def retweet(user_id: str, tweet_id: str, at: datetime | None, stores: Chan
         if change.new:
             await stores.graph.count_retweet(tweet_id, 1)
         await stores.fold_ins.changed([user_id])
+    if change.new and due_to is not None:
+        stores.trials.count(due_to)
     return change
 
 
@@ -147,11 +153,13 @@ async def _check_limit(connection: AsyncConnection, user_id: str) -> None:
         raise FollowLimit(f"user_id {user_id} follows {MOST_FOLLOWEES:,} users already: end one first")
 
 
-async def _add(connection: AsyncConnection, table: Any, key: dict[str, str], at: datetime) -> Change:
+async def _add(
+    connection: AsyncConnection, table: Any, key: dict[str, str], at: datetime, **more: str | None
+) -> Change:
     known = await connection.scalar(select(table.created_at).filter_by(**key))
     if known is not None:
         return Change(known, new=False)
-    await connection.execute(insert(table).values(**key, created_at=at))
+    await connection.execute(insert(table).values(**key, created_at=at, **more))
     return Change(at, new=True)
 
 

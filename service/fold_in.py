@@ -29,23 +29,34 @@ class FoldIns:
         self._waiting, self._stores, self._models, self._metrics = waiting, stores, models, metrics
         self._listed = asyncio.Event()
         self._taken: set[str] = set()
-        self._filled: ActiveModel | None = None
+        self._filled: set[str] = set()
+        """Versions."""
+        self._anew = False
 
     async def changed(self, user_ids: Iterable[str]) -> None:
         """Users retweeted, followed, or took that back: who has no trained vector is folded in soon.
 
         What else they do until then counts too. While no model serves nobody is listed: `fill_up` comes with the first.
         """
-        model = self._models.current
-        if model is not None:
-            untrained = [user_id for user_id in user_ids if user_id not in model.artifact.trained_users]
-            await self._list(untrained)
+        serving = self._models.serving()
+        untrained = [id_ for id_ in user_ids if any(id_ not in model.artifact.trained_users for model in serving)]
+        await self._list(untrained)
 
     async def fill_up(self) -> None:
-        """Once a version: list all who retweeted and have no trained vector; at the start, those without any vector."""
-        model, starting = self._models.current, self._filled is None
-        if model is None or model is self._filled:
-            return
+        """Once a version, the active one and that on trial: list who retweeted and has no trained vector.
+
+        At the start, those without any vector.
+        """
+        if self._anew:
+            self._filled, self._anew = set(), False
+        starting = not self._filled
+        serving = self._models.serving()
+        for model in serving:
+            if model.version not in self._filled:
+                await self._fill_up(model, starting)
+        self._filled = {model.version for model in serving}
+
+    async def _fill_up(self, model: ActiveModel, starting: bool) -> None:
         async with self._stores.engine.connect() as connection:
             retweeters = await connection.scalars(select(Retweet.user_id).distinct().order_by(Retweet.user_id))
             untrained = [user_id for user_id in retweeters if user_id not in model.artifact.trained_users]
@@ -55,11 +66,10 @@ class FoldIns:
                 known, _ = await self._stores.vectors.users(model.version, some, model.manifest.dim)
                 some = sorted(set(some).difference(known))
             await self._list(some, AFTER_ALL_OTHERS)
-        self._filled = model
 
     def start_anew(self) -> None:
         """List all again who have no vector: Redis lost the list, and what was folded in."""
-        self._filled = None
+        self._anew = True
 
     async def work_off(self) -> None:
         """Fold in whoever is due, while this process has the active version: it may have yet to follow the pointer.
@@ -80,9 +90,11 @@ class FoldIns:
             await self._give_back(now_ms() + _RETRY_MS)
 
     async def _fold_in(self, user_id: str) -> None:
-        model = self._models.required()
-        if user_id in model.artifact.trained_users:  # an import lists users without knowing
-            return
+        for model in self._models.serving():
+            if user_id not in model.artifact.trained_users:  # an import lists users without knowing
+                await self._fold_in_under(model, user_id)
+
+    async def _fold_in_under(self, model: ActiveModel, user_id: str) -> None:
         try:
             fitted = await fit_user(user_id, model.artifact, model.onnx, self._stores)
             async with changing(self._stores.engine) as connection:

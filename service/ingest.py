@@ -17,6 +17,7 @@ from contract.graph import OnlineGraph, TimelineEntry, to_ms
 from contract.preprocessing import decode_image
 from contract.tables import Retweet, Tweet, TweetVector
 from contract.transactions import changing, hold_picture, hold_tweets, hold_users, is_deleted
+from contract.trial import Recommended
 from contract.vectors import VectorStore
 from service.active import ActiveModel, ActiveModels
 from service.batcher import MicroBatcher, Vector
@@ -45,6 +46,7 @@ class Ingest:
     batcher: MicroBatcher
     behind: asyncio.Event
     fold_ins: FoldIns
+    recommended: Recommended
     metrics: Metrics
 
 
@@ -72,6 +74,7 @@ async def ingest(new: NewTweet, parts: Ingest) -> PostedTweet:
         image_HWC = await decode(new.image, model, parts.batcher)
         tweet = await store(new, parts)
         ready = await make_recommendable(tweet, image_HWC, model, parts)
+        await try_on_trial(tweet, new.image, parts)
     if ready:
         parts.metrics.tweet_to_candidate_seconds.observe(time.perf_counter() - started)
     return posted(tweet, model if ready else None)
@@ -147,9 +150,16 @@ async def make_recommendable(
         log.error("tweet %s is stored but not encoded yet: %r", tweet.tweet_id, error)
         parts.behind.set()
         return False
-    if parts.models.current is not model:
+    if model not in parts.models.serving():
         parts.behind.set()
     return True
+
+
+async def try_on_trial(tweet: StoredTweet, image: bytes, parts: Ingest) -> None:
+    """Make it a candidate of the version on trial, too; what fails is left to the backlog."""
+    if parts.models.on_trial is not None:
+        model = parts.models.on_trial.model
+        await make_recommendable(tweet, await decode(image, model, parts.batcher), model, parts)
 
 
 async def make_candidate(tweet: StoredTweet, z_D: Vector, version: str, parts: Ingest) -> None:

@@ -18,6 +18,7 @@ from contract.fold_in import FoldInStores
 from contract.graph import OnlineGraph
 from contract.pending import PendingTweets
 from contract.tables import open_database
+from contract.trial import Recommended
 from contract.vectors import VectorStore
 from contract.waiting import WaitingUsers
 from service import problems
@@ -46,6 +47,8 @@ from service.rates import Rates
 from service.recommend import Online
 from service.restore import Restorer
 from service.settings import Settings
+from service.shadow import Shadow
+from service.trials import Trials
 
 TELEMETRY: TelemetryConfig = {"auto_configure": True, "logs": False}
 """Spans and metrics go where OTEL_EXPORTER_OTLP_ENDPOINT says, if it is set; no logs, which could quote a request."""
@@ -117,11 +120,13 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
                 batcher=batcher,
                 behind=asyncio.Event(),
                 fold_ins=FoldIns(WaitingUsers(redis, settings.redis_namespace), foldable, models, metrics),
+                recommended=Recommended(redis, settings.redis_namespace),
                 metrics=metrics,
             )
             key = await cursor_key(redis, settings.redis_namespace, secrets.token_bytes(32))
             cursors = Cursors(key)
             await models.refresh()
+            await models.refresh_trial()
             ingest.behind.set()
             keys = await open_keys(engine, settings)
             pending = PendingTweets(redis, settings.redis_namespace)
@@ -131,4 +136,7 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
                 bounds = Bounds(settings.max_per_followee, settings.max_candidates)
                 online = Online(network, ingest.database, cursors, bounds, metrics)
                 rates = Rates(redis, settings.redis_namespace, metrics)
-                yield Parts(settings, ingest, Changes(engine, graph, ingest.fold_ins), online, keys, rates, metrics)
+                trials = Trials(ingest.recommended, models, metrics)
+                changes = Changes(engine, graph, ingest.fold_ins, trials)
+                async with aclosing(Shadow(models, online, metrics)) as shadow:
+                    yield Parts(settings, ingest, changes, online, trials, shadow, keys, rates, metrics)

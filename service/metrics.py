@@ -37,6 +37,27 @@ class Metrics:
             ["source", "degraded"],
             registry=registry,
         )
+        self.trial_answers = Counter(
+            "trial_answers", "Answers while a version is on trial, by version", ["version"], registry=registry
+        )
+        self.shadow_overlap = Histogram(
+            "shadow_overlap",
+            "Share of an answer that the version on trial for nobody has in its own",
+            ["version"],
+            buckets=(0, 0.2, 0.4, 0.6, 0.8, 1),
+            registry=registry,
+        )
+        self.shadow_seconds = Histogram(
+            "shadow_duration_seconds",
+            "How long it took it to rank",
+            ["version"],
+            buckets=_REQUEST_SECONDS,
+            registry=registry,
+        )
+        self.shadow_failures = Counter("shadow_failures", "How often it could not", ["version"], registry=registry)
+        self.trial_retweets = Counter(
+            "trial_retweets", "Retweets of what a version had recommended in a trial", ["version"], registry=registry
+        )
         self.candidates = Histogram(
             "recommendation_candidates",
             "Tweets ranked for an answer",

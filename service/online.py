@@ -20,6 +20,9 @@ from service.active import ActiveModel
 from service.held import AuthorTimeline, Held, Ints, Timeline, View
 from service.metrics import Metrics
 
+_MOST_VERSIONS = 2
+"""The active one and the one on trial."""
+
 
 class OnlineNetwork:
     """What a request asks of it raises RedisError where Redis does not answer."""
@@ -31,7 +34,8 @@ class OnlineNetwork:
         self._log, self._vectors, self._most_bytes, self._metrics = log, vectors, most_bytes, metrics
         self.lost = False
         """Whether Redis lost its contents and has not got all of it back."""
-        self._held: Held | None = None
+        self._held: dict[str, Held] = {}
+        """By version, the one that was used last at the end."""
         self._looking = asyncio.Lock()
         self._next_look: asyncio.Task[None] | None = None
         self._reads: list[set[str]] = []
@@ -44,10 +48,21 @@ class OnlineNetwork:
         if self._next_look is None:
             self._next_look = asyncio.create_task(self._look())
         await asyncio.shield(self._next_look)
-        if self._held is None or self._held.version != model.version or self._held.nbytes > self._most_bytes:
-            self._held = Held(model.version, model.manifest.dim)
-        self._metrics.held_bytes.set(self._held.nbytes)
-        return self._held
+        held = self._held.pop(model.version, None)
+        if held is not None and held.nbytes + self._nbytes > self._most_bytes:
+            held = None
+            self._held.clear()
+        if held is None:
+            held = Held(model.version, model.manifest.dim)
+            for version in list(self._held)[: 1 - _MOST_VERSIONS or None]:
+                del self._held[version]
+        self._held[model.version] = held
+        self._metrics.held_bytes.set(self._nbytes)
+        return held
+
+    @property
+    def _nbytes(self) -> int:
+        return sum(held.nbytes for held in self._held.values())
 
     async def view(self, held: Held, user_id: str) -> View | None:
         """A user's view; None of one who is not online."""
@@ -117,8 +132,9 @@ class OnlineNetwork:
         for names in self._reads:
             names.update(changed)
         again, self._again = self._again, set()
-        if self._held is not None and not self._held.drop([*changed, *again]):
-            self._held = None
+        for version, held in list(self._held.items()):
+            if not held.drop([*changed, *again]):
+                del self._held[version]
 
     async def _changed(self) -> list[str]:
         """Names since the last look; while contents are lost without families, as the one who writes all notes them."""
@@ -130,8 +146,8 @@ class OnlineNetwork:
             return [EVERYTHING] if was_lost else changed
         if EVERYTHING in changed:  # the log is a new one, and short
             changed = await self._log.all()
-        if self._held is not None:
-            self._held.forget_absent()
+        for held in self._held.values():
+            held.forget_absent()
         return [name for name in changed if not name.endswith(EVERYTHING)]
 
     @contextmanager

@@ -22,7 +22,7 @@ from contract.errors import ContractError
 from contract.marks import restoring
 from contract.rebuild import copy_tweet_vectors, rebuild_graph
 from contract.transactions import changing
-from contract.versions import activated_last, hold_versions, kept_versions, latest_first
+from contract.versions import activated_last, hold_versions, kept_versions, latest_first, trial_of
 from service.cursor import cursor_key
 from service.ingest import Ingest
 
@@ -66,17 +66,19 @@ class Restorer:
         self.parts.behind.set()
         self.parts.fold_ins.start_anew()
         for version in sorted(kept_versions(known) - {model.version}):
-            await self._write_version_before(version)
+            await self._write_other_version(version)
+        async with changing(self.parts.database.engine) as connection:
+            await self.parts.vectors.set_trial(trial_of(await hold_versions(connection)))
 
     async def _known(self) -> Sequence[Any]:
         async with self.parts.database.engine.connect() as connection:
             return await latest_first(connection)
 
-    async def _write_version_before(self, version: str) -> None:
+    async def _write_other_version(self, version: str) -> None:
         try:
             exported = await asyncio.to_thread(artifact.load, self.models_dir / version)
         except ContractError as error:
-            log.error("version %s, the one before, has no vectors now: it does not load (%s)", version, error)
+            log.error("version %s has no vectors now: it does not load (%s)", version, error)
             return
         await self._write_vectors(exported)
 

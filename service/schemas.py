@@ -106,6 +106,8 @@ class Recommendations(Body):
     missing: list[Missing]
     """What the score went without: `user_vector`, `followee_vectors`, where the model does not know them;
     `online_network`: Redis lost its contents and gets them back, and until then tweets may be left out."""
+    trial: bool = False
+    """Whether `version` is on trial: it serves this user, and a share of all, beside the active one."""
     folded_in: bool
     """Whether the model was not trained on this user, whose vector was fitted to their retweets instead."""
     candidates: int
@@ -207,6 +209,33 @@ class Model(Body):
     """Of held-out retweets, by system; `gate`: beside the version that was active then, where there was one."""
 
 
+class Share(Body):
+    """How many users a version on trial serves."""
+
+    share: Annotated[float, Field(ge=0, le=1, examples=[0.1])]
+    """Of all users, 0 to 1; 0: nobody, it only ranks what others are answered, to be measured."""
+
+
+class ArmOfTrial(Body):
+    """What a version did in the trial that runs."""
+
+    version: str
+    users: int
+    answers: int
+    retweets: int
+    """Of what it had recommended to the user."""
+
+
+class Trial(Body):
+    """A version that serves a share of the users, and what it and the active one did since then."""
+
+    version: str
+    share: float
+    since: datetime
+    arms: list[ArmOfTrial]
+    """The active version first."""
+
+
 class ModelDetail(Model):
     """A version and its manifest: settings, data, files, libraries; null where the folder is not here."""
 
@@ -232,6 +261,7 @@ class Models(Body):
     """All versions, the one activated last first; `active` serves."""
 
     active: str | None
+    trial: Trial | None
     models: list[Model]
 
 

@@ -5,23 +5,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from contract import versions
-from contract.artifact import read_manifest
+from contract import artifact, versions
+from contract import trial as contract_trial
+from contract.artifact import Artifact, read_manifest
 from contract.errors import ContractError
 from contract.runtime import verify_folder
 from contract.transactions import changing
 from contract.versions import (
     activate,
+    activated_last,
+    arm_of,
+    end_trial,
     has_user_vectors,
     hold_versions,
     kept_versions,
     latest_first,
+    start_trial,
     version_before,
 )
-from service.active import ActiveModel
 from service.errors import NotReady, UnknownVersion, VersionUnfit
 from service.ingest import Ingest
-from service.schemas import Model, ModelDetail, Models, Rebuilding, Verified
+from service.schemas import ArmOfTrial, Model, ModelDetail, Models, Rebuilding, Trial, Verified
 
 
 async def list_versions(parts: Ingest) -> Models:
@@ -30,7 +34,51 @@ async def list_versions(parts: Ingest) -> Models:
         known = await latest_first(connection)
     kept = kept_versions(known)
     models = [Model(**told(row, kept)) for row in known]
-    return Models(active=await parts.vectors.active_version(), models=models)
+    return Models(active=await parts.vectors.active_version(), trial=await trial_that_runs(known, parts), models=models)
+
+
+async def trial_that_runs(known: Sequence[Any], parts: Ingest) -> Trial | None:
+    """With what both versions did in it."""
+    row = next((row for row in known if row.share is not None), None)
+    if row is None:
+        return None
+    versions = [version for version in (activated_last(known), row.version) if version is not None]
+    async with parts.database.engine.connect() as connection:
+        arms = [await arm_of(connection, parts.recommended, version, row.on_trial_since) for version in versions]
+    told = [ArmOfTrial(version=arm.version, **arm.told()) for arm in arms]
+    return Trial(version=row.version, share=row.share, since=row.on_trial_since, arms=told)
+
+
+async def put_on_trial(version: str, share: float, parts: Ingest) -> Models:
+    """Let a kept version serve a share of the users. Raises UnknownVersion, VersionUnfit, NotReady."""
+    await check_whole(parts)
+    async with parts.database.engine.connect() as connection:
+        check_kept(version, await latest_first(connection))
+    with unfit(version):
+        exported = await asyncio.to_thread(artifact.load, parts.models.folder(version))
+        await asyncio.to_thread(verify_folder, parts.models.folder(version), "cpu")
+        async with changing(parts.database.engine) as connection:
+            check_kept(version, await hold_versions(connection))
+            await check_vectors(exported, parts)
+            await start_trial(connection, parts.vectors, parts.recommended, contract_trial.Trial(version, share))
+        await parts.models.refresh_trial()
+    parts.behind.set()
+    return await list_versions(parts)
+
+
+async def stop_trial(parts: Ingest) -> Models:
+    """Let the active version serve everybody again; where none is on trial nothing changes."""
+    async with changing(parts.database.engine) as connection:
+        await hold_versions(connection)
+        await end_trial(connection, parts.vectors)
+    await parts.models.refresh_trial()
+    return await list_versions(parts)
+
+
+async def check_whole(parts: Ingest) -> None:
+    """Raises NotReady where Redis lost its contents."""
+    if await parts.vectors.active_version() is None:
+        raise NotReady("Redis lost its contents and gets them back: try again when /health/ready says that it is ok")
 
 
 def told(row: Any, kept: set[str]) -> dict[str, Any]:
@@ -95,12 +143,11 @@ async def activate_version(version: str, parts: Ingest) -> Models:
     """
     async with parts.database.engine.connect() as connection:
         check_kept(version, await latest_first(connection))
-    if await parts.vectors.active_version() is None:
-        raise NotReady("Redis lost its contents and gets them back: try again when /health/ready says that it is ok")
+    await check_whole(parts)
     with unfit(version):
         async with parts.models.switching(version) as model, changing(parts.database.engine) as connection:
             check_kept(version, await hold_versions(connection))
-            await check_vectors(model, parts)
+            await check_vectors(model.artifact, parts)
             await activate(connection, parts.vectors, version)
     parts.behind.set()
     return await list_versions(parts)
@@ -114,10 +161,11 @@ def check_kept(version: str, known: Sequence[Any]) -> None:
         raise VersionUnfit(f"version {version} has no vectors any more: run `python -m training publish {version}`")
 
 
-async def check_vectors(model: ActiveModel, parts: Ingest) -> None:
+async def check_vectors(exported: Artifact, parts: Ingest) -> None:
     """Raises VersionUnfit where Redis lost the version's user vectors."""
-    if not await has_user_vectors(model.artifact, parts.vectors):
-        raise VersionUnfit(f"Redis has no vectors of {model.version}: run `python -m training publish {model.version}`")
+    version = exported.manifest.version
+    if not await has_user_vectors(exported, parts.vectors):
+        raise VersionUnfit(f"Redis has no vectors of {version}: run `python -m training publish {version}`")
 
 
 async def roll_back(parts: Ingest) -> Models:

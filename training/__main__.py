@@ -22,7 +22,7 @@ from training.dataset.writing import FORMATS
 from training.dump import export_dataset
 from training.errors import GateClosed, TrainingError
 from training.importer import import_dataset
-from training.model_commands import add_models
+from training.model_commands import add_models, share, version_name
 from training.settings import Gate, TrainingSettings
 from training.stores import with_stores
 from training.synthesize import DatasetExists, SynthesisSettings, synthesize
@@ -102,10 +102,12 @@ def parser() -> argparse.ArgumentParser:
     add_settings(command, Gate, ("worse_by",))
     command.add_argument("--force", action="store_true", help=Gate.model_fields["force"].description)
     command.add_argument("--dry-run", action="store_true", help="stop before anything is published")
+    command.add_argument("--trial", type=share, metavar="SHARE", help="whom it is to serve: of all users, 0 to 1")
     command.set_defaults(run=run_retrain)
 
     command = commands.add_parser("publish", help="put an exported version into service; rebuilds Redis from SQL")
-    command.add_argument("version")
+    command.add_argument("version", type=version_name)
+    command.add_argument("--trial", type=share, metavar="SHARE", help="whom it is to serve: of all users, 0 to 1")
     command.set_defaults(run=run_publish)
 
     command = commands.add_parser("models", help="which versions there are, and what is done with them")
@@ -313,7 +315,7 @@ def run_retrain(options: argparse.Namespace) -> None:
     started = time.monotonic()
     settings = TrainingSettings(**given(options, TrainingSettings))
     gate = Gate(**given(options, Gate))
-    report = retrain(settings, StoreSettings(), progress.terminal, gate, options.dry_run)
+    report = retrain(settings, StoreSettings(), progress.terminal, gate, options.dry_run, options.trial)
     print(f"held-out retweets   {'p@1':>6} {'p@3':>6} {'auc':>6}")
     for name, metrics in report.metrics.items():
         print(f"  {name:<17} {metrics['p@1']:6.3f} {metrics['p@3']:6.3f} {metrics['auc']:6.3f}")
@@ -325,9 +327,14 @@ def run_retrain(options: argparse.Namespace) -> None:
         )
         return
     print(
-        f"version {report.version} serves now, after {time.monotonic() - started:.0f} s: "
+        f"version {report.version} {whom(options.trial)} now, after {time.monotonic() - started:.0f} s: "
         f"{report.folder}, {report.encoded_tweets:,} tweets encoded"
     )
+
+
+def whom(trial: float | None) -> str:
+    """Whom a version serves."""
+    return "serves" if trial is None else f"serves {trial:.0%} of the users, on trial,"
 
 
 def run_publish(options: argparse.Namespace) -> None:
@@ -335,8 +342,8 @@ def run_publish(options: argparse.Namespace) -> None:
     from training.retrain import publish_folder
 
     stores = StoreSettings()
-    published = publish_folder(stores.models_dir / options.version, stores, progress.terminal)
-    print(f"version {options.version} serves now, {published.encoded_tweets:,} tweets encoded")
+    published = publish_folder(stores.models_dir / options.version, stores, progress.terminal, share=options.trial)
+    print(f"version {options.version} {whom(options.trial)} now, {published.encoded_tweets:,} tweets encoded")
 
 
 if __name__ == "__main__":

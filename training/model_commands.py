@@ -8,7 +8,9 @@ from collections.abc import Callable
 from contract.artifact import read_manifest
 from contract.environment import StoreSettings
 from contract.ids import ID_PATTERN
+from contract.trial import Trial
 from training import models, progress
+from training.errors import InputRejected
 from training.stores import with_stores
 
 Run = Callable[[argparse.Namespace], None]
@@ -34,6 +36,11 @@ def add_models(command: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=described)
         action.add_argument("version", type=version_name)
         action.set_defaults(run=run)
+    action = actions.add_parser("trial", help="let a kept version serve a share of the users, or say how it does")
+    action.add_argument("version", type=version_name, nargs="?", help="left out: how the trial that runs does")
+    action.add_argument("--share", type=share, help="of the users, 0 to 1; 0: it serves nobody, and is only measured")
+    action.set_defaults(run=run_trial)
+    actions.add_parser("end-trial", help="let the active version serve everybody").set_defaults(run=run_end_trial)
     action = actions.add_parser("compare", help="two versions on the newest retweets of the database")
     action.add_argument("version", type=version_name)
     action.add_argument("other", type=version_name)
@@ -45,6 +52,17 @@ def version_name(text: str) -> str:
     if not re.fullmatch(ID_PATTERN, text):
         raise argparse.ArgumentTypeError(f"{text} is no version: `python -m training models list` shows all")
     return text
+
+
+def share(text: str) -> float:
+    """A share of all users; argparse says what is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share: use a number from 0 to 1, as .1 for a tenth")
+    return value
 
 
 def run_list(_: argparse.Namespace) -> None:
@@ -94,6 +112,29 @@ def run_rollback(_: argparse.Namespace) -> None:
     stores = StoreSettings()
     version = with_stores(stores, lambda opened: models.roll_back(opened, stores.models_dir))
     print(f"version {version} serves now")
+
+
+def run_trial(options: argparse.Namespace) -> None:
+    """Begin a trial, or print both arms of the one that runs."""
+    from training import trials
+
+    stores = StoreSettings()
+    if options.version is None and options.share is None:
+        print("\n".join(with_stores(stores, trials.trial_so_far).lines()))
+        return
+    if options.version is None or options.share is None:
+        raise InputRejected("to put a version on trial name both: `models trial VERSION --share .1`")
+    trial = Trial(options.version, options.share)
+    with_stores(stores, lambda opened: trials.put_on_trial(trial, opened, stores.models_dir))
+    print(f"version {trial.version} serves {trial.share:.0%} of the users now")
+
+
+def run_end_trial(_: argparse.Namespace) -> None:
+    """End it."""
+    from training import trials
+
+    with_stores(StoreSettings(), trials.stop_trial)
+    print("the active version serves everybody now")
 
 
 def run_delete(options: argparse.Namespace) -> None:

@@ -33,6 +33,8 @@ class KnownVersion:
     kept: bool
     on_disk: bool
     metrics: dict[str, Any]
+    share: float | None = None
+    """Of the users whom it serves on trial."""
 
     @property
     def status(self) -> str:
@@ -41,6 +43,8 @@ class KnownVersion:
             return "active"
         if self.created_at is None:
             return "not published"
+        if self.share is not None:
+            return f"trial, {self.share:.0%}"
         return "kept" if self.kept else "retired"
 
 
@@ -61,6 +65,7 @@ async def list_versions(stores: Stores, models_dir: Path) -> list[KnownVersion]:
             kept=row.version in kept,
             on_disk=row.version in exported,
             metrics=row.metrics,
+            share=row.share,
         )
         for row in known
     ]

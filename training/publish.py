@@ -18,9 +18,18 @@ from contract.rebuild import copy_tweet_vectors, rebuild_graph
 from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import ModelVersion, Retweet, Tweet, TweetVector
 from contract.transactions import changing, hold_tweets
+from contract.trial import Recommended, Trial
 from contract.turns import take_turn
 from contract.vectors import VectorStore
-from contract.versions import KEPT_VERSIONS, activate, hold_versions, kept_versions, latest_first
+from contract.versions import (
+    KEPT_VERSIONS,
+    activate,
+    hold_versions,
+    kept_versions,
+    latest_first,
+    start_trial,
+    trial_of,
+)
 from training.errors import InputRejected
 from training.features import read_image
 from training.gate import Verdict
@@ -39,15 +48,26 @@ class Published:
     encoded_tweets: int
 
 
-async def publish(folder: Path, stores: Stores, progress: Progress, verdict: Verdict | None = None) -> Published:
+async def publish(
+    folder: Path,
+    stores: Stores,
+    progress: Progress,
+    verdict: Verdict | None = None,
+    share: float | None = None,
+) -> Published:
     """Make an exported model the one that serves; how it did beside the one before is kept with its metrics.
 
+    With a share of the users (0 to 1) it is put on trial instead.
+
     Safe to run again after a kill at any point, and for a version that serves already: what is stored is not encoded
-    again, and everything of it in Redis is written anew. Raises ArtifactInvalid; StoreUnavailable where Redis lost
+    again, and everything of it in Redis is written anew.
+    Raises ArtifactInvalid; InputRejected where a trial has nothing beside it; StoreUnavailable where Redis lost
     meanwhile what was written.
     """
     exported = artifact.load(folder)
     version, vectors = exported.manifest.version, VectorStore(stores.redis, stores.namespace)
+    if share is not None and await vectors.active_version() in (None, version):
+        raise InputRejected(f"a trial needs another version that serves: publish {version} without one")
     model = OnnxModel(exported)
     model.verify_golden(exported)
     await register(stores.engine, exported, verdict)
@@ -65,7 +85,11 @@ async def publish(folder: Path, stores: Stores, progress: Progress, verdict: Ver
             encoded += len(late)
         async with changing(stores.engine) as connection:
             await hold_versions(connection)
-            await activate(connection, vectors, version, mark)
+            if share is None:
+                await activate(connection, vectors, version, mark)
+            else:
+                recommended = Recommended(stores.redis, stores.namespace)
+                await start_trial(connection, vectors, recommended, Trial(version, share), mark)
     await forget_old_versions(stores.engine, vectors)
     return Published(exported.manifest, encoded)
 
@@ -98,6 +122,9 @@ async def rebuild_redis(models_dir: Path, stores: Stores, progress: Progress) ->
             written[version] = None
         except ArtifactInvalid as error:
             written[version] = str(error)
+    async with changing(stores.engine) as connection:
+        trial = trial_of(await hold_versions(connection))
+        await vectors.set_trial(trial if trial is not None and written.get(trial.version, "") is None else None)
     return written
 
 
@@ -184,9 +211,10 @@ async def fold_in_untrained(exported: Artifact, model: OnnxModel, stores: FoldIn
 
 
 async def forget_old_versions(engine: AsyncEngine, vectors: VectorStore) -> None:
-    """Delete the vectors of all versions but the active one and the one before it; their folders stay."""
+    """Delete the vectors of all versions that are not kept; their folders stay."""
     async with changing(engine) as connection:
-        old = [known.version for known in (await hold_versions(connection))[KEPT_VERSIONS:]]
+        known = await hold_versions(connection)
+        old = [row.version for row in known[KEPT_VERSIONS:] if row.share is None]
         await connection.execute(delete(TweetVector).where(TweetVector.version.in_(old)))
         retired = update(ModelVersion).where(ModelVersion.version.in_(old)).values(activated_at=None)
         await connection.execute(retired)

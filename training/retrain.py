@@ -71,12 +71,14 @@ def retrain(
     progress: Progress,
     gate: Gate = Gate(),
     dry_run: bool = False,
+    share: float | None = None,
 ) -> RetrainReport:
     """Load, features, fit, evaluate, export, verify, compare with the active version, publish, activate.
 
     A run that was interrupted is gone on from by the next one with the same settings and data: cached features, the
     last epoch's checkpoint, a complete export and encoded tweets are not made again. So is one that did not pass the
-    gate, and a dry run, which ends before anything is published.
+    gate, and a dry run, which ends before anything is published. With a share of the users (0 to 1) the new version is
+    put on trial, and the active one goes on serving the others.
     Raises GateClosed where the new version is worse than the gate allows.
     """
     if settings.residual or settings.item_bias:
@@ -93,7 +95,7 @@ def retrain(
         verdict = with_stores(stores, lambda opened: pass_gate(folder, gate, network, settings, opened, progress))
         if dry_run:
             return RetrainReport(run.version, folder, metrics, verdict, None)
-        published = publish_folder(folder, stores, progress, verdict)
+        published = publish_folder(folder, stores, progress, verdict, share)
         run.finish()
         with_stores(stores, lambda opened: forget_old(stores.models_dir, stores.var_dir / "runs", opened))
     return RetrainReport(run.version, folder, metrics, verdict, published.encoded_tweets)
@@ -140,10 +142,14 @@ def judge_all(fitted: Fitted, problem: Problem, seed: int) -> Metrics:
 
 
 def publish_folder(
-    folder: Path, stores: StoreSettings, progress: Progress, verdict: Verdict | None = None
+    folder: Path,
+    stores: StoreSettings,
+    progress: Progress,
+    verdict: Verdict | None = None,
+    share: float | None = None,
 ) -> Published:
-    """Make an exported model the one that serves."""
-    return with_stores(stores, lambda opened: publish(folder, opened, progress, verdict))
+    """Make an exported model the one that serves, or put it on trial for a share of the users."""
+    return with_stores(stores, lambda opened: publish(folder, opened, progress, verdict, share))
 
 
 async def read_network(stores: StoreSettings) -> Network:

@@ -2,20 +2,22 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Body, Path
 
 from contract.ids import ID_PATTERN
 from service.api.describe import answers
 from service.api.parts import PartsDependency
-from service.errors import InvalidRequest, NotReady, UnknownVersion, VersionUnfit
-from service.schemas import ModelDetail, Models, Rebuilding, Verified
+from service.errors import BodyTooLarge, InvalidBody, InvalidRequest, NotReady, UnknownVersion, VersionUnfit
+from service.schemas import ModelDetail, Models, Rebuilding, Share, Verified
 from service.versions import (
     activate_version,
     delete_version,
     list_versions,
+    put_on_trial,
     rebuild_redis,
     roll_back,
     show_version,
+    stop_trial,
     verify_version,
 )
 
@@ -81,3 +83,24 @@ async def roll_back_model(parts: PartsDependency) -> Models:
 async def write_redis_anew(parts: PartsDependency) -> Rebuilding:
     """Have all of Redis written anew from SQL and the exported models; until then answers are degraded, and say so."""
     return await rebuild_redis(parts.ingest)
+
+
+@router.post(
+    "/{version}:trial",
+    summary="Put a version on trial",
+    responses=answers(InvalidRequest, InvalidBody, BodyTooLarge, UnknownVersion, VersionUnfit, NotReady),
+)
+async def put_model_on_trial(
+    parts: PartsDependency, version: Version, wanted: Annotated[Share, Body(examples=[{"share": 0.1}])]
+) -> Models:
+    """Let a version whose vectors are kept serve a share of the users, always the same ones, beside the active one.
+
+    Another trial ends. The same version again changes the share.
+    """
+    return await put_on_trial(version, wanted.share, parts.ingest)
+
+
+@router.post(":end-trial", summary="End the trial", responses=answers())
+async def end_trial_of_model(parts: PartsDependency) -> Models:
+    """Let the active version serve everybody again; where none is on trial nothing changes."""
+    return await stop_trial(parts.ingest)

@@ -14,6 +14,8 @@ from service.metrics import Metrics
 from service.rates import Rates
 from service.recommend import Online
 from service.settings import Settings
+from service.shadow import Shadow
+from service.trials import Trials
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Parts:
     ingest: Ingest
     changes: Changes
     online: Online
+    trials: Trials
+    shadow: Shadow
     keys: Keys
     rates: Rates
     metrics: Metrics

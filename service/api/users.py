@@ -60,7 +60,13 @@ async def get_recommendations(
 ) -> Response:
     """The K tweets that the user will most likely retweet, best first."""
     ask = Ask(user_id, k, scope, explain, cursor)
-    answer = await recommend(ask, parts.ingest.models.required(), parts.online)
+    models = parts.ingest.models
+    model, on_trial = models.of_user(user_id), models.on_trial
+    answer = await recommend(ask, model, parts.online)
+    if on_trial is not None:
+        answer.trial = model is on_trial.model
+        await parts.trials.note(answer)
+        parts.shadow.look_on(ask, answer)
     return Response(answer.model_dump_json(), media_type="application/json")
 
 

@@ -1,0 +1,81 @@
+"""A version on trial: it serves a share of the users beside the active one, so that the two can be compared online.
+
+Keys (ns is the namespace), written while a trial runs:
+    {ns}:shown:{version}:{user}     tweets that a version recommended to a user, by time; the newest MOST_SHOWN, for
+                                    SHOWN_DAYS after the last one
+    {ns}:answered:{version}         users by how many answers a version gave them in the trial; one member a user
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from redis.asyncio import Redis
+
+MOST_SHOWN = 400
+SHOWN_DAYS = 7
+_CHUNK = 1_000
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Which version, and for what share of the users, 0 to 1; 0: for none, it only looks on (service/shadow.py)."""
+
+    version: str
+    share: float
+
+    def has(self, user_id: str) -> bool:
+        """Whether it serves a user: always the same ones; with a greater share others, too, and no one less."""
+        digest = blake2b(f"{self.version}\n{user_id}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") / 2**64 < self.share
+
+    @classmethod
+    def read(cls, text: str) -> "Trial":
+        """From what `str` wrote."""
+        version, _, share = text.partition(" ")
+        return cls(version, float(share))
+
+    def __str__(self) -> str:
+        return f"{self.version} {self.share!r}"
+
+
+class Recommended:
+    """What each version recommended to whom. Redis errors pass through as redis.exceptions.RedisError."""
+
+    def __init__(self, redis: Redis, namespace: str) -> None:
+        self._redis = redis
+        self._namespace = namespace
+
+    async def begin(self) -> None:
+        """Count anew, of another trial."""
+        keys = [key async for key in self._redis.scan_iter(f"{self._namespace}:answered:*", count=_CHUNK)]
+        if keys:
+            await self._redis.unlink(*keys)
+
+    async def note(self, version: str, user_id: str, tweet_ids: Sequence[str]) -> None:
+        """A version answered a user with these tweets."""
+        key = f"{self._namespace}:shown:{version}:{user_id}"
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.zincrby(f"{self._namespace}:answered:{version}", 1, user_id)
+        if tweet_ids:
+            pipeline.zadd(key, dict.fromkeys(tweet_ids, time.time_ns() // 1_000_000))
+            pipeline.zremrangebyrank(key, 0, -MOST_SHOWN - 1)
+            pipeline.expire(key, SHOWN_DAYS * 86_400)
+        await pipeline.execute()
+
+    async def by(self, versions: Sequence[str], user_id: str, tweet_id: str) -> str | None:
+        """The version that recommended a tweet to a user, the last one of several; None where none did."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for version in versions:
+            pipeline.zscore(f"{self._namespace}:shown:{version}:{user_id}", tweet_id)
+        times = await pipeline.execute()
+        found = [(at, version) for at, version in zip(times, versions, strict=True) if at is not None]
+        return max(found)[1] if found else None
+
+    async def answers(self, version: str) -> dict[str, int]:
+        """How many answers a version gave to each user in the trial."""
+        found: dict[str, int] = {}
+        async for user_id, count in self._redis.zscan_iter(f"{self._namespace}:answered:{version}", count=_CHUNK):
+            found[user_id.decode()] = int(count)
+        return found
