@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from contract.artifact import read_manifest
 from contract.environment import StoreSettings
@@ -41,6 +42,9 @@ def add_models(command: argparse.ArgumentParser) -> None:
     action.add_argument("--share", type=share, help="of the users, 0 to 1; 0: it serves nobody, and is only measured")
     action.set_defaults(run=run_trial)
     actions.add_parser("end-trial", help="let the active version serve everybody").set_defaults(run=run_end_trial)
+    action = actions.add_parser("report", help="all versions and how they were trained, as a page and as JSON lines")
+    action.add_argument("--out", type=Path, help="folder to write into (default: VAR_DIR/models)")
+    action.set_defaults(run=run_report)
     action = actions.add_parser("compare", help="two versions on the newest retweets of the database")
     action.add_argument("version", type=version_name)
     action.add_argument("other", type=version_name)
@@ -82,6 +86,17 @@ def run_show(options: argparse.Namespace) -> None:
     known = with_stores(stores, lambda opened: models.find_version(options.version, opened, stores.models_dir))
     manifest = read_manifest(stores.models_dir / options.version).model_dump(mode="json") if known.on_disk else None
     print(json.dumps({**vars(known), "status": known.status, "manifest": manifest}, indent=2, default=str))
+
+
+def run_report(options: argparse.Namespace) -> None:
+    """Write the page."""
+    from training.history import report_versions
+
+    stores = StoreSettings()
+    out: Path = options.out or stores.var_dir / "models"
+    known = with_stores(stores, lambda opened: models.list_versions(opened, stores.models_dir))
+    report_versions(out, known, stores.models_dir)
+    print(f"{len(known)} versions: {out / 'index.html'} and {out / 'versions.jsonl'}")
 
 
 def run_verify(options: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from contract.embedded import open_redis, redis_server
 from contract.environment import StoreSettings
-from tests.conftest import KINDS, trained_stores
+from tests.conftest import KINDS, fresh_stores, trained_stores
 from tests.integration.running import Service, serving, until
 from tests.unit.test_import_rejects import stored
 from training.__main__ import main
@@ -181,3 +181,38 @@ def test_a_wrong_command_line_is_told(arguments: list[str], capsys: pytest.Captu
         main(["models", *arguments])
     assert ended.value.code == 2
     assert "error" in capsys.readouterr().err
+
+
+def test_all_versions_are_reported(stores: StoreSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    known = versions(stores)
+    assert main(["models", "report", "--out", str(tmp_path / "out")]) == 0
+    assert str(tmp_path / "out" / "index.html") in capsys.readouterr().out
+    told = [json.loads(line) for line in (tmp_path / "out" / "versions.jsonl").read_text("utf-8").splitlines()]
+    assert {one["version"]: one["status"] for one in told} == known
+    page = (tmp_path / "out" / "index.html").read_text("utf-8")
+    for one in told:
+        assert one["version"] in page
+        if "settings" not in one:
+            continue
+        assert [point["epoch"] for point in one["curve"]] == [1, 2]
+        assert f"<td>{one['metrics']['amnl']['auc']:.3f}</td>".replace("0.", ".") in page
+        best = max(point["auc"] for point in one["curve"])
+        assert f"<td>{best:.3f}</td>".replace("0.", ".") in page
+        if "gate" in one["metrics"]:
+            assert f"{one['metrics']['gate']['difference']:+.3f}".lstrip("+-").replace("0.", ".") in page
+    assert page.count("<svg") == 2
+    assert '<th scope="col">seed</th>' in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_deployment_without_versions_has_nothing_to_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with fresh_stores("embedded") as empty:
+        for name, value in empty.model_dump().items():
+            monkeypatch.setenv(name.upper(), str(value))
+            if value is None:
+                monkeypatch.delenv(name.upper())
+        assert main(["models", "report", "--out", str(tmp_path / "out")]) == 1
+    assert "no version yet" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -18,18 +18,23 @@ _STYLE = Path(__file__).with_name("page.css")
 
 
 def html(sections: list[Section], quick: bool = False) -> str:
+    """The comparison as a page."""
+    return page(sections, TITLE, _LEDE, _QUICK if quick else "")
+
+
+def page(sections: list[Section], title: str, lede: str, warning: str = "") -> str:
     """A page without scripts that refers to nothing outside itself."""
     links = "".join(f'<li><a href="#{section.name}">{escape(section.title)}</a></li>' for section in sections)
     body = "".join(
         f'<section id="{section.name}"><h2>{escape(section.title)}</h2>{"".join(map(_html, section.blocks))}</section>'
         for section in sections
     )
-    warning = f'<p class="warning">{escape(_QUICK)}</p>' if quick else ""
+    warned = f'<p class="warning">{escape(warning)}</p>' if warning else ""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(TITLE)}</title><style>{_STYLE.read_text('utf-8')}</style></head><body>"
-        f"<header><h1>{escape(TITLE)}</h1>{warning}<p>{escape(_LEDE)}</p>"
+        f"<title>{escape(title)}</title><style>{_STYLE.read_text('utf-8')}</style></head><body>"
+        f"<header><h1>{escape(title)}</h1>{warned}<p>{escape(lede)}</p>"
         f'<nav aria-label="Contents"><ul>{links}</ul></nav></header><main>{body}</main></body></html>\n'
     )
 
