@@ -3,6 +3,7 @@
 Keys (ns is the namespace):
     {ns}:active                      the version that serves; one key, which is there where all else is
     {ns}:trial                       the version on trial and its share (contract/trial.py); one key while one runs
+    {ns}:next                        the version that is being published; one key, gone a day after a kill
     {ns}:v:{version}:u:{user}        user vector; at most one a user and kept version
     {ns}:v:{version}:t:{tweet}       tweet vector; at most one a tweet and kept version
 Kept versions are the active one, the one before it and the one on trial: `delete_version` removes the others.
@@ -25,6 +26,7 @@ from contract.trial import Trial
 Vectors = npt.NDArray[np.float16]
 
 _CHUNK = 1_000
+_DAY_SECONDS = 86_400
 
 
 class VectorStore:
@@ -65,6 +67,18 @@ class VectorStore:
             await mark.set_if_there(key, str(trial))
         else:
             await self._redis.set(key, str(trial))
+
+    async def upcoming(self) -> str | None:
+        """The version that is being published."""
+        value: bytes | None = await self._redis.get(f"{self._namespace}:next")  # type: ignore[assignment]  # not decoded
+        return None if value is None else value.decode()
+
+    async def announce(self, version: str | None) -> None:
+        """Have services load a version that is to serve soon and encode what is posted under it, too; None: no more."""
+        if version is None:
+            await self._redis.unlink(f"{self._namespace}:next")
+        else:
+            await self._redis.set(f"{self._namespace}:next", version, ex=_DAY_SECONDS)
 
     async def miss(self) -> None:
         """Say that Redis has not all that it should have: a service writes everything anew then."""

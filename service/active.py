@@ -61,7 +61,7 @@ def load_model(folder: Path, device: Device, max_batch: int) -> ActiveModel:
 
 
 class ActiveModels:
-    """Follows the pointer in Redis, or SQL where Redis lost it."""
+    """Follows the pointers in Redis: to the version that serves, to the one on trial, and to the one to come."""
 
     def __init__(
         self,
@@ -72,17 +72,19 @@ class ActiveModels:
         max_batch: int,
         metrics: Metrics,
     ) -> None:
-        self._engine = engine
-        self._metrics = metrics
         self._vectors = vectors
+        self._engine = engine
         self._models_dir = models_dir
         self._device = device
         self._max_batch = max_batch
+        self._metrics = metrics
         self._loading = asyncio.Lock()
-        self._refused: str | None = None
-        self._try_again_at = 0.0
+        self._refused: dict[str, float] = {}
+        """Versions that do not load, by when to try again."""
         self.current: ActiveModel | None = None
         self.on_trial: OnTrial | None = None
+        self.upcoming: ActiveModel | None = None
+        """The one that is being published: loaded, so that the swap is quick and what is posted has a vector of it."""
 
     def folder(self, version: str) -> Path:
         """Where a version is exported."""
@@ -101,9 +103,13 @@ class ActiveModels:
         return self.required()
 
     def serving(self) -> list[ActiveModel]:
-        """All that tweets and new users need vectors of: the active one first."""
+        """The active one and the one on trial, where they are there."""
         trial = [] if self.on_trial is None else [self.on_trial.model]
         return trial if self.current is None else [self.current, *trial]
+
+    def beside(self) -> list[ActiveModel]:
+        """What a posted tweet is encoded under beside the active one: the one on trial, and the one to come."""
+        return [*self.serving()[1:], *([] if self.upcoming is None else [self.upcoming])]
 
     @asynccontextmanager
     async def switching(self, version: str) -> AsyncIterator[ActiveModel]:
@@ -122,7 +128,13 @@ class ActiveModels:
         Raises ArtifactInvalid or DeviceUnavailable where it cannot be loaded; the one before goes on serving then.
         """
         async with self._loading:
-            return await self._follow()
+            version = await self._wanted()
+            if version is None or (self.current is not None and version == self.current.version):
+                return False
+            model = await self._load(version)
+            if model is not None:
+                self._serve(model)
+            return model is not None
 
     async def refresh_trial(self) -> bool:
         """Load the version on trial, if that is another one, and take over its share; whether it was swapped.
@@ -130,35 +142,48 @@ class ActiveModels:
         Raises ArtifactInvalid or DeviceUnavailable where it cannot be loaded; the active one serves everybody then.
         """
         async with self._loading:
-            return await self._follow_trial()
-
-    async def _follow_trial(self) -> bool:
-        trial = await self._vectors.trial()
-        if trial is None or (self.current is not None and trial.version == self.current.version):
+            trial = await self._vectors.trial()
+            if trial is None or (self.current is not None and trial.version == self.current.version):
+                self.on_trial = None
+                return False
+            if self.on_trial is not None and trial.version == self.on_trial.model.version:
+                self.on_trial = OnTrial(self.on_trial.model, trial)
+                return False
             self.on_trial = None
-            return False
-        if self.on_trial is not None and trial.version == self.on_trial.model.version:
-            self.on_trial = OnTrial(self.on_trial.model, trial)
-            return False
-        self.on_trial = None
-        model = await asyncio.to_thread(load_model, self.folder(trial.version), self._device, self._max_batch)
-        self.on_trial = OnTrial(model, trial)
-        log.info("version %s is on trial, with a share of %g of the users", trial.version, trial.share)
-        return True
+            model = await self._load(trial.version)
+            if model is not None:
+                self.on_trial = OnTrial(model, trial)
+                log.info("version %s is on trial, with a share of %g of the users", trial.version, trial.share)
+            return model is not None
 
-    async def _follow(self) -> bool:
-        version = await self._wanted()
-        if version is None or (self.current and version == self.current.version):
-            return False
-        if version == self._refused and time.monotonic() < self._try_again_at:
-            return False
+    async def refresh_upcoming(self) -> None:
+        """Load the version that is being published. Raises ArtifactInvalid or DeviceUnavailable where that fails."""
+        async with self._loading:
+            version = await self._vectors.upcoming()
+            if version is None and self.upcoming is not None and await self._is_to_serve(self.upcoming.version):
+                return  # whoever follows the other pointers takes it from here
+            if version is None or version in {model.version for model in self.serving()}:
+                self.upcoming = None
+            elif self.upcoming is None or self.upcoming.version != version:
+                self.upcoming = None
+                self.upcoming = await self._load(version)
+
+    async def _is_to_serve(self, version: str) -> bool:
+        trial = await self._vectors.trial()
+        return version in (await self._vectors.active_version(), trial and trial.version)
+
+    async def _load(self, version: str) -> ActiveModel | None:
+        """A version, if need be from disk; None where it did not load a moment ago."""
+        for model in (*self.serving(), self.upcoming):
+            if model is not None and model.version == version:
+                return model
+        if time.monotonic() < self._refused.get(version, 0.0):
+            return None
         try:
-            model = await asyncio.to_thread(load_model, self.folder(version), self._device, self._max_batch)
+            return await asyncio.to_thread(load_model, self.folder(version), self._device, self._max_batch)
         except ContractError:
-            self._refused, self._try_again_at = version, time.monotonic() + _RETRY_SECONDS
+            self._refused = {version: time.monotonic() + _RETRY_SECONDS}
             raise
-        self._serve(model)
-        return True
 
     async def _wanted(self) -> str | None:
         """What the pointer names; where Redis lost that, the version that was activated last, as SQL has it."""
@@ -169,7 +194,12 @@ class ActiveModels:
         return version
 
     def _serve(self, model: ActiveModel) -> None:
-        self.current, self._refused = model, None
+        self.current = model
+        self._refused.pop(model.version, None)
+        if self.on_trial is not None and self.on_trial.model.version == model.version:
+            self.on_trial = None
+        if self.upcoming is not None and self.upcoming.version == model.version:
+            self.upcoming = None
         log.info("version %s serves", model.version)
         manifest = model.manifest
         labels = {"version": model.version, "backbone": manifest.backbone, "device": model.onnx.device}

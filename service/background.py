@@ -40,6 +40,7 @@ async def background(
     loops = (
         repeat("following the active version", lambda: follow_pointer(parts, redis, embedded)),
         repeat("following the version on trial", lambda: follow_trial(parts)),
+        repeat("following the version to come", parts.models.refresh_upcoming),
         repeat("writing Redis anew", restorer.restore_if_lost),
         repeat("reading the keys", keys.read),
         repeat("hearing of pending tweets", lambda: hear_of_pending(parts, pending)),

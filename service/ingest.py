@@ -74,7 +74,7 @@ async def ingest(new: NewTweet, parts: Ingest) -> PostedTweet:
         image_HWC = await decode(new.image, model, parts.batcher)
         tweet = await store(new, parts)
         ready = await make_recommendable(tweet, image_HWC, model, parts)
-        await try_on_trial(tweet, new.image, parts)
+        await encode_beside(tweet, new.image, parts)
     if ready:
         parts.metrics.tweet_to_candidate_seconds.observe(time.perf_counter() - started)
     return posted(tweet, model if ready else None)
@@ -150,15 +150,14 @@ async def make_recommendable(
         log.error("tweet %s is stored but not encoded yet: %r", tweet.tweet_id, error)
         parts.behind.set()
         return False
-    if model not in parts.models.serving():
+    if model not in (*parts.models.serving(), parts.models.upcoming):
         parts.behind.set()
     return True
 
 
-async def try_on_trial(tweet: StoredTweet, image: bytes, parts: Ingest) -> None:
-    """Make it a candidate of the version on trial, too; what fails is left to the backlog."""
-    if parts.models.on_trial is not None:
-        model = parts.models.on_trial.model
+async def encode_beside(tweet: StoredTweet, image: bytes, parts: Ingest) -> None:
+    """Make it a candidate of the version on trial and of the one to come, too; what fails is left to the backlog."""
+    for model in parts.models.beside():
         await make_recommendable(tweet, await decode(image, model, parts.batcher), model, parts)
 
 

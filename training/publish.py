@@ -1,6 +1,7 @@
 """From a folder on disk to what serves: vectors written beside the old version's, then one pointer moved."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ async def publish(
     model = OnnxModel(exported)
     model.verify_golden(exported)
     await register(stores.engine, exported, verdict)
-    async with writing(stores.redis, stores.namespace) as mark:
+    async with writing(stores.redis, stores.namespace) as mark, announced(version, vectors):
         await vectors.put_users(version, exported.user_ids, exported.user_vectors_UD)
         encoded = len(await encode_missing(stores, exported, model, progress))
         await copy_tweet_vectors(stores.engine, vectors, exported.manifest)
@@ -92,6 +93,16 @@ async def publish(
                 await start_trial(connection, vectors, recommended, Trial(version, share), mark)
     await forget_old_versions(stores.engine, vectors)
     return Published(exported.manifest, encoded)
+
+
+@asynccontextmanager
+async def announced(version: str, vectors: VectorStore) -> AsyncIterator[None]:
+    """Services have it loaded while the block goes on, and encode what is posted meanwhile under it, too."""
+    await vectors.announce(version)
+    try:
+        yield
+    finally:
+        await vectors.announce(None)
 
 
 async def rebuild_redis(models_dir: Path, stores: Stores, progress: Progress) -> dict[str, str | None]:

@@ -96,10 +96,16 @@ async def test_a_pointer_to_a_spoilt_version_changes_nothing(
     spoil, reason = WAYS[way]
     vectors, models = service.parts.ingest.vectors, service.parts.ingest.models
     spoil(good)
-    await vectors.activate(versions[0])
+    async with models._loading:  # nobody else looks before this test does
+        asking = asyncio.create_task(models.refresh())
+        await asyncio.sleep(0)
+        await vectors.activate(versions[0])
     try:
         with pytest.raises(ArtifactInvalid, match=reason):
-            await models.refresh()
+            await asking
+        assert not await models.refresh()
+        ready = await service.client.get("/health/ready")
+        assert (ready.status_code, versions[0] in ready.json()["redis"]) == (503, True)
         assert await version_of_an_answer(service) == versions[1]
         with pytest.raises(ArtifactInvalid, match=reason):
             async with serving(service.settings):

@@ -1,6 +1,7 @@
 """/models: two versions, one that serves and one to go back to."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from contract.fold_in import FoldInStores
 from contract.runtime import OnnxModel
 from contract.tables import Tweet, TweetVector, create_engine
 from contract.transactions import changing
+from service.active import ActiveModels
 from tests.conftest import KINDS, fresh_stores, import_into
 from tests.integration.running import Service, changed, new_user, png, problem, serving, until
 from training import publish
@@ -170,6 +172,48 @@ async def test_a_tweet_posted_while_a_version_is_published_has_a_vector_when_it_
         encoded = await connection.scalars(select(TweetVector.version).where(TweetVector.tweet_id == "late"))
         assert list(encoded) == [versions[1]]
     await engine.dispose()
+
+
+async def test_what_is_posted_during_a_publish_has_a_vector_of_both_and_the_swap_loads_nothing(
+    service: Service, versions: list[str], author: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores, models = service.settings, service.parts.ingest.models
+    real, reached, go_on = publish.fold_in_untrained, threading.Event(), threading.Event()
+
+    async def wait(exported: Artifact, model: OnnxModel, stores_: FoldInStores, progress: Progress) -> None:
+        reached.set()
+        assert await asyncio.to_thread(go_on.wait, 60)
+        await real(exported, model, stores_, progress)
+
+    async def is_loaded() -> bool:
+        return models.upcoming is not None
+
+    async def serves() -> bool:
+        return models.current is upcoming
+
+    monkeypatch.setattr(publish, "fold_in_untrained", wait)
+    published = asyncio.create_task(asyncio.to_thread(publish_folder, stores.models_dir / versions[0], stores, silent))
+    assert await asyncio.to_thread(reached.wait, 60)
+    await until(is_loaded, 20)
+    upcoming = models.upcoming
+    assert upcoming is not None
+    assert (upcoming.version, models.required().version) == (versions[0], versions[1])
+    assert (await service.post(png("navy"), author_id=author, tweet_id="meanwhile")).status_code == 201
+    known = await service.sql(TweetVector.tweet_id, TweetVector.version)
+    assert {version for tweet_id, version in known if tweet_id == "meanwhile"} == set(versions)
+    go_on.set()
+    await published
+    await until(serves, 5)
+    await until_none(models)
+
+
+async def until_none(models: ActiveModels) -> None:
+    """The one to come is the one that serves: there is none to come."""
+
+    async def none() -> bool:
+        return models.upcoming is None
+
+    await until(none, 5)
 
 
 async def test_a_version_is_shown_with_its_manifest(service: Service, versions: list[str]) -> None:

@@ -36,10 +36,11 @@ def _held_out(told: list[dict[str, Any]]) -> Table:
         lines.append(
             Line(one["version"], one["status"], [created, retweets, *metrics, _gate(one["metrics"].get("gate"))])
         )
-    columns = ["Version", "Made (UTC)", "Retweets", "P@1", "P@3", "AUC", "AUC less the active one's"]
+    columns = ["Version", "Made (UTC)", "Retweets", "P@1", "P@3", "AUC", "Gain in AUC"]
     note = (
-        "AUC less the active one's: both versions on the same lists, as they are served, with the 95 % interval over "
-        "users. The other metrics are each of the version's own held-out period, so that they compare only roughly."
+        "Gain in AUC: beside the version that served then, both on the same lists, as they are served, with the 95 % "
+        "interval over users. The other metrics are each of the version's own held-out period, so that they compare "
+        "only roughly."
     )
     return Table("Held-out retweets", columns, [("", lines)], note)
 
