@@ -52,7 +52,7 @@ async def first_answer(parts: Parts, user_id: str) -> Answered:
     model, online = parts.ingest.models.required(), parts.online
     page = open_page(Ask(user_id, 3, "followees", False, None), model, online.cursors)
     held = await online.network.fresh(model)
-    view = await known_user(user_id, held, online)
+    view, _ = await known_user(user_id, held, online)
     people = await gather_people(view, held, online.network)
     pool = await find_pool(view, people, page, held, online)
     sent = await get_recommendations(parts, user_id)

@@ -23,12 +23,13 @@ from torch import Tensor
 from contract.environment import StoreSettings
 from contract.fold_in import MOST_RETWEETS, Examples, with_negatives
 from contract.graph import RECENT_LIMIT
+from contract.progress import silent
 from training.evaluate import Scorer, judge
 from training.fold_in import DRAWS, FoldIn
 from training.made import Made, load_made
 from training.network import Ints, group
 from training.problem import CandidateLists, Problem
-from training.progress import silent, terminal
+from training.progress import terminal
 from training.settings import TrainingSettings
 from training.train import Fitted, Trainee, fit
 

@@ -32,13 +32,13 @@ from benchmarks.peer_models import (
     implicit_bpr,
     implicit_bpr_epochs,
 )
+from contract.progress import Progress, silent
 from training.baselines import famf, vbpr
 from training.baselines.fitting import fit_factors
 from training.baselines.settings import BaselineSettings
 from training.evaluate import Scorer, judge
 from training.factors import IdItems
 from training.problem import Problem
-from training.progress import Progress, silent
 from training.public.flickr import load_flickr
 from training.public.lastfm import load_lastfm
 from training.sampling import TripleSampler, triple_sampler

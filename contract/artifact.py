@@ -109,6 +109,8 @@ class Manifest(_Strict):
     fold_in: GraphSpec
     files: dict[str, str]
     data: DataSnapshot
+    judged_from: datetime | None = None
+    """When the retweets begin that were held out: nothing later was trained on. None: exported before this was kept."""
     settings: dict[str, Any]
     metrics: dict[str, dict[str, float]]
     libraries: dict[str, str]
@@ -144,7 +146,7 @@ def load(folder: Path) -> Artifact:
     Raises ArtifactInvalid, naming the file.
     """
     manifest = read_manifest(folder)
-    for name in FILES:
+    for name in dict.fromkeys([*FILES, *manifest.files]):
         path = folder / name
         if not path.is_file():
             raise ArtifactInvalid(f"{path} is missing: export the model again")

@@ -1,7 +1,7 @@
 """Marks in Redis that go when Redis loses its contents: who writes much of it sees in the end whether it did.
 
 Keys (ns is the namespace):
-    {ns}:writing:{id}    a publish or a rebuild at work; one each, and for a week one that was killed
+    {ns}:writing:{what}  a publish of a version or a rebuild at work; one each, and for a week one that was killed
     {ns}:restoring       the process of the service that writes everything anew; one key, for 20 s after a kill
 """
 
@@ -35,17 +35,20 @@ class Mark:
 
     async def set_if_there(self, name: str, value: str) -> None:
         """Write another key, unless the mark is gone: in one step. Raises StoreUnavailable where it is."""
-        lost = StoreUnavailable("Redis lost its contents while they were written: run the same command again")
-        async with self.redis.pipeline(transaction=True) as pipeline:
-            await pipeline.watch(self.key)
-            if await pipeline.get(self.key) != self.value:
-                raise lost
-            pipeline.multi()  # type: ignore[no-untyped-call]
-            pipeline.set(name, value)
-            try:
-                await pipeline.execute()
-            except WatchError:
-                raise lost from None
+        while True:
+            async with self.redis.pipeline(transaction=True) as pipeline:
+                await pipeline.watch(self.key)
+                if await pipeline.get(self.key) != self.value:
+                    raise StoreUnavailable(
+                        "Redis lost its contents while they were written: run the same command again"
+                    )
+                pipeline.multi()  # type: ignore[no-untyped-call]
+                pipeline.set(name, value)
+                try:
+                    await pipeline.execute()
+                except WatchError:  # it is gone, or its life was prolonged
+                    continue
+                return
 
     async def remove(self) -> None:
         """Take it away, where it is this one still."""
@@ -54,15 +57,19 @@ class Mark:
 
 
 @asynccontextmanager
-async def writing(redis: Redis, namespace: str) -> AsyncIterator[Mark]:
-    """A mark for as long as the block takes."""
-    value = uuid.uuid4().hex
-    mark = Mark(redis, f"{namespace}:writing:{value}", value.encode())
+async def writing(redis: Redis, namespace: str, what: str) -> AsyncIterator[Mark]:
+    """A mark for as long as the block takes: who writes the same elsewhere loses theirs."""
+    mark = Mark(redis, f"{namespace}:writing:{what}", uuid.uuid4().bytes)
     await redis.set(mark.key, mark.value, ex=_WEEK_SECONDS)
     try:
         yield mark
     finally:
         await mark.remove()
+
+
+async def is_written(redis: Redis, namespace: str, what: str) -> bool:
+    """Whether somebody is at it."""
+    return bool(await redis.exists(f"{namespace}:writing:{what}"))
 
 
 @asynccontextmanager

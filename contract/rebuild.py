@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.artifact import Manifest
 from contract.graph import RECENT_LIMIT, SEEN_LIMIT, TIMELINE_LIMIT, OnlineGraph, TimelineEntry, UserState, to_ms
+from contract.progress import Progress, silent
 from contract.tables import Follow, Hide, Retweet, Tweet, TweetVector, User
 from contract.transactions import hold_tweets, hold_users
 from contract.turns import take_turn
@@ -22,7 +23,7 @@ _USERS_AT_A_TIME = 25
 _TWEETS_AT_A_TIME = 500
 
 
-async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph) -> None:
+async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph, progress: Progress = silent) -> None:
     """Replace the newest tweets of all, and what is online of every user.
 
     Requests may write meanwhile: the users at hand are held, so that nobody's older state is written over a newer one.
@@ -30,8 +31,9 @@ async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph) -> None:
     await _add_newest(engine, graph)
     async with engine.connect() as connection:
         user_ids = list(await connection.scalars(select(User.user_id).order_by(User.user_id)))
-    for start in range(0, len(user_ids), _USERS_AT_A_TIME):
-        await take_turn(engine, replace_users, graph, user_ids[start : start + _USERS_AT_A_TIME])
+    turns = [user_ids[start : start + _USERS_AT_A_TIME] for start in range(0, len(user_ids), _USERS_AT_A_TIME)]
+    for part in progress(turns, len(turns), f"put users online (turns of {_USERS_AT_A_TIME})"):
+        await take_turn(engine, replace_users, graph, part)
     await forget_what_is_gone(engine, graph)
 
 
@@ -57,15 +59,20 @@ async def replace_users(connection: AsyncConnection, graph: OnlineGraph, user_id
 
 
 async def copy_tweet_vectors(
-    engine: AsyncEngine, vectors: VectorStore, manifest: Manifest, tweet_ids: Sequence[str] | None = None
+    engine: AsyncEngine,
+    vectors: VectorStore,
+    manifest: Manifest,
+    tweet_ids: Sequence[str] | None = None,
+    progress: Progress = silent,
 ) -> None:
     """The vectors of this version from SQL to Redis (None: of all tweets), but for hidden tweets' ones."""
     if tweet_ids is None:
         encoded = select(TweetVector.tweet_id).where(TweetVector.version == manifest.version)
         async with engine.connect() as connection:
             tweet_ids = list(await connection.scalars(encoded.order_by(TweetVector.tweet_id)))
-    for start in range(0, len(tweet_ids), _TWEETS_AT_A_TIME):
-        await take_turn(engine, _copy_some, vectors, manifest, tweet_ids[start : start + _TWEETS_AT_A_TIME])
+    turns = [tweet_ids[start : start + _TWEETS_AT_A_TIME] for start in range(0, len(tweet_ids), _TWEETS_AT_A_TIME)]
+    for part in progress(turns, len(turns), f"copy tweet vectors to Redis (turns of {_TWEETS_AT_A_TIME})"):
+        await take_turn(engine, _copy_some, vectors, manifest, part)
 
 
 async def _copy_some(

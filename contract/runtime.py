@@ -252,7 +252,7 @@ def _session(artifact: Artifact, name: str, providers: list[str], threads: int) 
         raise ArtifactInvalid(f"{artifact.folder / name} does not load: {error}") from error
 
 
-def verify_folder(folder: Path, device: Device) -> float:
-    """Load an exported model and compare its golden outputs; returns the largest difference. Raises ArtifactInvalid."""
+def verify_folder(folder: Path, device: Device) -> tuple[Artifact, float]:
+    """Load an exported model and compare its golden outputs; the largest difference, too. Raises ArtifactInvalid."""
     exported = load(folder)
-    return OnnxModel(exported, device).verify_golden(exported)
+    return exported, OnnxModel(exported, device).verify_golden(exported)

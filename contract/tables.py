@@ -88,7 +88,10 @@ class Retweet(Base):
     """user_id passed tweet_id on to their followers."""
 
     __tablename__ = "retweets"
-    __table_args__ = (Index("ix_retweets_tweet_id", "tweet_id"),)
+    __table_args__ = (
+        Index("ix_retweets_tweet_id", "tweet_id"),
+        Index("ix_retweets_recommended_by", "recommended_by"),
+    )
 
     user_id: Mapped[str] = mapped_column(ForeignKey("users.user_id"), primary_key=True)
     tweet_id: Mapped[str] = mapped_column(ForeignKey("tweets.tweet_id"), primary_key=True)

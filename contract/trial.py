@@ -3,12 +3,14 @@
 Keys (ns is the namespace), written while a trial runs:
     {ns}:shown:{version}:{user}     tweets that a version recommended to a user, by time; the newest MOST_SHOWN, for
                                     SHOWN_DAYS after the last one
-    {ns}:answered:{version}         users by how many answers a version gave them in the trial; one member a user
+    {ns}:answered:{version}         users by how many answers a version gave them in the trial; one member a user, until
+                                    the next trial
+    {ns}:answers:{version}          how many in all; one key a version, until the next trial
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from redis.asyncio import Redis
@@ -20,10 +22,15 @@ _CHUNK = 1_000
 
 @dataclass(frozen=True)
 class Trial:
-    """Which version, and for what share of the users, 0 to 1; 0: for none, it only looks on (service/shadow.py)."""
+    """Which version, and for what share of the users, 0 to 1; 0: for none, it only looks on (service/shadow.py).
+
+    What came of it is counted since a moment (Unix ms): its start, the active version's, or that of a Redis written
+    anew, the last of them.
+    """
 
     version: str
     share: float
+    since_ms: int = field(default=0, compare=False)
 
     def has(self, user_id: str) -> bool:
         """Whether it serves a user: always the same ones; with a greater share others, too, and no one less."""
@@ -33,11 +40,11 @@ class Trial:
     @classmethod
     def read(cls, text: str) -> "Trial":
         """From what `str` wrote."""
-        version, _, share = text.partition(" ")
-        return cls(version, float(share))
+        version, share, since_ms = text.split(" ")
+        return cls(version, float(share), int(since_ms))
 
     def __str__(self) -> str:
-        return f"{self.version} {self.share!r}"
+        return f"{self.version} {self.share!r} {self.since_ms}"
 
 
 class Recommended:
@@ -47,9 +54,9 @@ class Recommended:
         self._redis = redis
         self._namespace = namespace
 
-    async def begin(self) -> None:
-        """Count anew, of another trial."""
-        keys = [key async for key in self._redis.scan_iter(f"{self._namespace}:answered:*", count=_CHUNK)]
+    async def forget(self, versions: Iterable[str]) -> None:
+        """Count some versions' answers anew."""
+        keys = [f"{self._namespace}:{family}:{id_}" for id_ in versions for family in ("answered", "answers")]
         if keys:
             await self._redis.unlink(*keys)
 
@@ -57,6 +64,7 @@ class Recommended:
         """A version answered a user with these tweets."""
         key = f"{self._namespace}:shown:{version}:{user_id}"
         pipeline = self._redis.pipeline(transaction=False)
+        pipeline.incr(f"{self._namespace}:answers:{version}")
         pipeline.zincrby(f"{self._namespace}:answered:{version}", 1, user_id)
         if tweet_ids:
             pipeline.zadd(key, dict.fromkeys(tweet_ids, time.time_ns() // 1_000_000))
@@ -64,14 +72,23 @@ class Recommended:
             pipeline.expire(key, SHOWN_DAYS * 86_400)
         await pipeline.execute()
 
-    async def by(self, versions: Sequence[str], user_id: str, tweet_id: str) -> str | None:
-        """The version that recommended a tweet to a user, the last one of several; None where none did."""
+    async def by(self, versions: Sequence[str], user_id: str, tweet_id: str, since_ms: int) -> str | None:
+        """The version that recommended a tweet to a user since then, the last of several; None where none did."""
         pipeline = self._redis.pipeline(transaction=False)
         for version in versions:
             pipeline.zscore(f"{self._namespace}:shown:{version}:{user_id}", tweet_id)
         times = await pipeline.execute()
         found = [(at, version) for at, version in zip(times, versions, strict=True) if at is not None]
-        return max(found)[1] if found else None
+        last, last_version = max(found, default=(0.0, None))
+        return last_version if last >= since_ms else None
+
+    async def totals(self, version: str) -> dict[str, int]:
+        """How many answers a version gave in the trial, and to how many users."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.zcard(f"{self._namespace}:answered:{version}")
+        pipeline.get(f"{self._namespace}:answers:{version}")
+        users, answers = await pipeline.execute()
+        return {"users": users, "answers": int(answers or 0)}
 
     async def answers(self, version: str) -> dict[str, int]:
         """How many answers a version gave to each user in the trial."""

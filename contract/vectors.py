@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from redis.asyncio import Redis
 
-from contract.changelog import note
+from contract.changelog import EVERYTHING, note
 from contract.errors import StoreUnavailable
 from contract.marks import Mark
 from contract.trial import Trial
@@ -82,7 +82,10 @@ class VectorStore:
 
     async def miss(self) -> None:
         """Say that Redis has not all that it should have: a service writes everything anew then."""
-        await self._redis.unlink(f"{self._namespace}:active")
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.unlink(f"{self._namespace}:active")
+        note(pipeline, self._namespace, [EVERYTHING])
+        await pipeline.execute()
 
     async def put_users(self, version: str, user_ids: Sequence[str], vectors_KD: Vectors) -> None:
         """Write user vectors, fp16 [K, D]."""

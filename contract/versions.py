@@ -3,16 +3,19 @@
 import asyncio
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.artifact import Artifact
-from contract.errors import VersionGone, VersionServes
+from contract.errors import StoreUnavailable, VersionGone, VersionServes
+from contract.graph import to_ms
 from contract.marks import Mark
 from contract.tables import ModelVersion, Retweet, TweetVector
 from contract.transactions import changing
@@ -44,7 +47,10 @@ def kept_versions(known: Sequence[Any]) -> set[str]:
 
 def trial_of(known: Sequence[Any]) -> Trial | None:
     """The trial that runs, of all versions as `latest_first` has them."""
-    return next((Trial(row.version, row.share) for row in known if row.share is not None), None)
+    row = next((row for row in known if row.share is not None), None)
+    if row is None:
+        return None
+    return Trial(row.version, row.share, 0 if row.on_trial_since is None else to_ms(row.on_trial_since))
 
 
 def activated_last(known: Sequence[Any]) -> str | None:
@@ -66,8 +72,10 @@ async def delete_version(engine: AsyncEngine, vectors: VectorStore, models_dir: 
         known = await hold_versions(connection)
         if version in (activated_last(known), await vectors.active_version()):
             raise VersionServes(f"version {version} serves: activate another one first")
-        if (trial := trial_of(known)) is not None and trial.version == version:
+        if version in {trial.version for trial in (trial_of(known), await vectors.trial()) if trial is not None}:
             raise VersionServes(f"version {version} is on trial: end that first")
+        if await vectors.upcoming() == version:  # left there by a publish that was killed
+            await vectors.announce(None)
         await connection.execute(delete(TweetVector).where(TweetVector.version == version))
         await connection.execute(delete(ModelVersion).where(ModelVersion.version == version))
         await vectors.delete_version(version)
@@ -82,36 +90,59 @@ async def has_user_vectors(exported: Artifact, vectors: VectorStore) -> bool:
     return found == some
 
 
-async def activate(connection: AsyncConnection, vectors: VectorStore, version: str, mark: Mark | None = None) -> None:
+async def activate(
+    connection: AsyncConnection,
+    vectors: VectorStore,
+    recommended: Recommended,
+    version: str,
+    mark: Mark | None = None,
+) -> None:
     """Record it in SQL and move the pointer; within a transaction that holds the versions.
 
+    Its own trial ends; another one goes on, and is counted anew beside this version.
     Raises VersionGone where SQL has no such version, StoreUnavailable where Redis lost what it had.
     """
     await _set(connection, version, activated_at=datetime.now(UTC), share=None)
+    await vectors.set_trial(await _count_anew(connection, recommended))
     await vectors.activate(version, mark)
-    trial = await vectors.trial()
-    if trial is not None and trial.version == version:
-        await vectors.set_trial(None)
 
 
 async def start_trial(
-    connection: AsyncConnection, vectors: VectorStore, recommended: Recommended, trial: Trial, mark: Mark | None = None
+    connection: AsyncConnection,
+    vectors: VectorStore,
+    recommended: Recommended,
+    version: str,
+    share: float,
+    mark: Mark | None = None,
 ) -> None:
     """Let a version serve a share of the users; another trial ends. Within a transaction that holds the versions.
 
-    Raises VersionGone where SQL has no such version, VersionServes where it serves everybody, StoreUnavailable where
-    Redis lost what was marked.
+    Raises VersionGone where it is not known or, without a mark, has no vectors; VersionServes where it serves
+    everybody; StoreUnavailable where Redis lost its contents.
     """
     known = await latest_first(connection)
-    if trial.version == activated_last(known):
-        raise VersionServes(f"version {trial.version} serves everybody: put another one on trial")
+    if version == activated_last(known):
+        raise VersionServes(f"version {version} serves everybody: put another one on trial")
+    if mark is None and version not in kept_versions(known):
+        raise VersionGone(f"version {version} has no vectors any more: publish it on trial")
+    if await vectors.active_version() is None:
+        raise StoreUnavailable("Redis lost its contents: run `python -m training models rebuild-redis`")
     before = trial_of(known)
     await connection.execute(update(ModelVersion).values(share=None))
-    if before is None or before.version != trial.version:
-        await _set(connection, trial.version, on_trial_since=datetime.now(UTC))
-        await recommended.begin()
-    await _set(connection, trial.version, share=trial.share)
-    await vectors.set_trial(trial, mark)
+    await _set(connection, version, share=share)
+    trial = Trial(version, share, before.since_ms if before is not None and before.version == version else 0)
+    await vectors.set_trial(trial if trial.since_ms else await _count_anew(connection, recommended), mark)
+
+
+async def _count_anew(connection: AsyncConnection, recommended: Recommended) -> Trial | None:
+    """The trial that runs, by SQL, counted from now on."""
+    known, now = await latest_first(connection), datetime.now(UTC)
+    trial = trial_of(known)
+    if trial is None:
+        return None
+    await _set(connection, trial.version, on_trial_since=now)
+    await recommended.forget(row.version for row in known)
+    return replace(trial, since_ms=to_ms(now))
 
 
 @dataclass(frozen=True)
@@ -122,10 +153,11 @@ class Arm:
     answers: dict[str, int]
     retweets: dict[str, int]
 
-    def told(self) -> dict[str, int]:
-        """In numbers."""
-        answers, retweets = sum(self.answers.values()), sum(self.retweets.values())
-        return {"users": len(self.answers), "answers": answers, "retweets": retweets}
+    def by_user(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Answers and retweets of those whom it answered, float64 [U] each."""
+        users = sorted(self.answers)
+        answers_U, retweets_U = ([of.get(user, 0) for user in users] for of in (self.answers, self.retweets))
+        return np.array(answers_U, dtype=np.float64), np.array(retweets_U, dtype=np.float64)
 
 
 async def arm_of(connection: AsyncConnection, recommended: Recommended, version: str, since: datetime) -> Arm:
@@ -135,6 +167,32 @@ async def arm_of(connection: AsyncConnection, recommended: Recommended, version:
     )
     rows = await connection.execute(counted.group_by(Retweet.user_id))
     return Arm(version, await recommended.answers(version), {row[0]: row[1] for row in rows})
+
+
+async def retweets_of(connection: AsyncConnection, version: str, since: datetime) -> int:
+    """How many of what a version had recommended were made since then."""
+    mine = Retweet.recommended_by == version, Retweet.created_at >= since
+    return await connection.scalar(select(func.count()).select_from(Retweet).where(*mine)) or 0
+
+
+async def point_anew(
+    connection: AsyncConnection, vectors: VectorStore, recommended: Recommended, written: set[str], mark: Mark
+) -> str | None:
+    """Set both pointers to what SQL says, of versions that are written to Redis; returns the one that serves.
+
+    A trial is counted anew, since its answers were counted in Redis alone; of a version that is not written it ends.
+    Within a transaction that holds the versions. None, and nothing is set, where the one that serves is not written.
+    Raises StoreUnavailable where Redis lost what was marked.
+    """
+    known = await latest_first(connection)
+    active, trial = activated_last(known), trial_of(known)
+    if active is None or active not in written:
+        return None
+    if trial is not None and trial.version not in written:
+        await connection.execute(update(ModelVersion).values(share=None))
+    await vectors.set_trial(await _count_anew(connection, recommended), mark)
+    await vectors.activate(active, mark)
+    return active
 
 
 async def end_trial(connection: AsyncConnection, vectors: VectorStore) -> None:

@@ -78,7 +78,7 @@ class ActiveModels:
         self._device = device
         self._max_batch = max_batch
         self._metrics = metrics
-        self._loading = asyncio.Lock()
+        self._loading, self._preloading = asyncio.Lock(), asyncio.Lock()
         self._refused: dict[str, float] = {}
         """Versions that do not load, by when to try again."""
         self.current: ActiveModel | None = None
@@ -153,12 +153,20 @@ class ActiveModels:
             model = await self._load(trial.version)
             if model is not None:
                 self.on_trial = OnTrial(model, trial)
+                self._came(model)
                 log.info("version %s is on trial, with a share of %g of the users", trial.version, trial.share)
             return model is not None
 
+    async def refresh_trial_if_it_loads(self) -> None:
+        """The same, where a version that cannot be loaded is no reason not to start."""
+        try:
+            await self.refresh_trial()
+        except ContractError as error:
+            log.error("the version on trial cannot be loaded, so that the active one serves everybody: %s", error)
+
     async def refresh_upcoming(self) -> None:
         """Load the version that is being published. Raises ArtifactInvalid or DeviceUnavailable where that fails."""
-        async with self._loading:
+        async with self._preloading:  # not the other lock: a swap must not wait for this
             version = await self._vectors.upcoming()
             if version is None and self.upcoming is not None and await self._is_to_serve(self.upcoming.version):
                 return  # whoever follows the other pointers takes it from here
@@ -167,6 +175,8 @@ class ActiveModels:
             elif self.upcoming is None or self.upcoming.version != version:
                 self.upcoming = None
                 self.upcoming = await self._load(version)
+                for model in self.serving():  # which came meanwhile
+                    self._came(model)
 
     async def _is_to_serve(self, version: str) -> bool:
         trial = await self._vectors.trial()
@@ -182,7 +192,7 @@ class ActiveModels:
         try:
             return await asyncio.to_thread(load_model, self.folder(version), self._device, self._max_batch)
         except ContractError:
-            self._refused = {version: time.monotonic() + _RETRY_SECONDS}
+            self._refused[version] = time.monotonic() + _RETRY_SECONDS
             raise
 
     async def _wanted(self) -> str | None:
@@ -198,10 +208,14 @@ class ActiveModels:
         self._refused.pop(model.version, None)
         if self.on_trial is not None and self.on_trial.model.version == model.version:
             self.on_trial = None
-        if self.upcoming is not None and self.upcoming.version == model.version:
-            self.upcoming = None
+        self._came(model)
         log.info("version %s serves", model.version)
         manifest = model.manifest
         labels = {"version": model.version, "backbone": manifest.backbone, "device": model.onnx.device}
         self._metrics.model.info(labels)
         self._metrics.model_created.set(manifest.created_at.timestamp())
+
+    def _came(self, model: ActiveModel) -> None:
+        """It is not to come any more."""
+        if self.upcoming is not None and self.upcoming.version == model.version:
+            self.upcoming = None

@@ -15,6 +15,7 @@ from service.active import ActiveModel
 from service.database import StoredTweet
 from service.ingest import Ingest, decode, make_recommendable
 from service.keys import Keys
+from service.online import OnlineNetwork
 from service.removal import remove_pictures
 from service.restore import Restorer
 
@@ -30,6 +31,7 @@ _FAILING_BATCHES = 4
 @asynccontextmanager
 async def background(
     parts: Ingest,
+    network: OnlineNetwork,
     keys: Keys,
     redis: Redis,
     embedded: EmbeddedValkey | None,
@@ -42,6 +44,7 @@ async def background(
         repeat("following the version on trial", lambda: follow_trial(parts)),
         repeat("following the version to come", parts.models.refresh_upcoming),
         repeat("writing Redis anew", restorer.restore_if_lost),
+        repeat("looking at what changed", network.look),
         repeat("reading the keys", keys.read),
         repeat("hearing of pending tweets", lambda: hear_of_pending(parts, pending)),
         work_off_backlog(parts),
@@ -107,7 +110,9 @@ async def work_off_backlog(parts: Ingest) -> None:
         parts.behind.clear()
         try:
             failed = await remove_pictures(parts)
-            failed += sum([await encode_pending(parts, model) for model in parts.models.serving()])
+            unencoded = [await encode_pending(parts, model) for model in parts.models.serving()]
+            parts.metrics.pending.set(sum(unencoded))
+            failed += sum(unencoded)
         except Exception:  # whatever it was, the next try may succeed, and nobody else would go on
             log.exception("the backlog has to wait")
             failed = 1
@@ -127,7 +132,6 @@ async def encode_pending(parts: Ingest, model: ActiveModel) -> int:
         failing = 0 if any(results) else failing + 1
         if failing == _FAILING_BATCHES or model not in parts.models.serving():
             break  # a store is down rather than pictures bad: try again later; or another version serves now
-    parts.metrics.pending.set(len(failed))
     if done:
         log.info("encoded %d pending tweets under version %s", done, model.version)
     return len(failed)

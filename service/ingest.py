@@ -74,9 +74,9 @@ async def ingest(new: NewTweet, parts: Ingest) -> PostedTweet:
         image_HWC = await decode(new.image, model, parts.batcher)
         tweet = await store(new, parts)
         ready = await make_recommendable(tweet, image_HWC, model, parts)
+        if ready:
+            parts.metrics.tweet_to_candidate_seconds.observe(time.perf_counter() - started)
         await encode_beside(tweet, new.image, parts)
-    if ready:
-        parts.metrics.tweet_to_candidate_seconds.observe(time.perf_counter() - started)
     return posted(tweet, model if ready else None)
 
 

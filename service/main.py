@@ -126,17 +126,17 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             key = await cursor_key(redis, settings.redis_namespace, secrets.token_bytes(32))
             cursors = Cursors(key)
             await models.refresh()
-            await models.refresh_trial()
+            await models.refresh_trial_if_it_loads()
             ingest.behind.set()
             keys = await open_keys(engine, settings)
             pending = PendingTweets(redis, settings.redis_namespace)
             restorer = Restorer(redis, settings.redis_namespace, settings.models_dir, key, ingest)
-            async with background(ingest, keys, redis, embedded, pending, restorer):
-                network = OnlineNetwork(log, graph, vectors, settings.held_mb * 1_000_000, metrics)
+            network = OnlineNetwork(log, graph, vectors, settings.held_mb * 1_000_000, metrics)
+            async with background(ingest, network, keys, redis, embedded, pending, restorer):
                 bounds = Bounds(settings.max_per_followee, settings.max_candidates)
                 online = Online(network, ingest.database, cursors, bounds, metrics)
                 rates = Rates(redis, settings.redis_namespace, metrics)
                 trials = Trials(ingest.recommended, models, metrics)
                 changes = Changes(engine, graph, ingest.fold_ins, trials)
-                async with aclosing(Shadow(models, online, metrics)) as shadow:
+                async with aclosing(Shadow(online, metrics)) as shadow:
                     yield Parts(settings, ingest, changes, online, trials, shadow, keys, rates, metrics)

@@ -5,10 +5,12 @@ that wait for it. So a write that was acknowledged anywhere is known to every re
 while it is read is new enough for the request that reads it, and is not kept.
 
 Where Redis lost its contents (service/restore.py), what is held stays until all is there again, but for what changes
-meanwhile, and nothing new is kept; a user who is not there is written from SQL at once.
+meanwhile, and nothing new is kept; a user who is not there is written from SQL at once. The log is looked at twice a
+second where nobody asks, too, so that nothing of an older state is held then.
 """
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
@@ -20,6 +22,7 @@ from service.active import ActiveModel
 from service.held import AuthorTimeline, Held, Ints, Timeline, View
 from service.metrics import Metrics
 
+_FRESH_SECONDS = 2.0
 _MOST_VERSIONS = 2
 """The active one and the one on trial."""
 
@@ -40,14 +43,15 @@ class OnlineNetwork:
         self._next_look: asyncio.Task[None] | None = None
         self._reads: list[set[str]] = []
         """Of each reading that goes on: what changed meanwhile."""
+        self._unseen: list[str] = []
+        """What the log told and no look was through with."""
+        self._looked_at = time.monotonic()
         self._again: set[str] = set()
         """Vectors that changed while they were read: the next look drops them."""
 
     async def fresh(self, model: ActiveModel) -> Held:
         """What is held under a version, without what changed before this call. Use this one to the request's end."""
-        if self._next_look is None:
-            self._next_look = asyncio.create_task(self._look())
-        await asyncio.shield(self._next_look)
+        await self.look()
         held = self._held.pop(model.version, None)
         if held is not None and held.nbytes + self._nbytes > self._most_bytes:
             held = None
@@ -59,6 +63,12 @@ class OnlineNetwork:
         self._held[model.version] = held
         self._metrics.held_bytes.set(self._nbytes)
         return held
+
+    async def look(self) -> None:
+        """See what changed, with others who wait for the same look."""
+        if self._next_look is None:
+            self._next_look = asyncio.create_task(self._look())
+        await asyncio.shield(self._next_look)
 
     @property
     def _nbytes(self) -> int:
@@ -105,10 +115,12 @@ class OnlineNetwork:
         table = held.table(kind)
         read = self._vectors.tweets if kind == "t" else self._vectors.users
         family = f"v:{held.version}:{kind}"
-        while unknown := table.unknown(rows):  # again: others may be dropped while some are read
+        absent: set[str] = set()
+        while unknown := [id_ for id_ in table.unknown(rows) if id_ not in absent]:  # others may be dropped meanwhile
             with self._reading() as changed:
                 found, vectors_KD = await read(held.version, unknown, held.dim)
             table.put(unknown, found, vectors_KD)
+            absent.update(set(unknown).difference(found))
             self._again.update(f"{family}:{id_}" for id_ in unknown if changed and changed & _keys(id_, family))
 
     async def _read_timelines(self, held: Held, author_ids: Sequence[str], depth: int) -> dict[str, AuthorTimeline]:
@@ -138,14 +150,18 @@ class OnlineNetwork:
 
     async def _changed(self) -> list[str]:
         """Names since the last look; while contents are lost without families, as the one who writes all notes them."""
-        changed, was_lost = await self._log.changed(), self.lost
-        if was_lost or EVERYTHING in changed:
-            self.lost = await self._vectors.active_version() is None
-            self._metrics.online_lost.set(self.lost)
-        if not self.lost:
+        self._unseen += await self._log.changed()
+        was_lost, last_look = self.lost, self._looked_at
+        anew = EVERYTHING in self._unseen
+        lost = await self._vectors.active_version() is None if was_lost or anew else False
+        if lost and anew:  # the log is a new one, and short
+            self._unseen += await self._log.all()
+        changed, self._unseen, self.lost, self._looked_at = self._unseen, [], lost, time.monotonic()
+        self._metrics.online_lost.set(lost)
+        if not lost:
             return [EVERYTHING] if was_lost else changed
-        if EVERYTHING in changed:  # the log is a new one, and short
-            changed = await self._log.all()
+        if not was_lost and self._looked_at - last_look > _FRESH_SECONDS:
+            return [EVERYTHING]  # nobody knows what changed before the log was lost
         for held in self._held.values():
             held.forget_absent()
         return [name for name in changed if not name.endswith(EVERYTHING)]

@@ -93,12 +93,14 @@ async def recommend(ask: Ask, model: ActiveModel, online: Online) -> Recommendat
     """
     page = open_page(ask, model, online.cursors)
     held = await online.network.fresh(model)
-    view = await known_user(ask.user_id, held, online)
+    lost = online.network.lost
+    view, restored = await known_user(ask.user_id, held, online)
     people = await gather_people(view, held, online.network)
     pool = await find_pool(view, people, page, held, online)
     ranked = rank(pool, people, model, held)
     best = top_k(ranked.key_C, pool, held.tweets.ids, min(ask.k, MOST_SHOWN - len(page.shown)))
-    degraded = pool.source != ask.scope or online.network.lost
+    lost = lost or restored or online.network.lost  # it may be lost, or come back, while one answers
+    degraded = pool.source != ask.scope or lost
     online.metrics.recommendations.labels(pool.source, str(degraded).lower()).inc()
     online.metrics.candidates.observe(len(pool))
     return Recommendations(
@@ -108,7 +110,7 @@ async def recommend(ask: Ask, model: ActiveModel, online: Online) -> Recommendat
         scope=ask.scope,
         source=pool.source,
         degraded=degraded,
-        missing=missing_parts(people, view, online.network),
+        missing=missing_parts(people, view, lost),
         folded_in=people.user_D is not None and ask.user_id not in model.artifact.trained_users,
         candidates=len(pool),
         items=[item(pool, ranked, c, held) for c in best],
@@ -124,19 +126,19 @@ def open_page(ask: Ask, model: ActiveModel, cursors: Cursors) -> Page:
     return Page(ask.user_id, model.version, ask.scope, None, time.time_ns() // 1_000_000, frozenset())
 
 
-async def known_user(user_id: str, held: Held, online: Online) -> View:
-    """What is online of a user; who is not there, since Redis lost its contents, is written from SQL first.
+async def known_user(user_id: str, held: Held, online: Online) -> tuple[View, bool]:
+    """What is online of a user; who is not there, since Redis lost its contents, is written from SQL first (True).
 
     Raises UnknownUser.
     """
     view = await online.network.view(held, user_id)
     if view is not None:
-        return view
+        return view, False
     if await online.database.user_exists(user_id):
         async with changing(online.database.engine) as connection:
             await replace_users(connection, online.network.graph, [user_id])
         if (view := await online.network.view(held, user_id)) is not None:
-            return view
+            return view, True
     raise UnknownUser(f"user_id {user_id} is not known: use the id of a user of the network")
 
 
@@ -197,9 +199,9 @@ def rank(pool: Pool, people: People, model: ActiveModel, held: Held) -> Ranked:
     return Ranked(ranking.score_C, ranking)
 
 
-def missing_parts(people: People, view: View, network: OnlineNetwork) -> list[Missing]:
+def missing_parts(people: People, view: View, lost: bool) -> list[Missing]:
     """Which facets were neutral because the model has no vector, and whether tweets may be left out."""
-    missing: list[Missing] = ["online_network"] if network.lost else []
+    missing: list[Missing] = ["online_network"] if lost else []
     if people.user_D is None:
         missing.append("user_vector")
     if view.followee_ids and not len(people.place_N):

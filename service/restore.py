@@ -2,8 +2,8 @@
 
 Redis names an active version if and only if it has all else (contract/vectors.py). Where it names none though one was
 activated, one process of the service writes: the vectors of that version first, then whom users follow and what is on
-their timelines, the pointer last. Until then answers come from what processes hold in memory and from what is written
-already, and say that they are degraded.
+their timelines, the other kept versions, the pointers last. Until then answers come from what processes hold in memory
+and from what is written already, and say that they are degraded.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from contract.errors import ContractError
 from contract.marks import restoring
 from contract.rebuild import copy_tweet_vectors, rebuild_graph
 from contract.transactions import changing
-from contract.versions import activated_last, hold_versions, kept_versions, latest_first, trial_of
+from contract.versions import activated_last, hold_versions, kept_versions, latest_first, point_anew
 from service.cursor import cursor_key
 from service.ingest import Ingest
 
@@ -58,29 +58,32 @@ class Restorer:
             log.warning("Redis lost its contents: writing it anew, version %s first", model.version)
             await self._write_vectors(model.artifact)
             await rebuild_graph(self.parts.database.engine, self.parts.graph)
+            written = {model.version}
+            for version in sorted(kept_versions(known) - written):
+                if await self._write_other_version(version):
+                    written.add(version)
             async with changing(self.parts.database.engine) as connection:
-                if activated_last(await hold_versions(connection)) != model.version:
-                    return  # a command wrote everything, too, and another version serves since
-                await self.parts.vectors.activate(model.version, mark)
+                await hold_versions(connection)
+                vectors, recommended = self.parts.vectors, self.parts.recommended
+                if await point_anew(connection, vectors, recommended, written, mark) is None:
+                    return  # another version serves since, whose vectors are not there: this process follows it first
         log.warning("Redis has its contents again, after %.1f s", time.monotonic() - started)
         self.parts.behind.set()
         self.parts.fold_ins.start_anew()
-        for version in sorted(kept_versions(known) - {model.version}):
-            await self._write_other_version(version)
-        async with changing(self.parts.database.engine) as connection:
-            await self.parts.vectors.set_trial(trial_of(await hold_versions(connection)))
 
     async def _known(self) -> Sequence[Any]:
         async with self.parts.database.engine.connect() as connection:
             return await latest_first(connection)
 
-    async def _write_other_version(self, version: str) -> None:
+    async def _write_other_version(self, version: str) -> bool:
+        """Whether it loads."""
         try:
             exported = await asyncio.to_thread(artifact.load, self.models_dir / version)
         except ContractError as error:
             log.error("version %s has no vectors now: it does not load (%s)", version, error)
-            return
+            return False
         await self._write_vectors(exported)
+        return True
 
     async def _write_vectors(self, exported: Artifact) -> None:
         """Of users who were trained on, and of tweets."""

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
+from dataclasses import replace
 
 from contract.tasks import end
-from service.active import ActiveModels, OnTrial
+from service.active import OnTrial
 from service.metrics import Metrics
 from service.recommend import Ask, Online, recommend
 from service.schemas import Recommendations
@@ -16,14 +17,13 @@ log = logging.getLogger(__name__)
 class Shadow:
     """One request at a time: while one is ranked, others are let pass."""
 
-    def __init__(self, models: ActiveModels, online: Online, metrics: Metrics) -> None:
-        self._models, self._online, self._metrics = models, online, metrics
+    def __init__(self, online: Online, metrics: Metrics) -> None:
+        self._online, self._metrics = replace(online, metrics=Metrics()), metrics  # what it ranks is no answer
         self._task: asyncio.Task[None] | None = None
 
-    def look_on(self, ask: Ask, answer: Recommendations) -> None:
-        """Rank the same first page, if a version is on trial for nobody."""
-        on_trial = self._models.on_trial
-        if on_trial is None or on_trial.trial.share or ask.cursor is not None or not answer.items:
+    def look_on(self, ask: Ask, answer: Recommendations, on_trial: OnTrial) -> None:
+        """Rank the same first page by the version on trial."""
+        if ask.cursor is not None or not answer.items:
             return
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._rank(ask, answer, on_trial))

@@ -5,21 +5,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from contract import artifact, versions
-from contract import trial as contract_trial
+from contract import versions
 from contract.artifact import Artifact, read_manifest
-from contract.errors import ContractError
+from contract.errors import ContractError, StoreUnavailable
 from contract.runtime import verify_folder
 from contract.transactions import changing
 from contract.versions import (
     activate,
     activated_last,
-    arm_of,
     end_trial,
     has_user_vectors,
     hold_versions,
     kept_versions,
     latest_first,
+    retweets_of,
     start_trial,
     version_before,
 )
@@ -44,9 +43,15 @@ async def trial_that_runs(known: Sequence[Any], parts: Ingest) -> Trial | None:
         return None
     versions = [version for version in (activated_last(known), row.version) if version is not None]
     async with parts.database.engine.connect() as connection:
-        arms = [await arm_of(connection, parts.recommended, version, row.on_trial_since) for version in versions]
-    told = [ArmOfTrial(version=arm.version, **arm.told()) for arm in arms]
-    return Trial(version=row.version, share=row.share, since=row.on_trial_since, arms=told)
+        arms = [
+            ArmOfTrial(
+                version=version,
+                retweets=await retweets_of(connection, version, row.on_trial_since),
+                **await parts.recommended.totals(version),
+            )
+            for version in versions
+        ]
+    return Trial(version=row.version, share=row.share, since=row.on_trial_since, arms=arms)
 
 
 async def put_on_trial(version: str, share: float, parts: Ingest) -> Models:
@@ -55,13 +60,12 @@ async def put_on_trial(version: str, share: float, parts: Ingest) -> Models:
     async with parts.database.engine.connect() as connection:
         check_kept(version, await latest_first(connection))
     with unfit(version):
-        exported = await asyncio.to_thread(artifact.load, parts.models.folder(version))
-        await asyncio.to_thread(verify_folder, parts.models.folder(version), "cpu")
+        exported, _ = await asyncio.to_thread(verify_folder, parts.models.folder(version), "cpu")
         async with changing(parts.database.engine) as connection:
             check_kept(version, await hold_versions(connection))
             await check_vectors(exported, parts)
-            await start_trial(connection, parts.vectors, parts.recommended, contract_trial.Trial(version, share))
-        await parts.models.refresh_trial()
+            await start_trial(connection, parts.vectors, parts.recommended, version, share)
+    await parts.models.refresh_trial_if_it_loads()
     parts.behind.set()
     return await list_versions(parts)
 
@@ -71,7 +75,7 @@ async def stop_trial(parts: Ingest) -> Models:
     async with changing(parts.database.engine) as connection:
         await hold_versions(connection)
         await end_trial(connection, parts.vectors)
-    await parts.models.refresh_trial()
+    await parts.models.refresh_trial_if_it_loads()
     return await list_versions(parts)
 
 
@@ -106,31 +110,41 @@ async def verify_version(version: str, parts: Ingest) -> Verified:
     """Check a version's files and its golden outputs. Raises UnknownVersion; VersionUnfit, which says what is wrong."""
     await show_version(version, parts)
     with unfit(version):
-        worst = await asyncio.to_thread(verify_folder, parts.models.folder(version), "cpu")
+        _, worst = await asyncio.to_thread(verify_folder, parts.models.folder(version), "cpu")
     return Verified(version=version, difference=worst)
 
 
 async def delete_version(version: str, parts: Ingest) -> None:
     """Remove a version that does not serve, its folder too. Raises UnknownVersion, VersionUnfit where it serves."""
-    await show_version(version, parts)
+    folder = parts.models.folder(version)
+    async with parts.database.engine.connect() as connection:
+        known = {row.version for row in await latest_first(connection)}
+    if version not in known and not await asyncio.to_thread(folder.exists):
+        raise UnknownVersion(f"version {version} is not known: GET /models lists all")
     with unfit(version):
-        await versions.delete_version(
-            parts.database.engine, parts.vectors, parts.models.folder(version).parent, version
-        )
+        await versions.delete_version(parts.database.engine, parts.vectors, folder.parent, version)
 
 
 async def rebuild_redis(parts: Ingest) -> Rebuilding:
-    """Have all of Redis written anew; answers are degraded until then. Raises NotReady where no version serves."""
-    parts.models.required()
+    """Have all of Redis written anew; answers are degraded until then.
+
+    Raises NotReady where the version that is to serve is not the one that does: nobody could write it.
+    """
+    async with parts.database.engine.connect() as connection:
+        wanted = {activated_last(await latest_first(connection)), await parts.vectors.active_version()}
+    if wanted != {parts.models.required().version}:
+        raise NotReady("the active version is not loaded, or Redis is being written anew: /health/ready says more")
     await parts.vectors.miss()
     return Rebuilding()
 
 
 @contextmanager
 def unfit(version: str) -> Iterator[None]:
-    """What is wrong with a version as VersionUnfit."""
+    """What is wrong with a version as VersionUnfit; NotReady where Redis lost its contents just now."""
     try:
         yield
+    except StoreUnavailable as error:
+        raise NotReady(str(error)) from error
     except ContractError as error:
         raise VersionUnfit(f"version {version} is unfit: {error}") from error
 
@@ -148,7 +162,7 @@ async def activate_version(version: str, parts: Ingest) -> Models:
         async with parts.models.switching(version) as model, changing(parts.database.engine) as connection:
             check_kept(version, await hold_versions(connection))
             await check_vectors(model.artifact, parts)
-            await activate(connection, parts.vectors, version)
+            await activate(connection, parts.vectors, parts.recommended, version)
     parts.behind.set()
     return await list_versions(parts)
 

@@ -21,8 +21,8 @@ from sqlalchemy import make_url
 from alembic import command
 from contract.embedded import redis_server
 from contract.environment import StoreSettings
+from contract.progress import silent
 from training.importer import ImportReport, import_dataset
-from training.progress import silent
 from training.retrain import publish_folder, retrain
 from training.settings import Gate, TrainingSettings
 from training.stores import with_stores

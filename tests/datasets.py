@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from contract.blobs import blob_key
+from contract.progress import silent
 from training.dataset.checks import Known
 from training.dataset.folder import Dataset, read_dataset, read_exposures
 from training.dataset.rejects import Rejects
 from training.errors import InputRejected
-from training.progress import silent
 
 FORMATS = ("jsonl", "csv", "parquet")
 

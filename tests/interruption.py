@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from torch import Tensor, nn
 
-from training.progress import Progress, T
+from contract.progress import Progress, T
 from training.trainer import Curve
 
 

@@ -334,15 +334,16 @@ def run_retrain(options: argparse.Namespace) -> None:
 
 def whom(trial: float | None) -> str:
     """Whom a version serves."""
-    return "serves" if trial is None else f"serves {trial:.0%} of the users, on trial,"
+    return "serves" if trial is None else f"serves {100 * trial:g} % of the users, on trial,"
 
 
 def run_publish(options: argparse.Namespace) -> None:
     """Put an exported version into service."""
-    from training.retrain import publish_folder
+    from training.retrain import one_at_a_time, publish_folder
 
     stores = StoreSettings()
-    published = publish_folder(stores.models_dir / options.version, stores, progress.terminal, share=options.trial)
+    with one_at_a_time(stores.var_dir / "runs"):
+        published = publish_folder(stores.models_dir / options.version, stores, progress.terminal, share=options.trial)
     print(f"version {options.version} {whom(options.trial)} now, {published.encoded_tweets:,} tweets encoded")
 
 

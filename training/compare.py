@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from contract.progress import Progress, silent
 from training.errors import InputRejected, NotForThisNetwork
 from training.evaluate import judge
 from training.made import ceiling_scorers, load_made, read_made
 from training.problem import Problem
-from training.progress import Progress, silent
 from training.public.flickr import load_flickr
 from training.public.lastfm import load_lastfm
 from training.settings import TrainingSettings

@@ -19,11 +19,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.blobs import BlobStore, blob_key
 from contract.environment import StoreSettings
+from contract.progress import Progress
 from contract.tables import Base, DeletedTweet, Follow, Hide, Retweet, Tweet, User, open_database
 from training.dataset.rows import DeletedTweetRow, FollowRow, HideRow, RetweetRow, Row, TweetRow, UserRow
 from training.dataset.writing import Format, writing
 from training.errors import ExportFailed
-from training.progress import Progress
 
 _ROWS_AT_A_TIME = 5_000
 _TWEETS_AT_A_TIME = 200

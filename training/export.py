@@ -38,13 +38,15 @@ from contract.preprocessing import PAD_ID, Preprocessing, token_ids
 from training.backbones import Backbone
 from training.fold_in import DRAWS, FoldIn
 from training.model import Amnl, Ranker, TweetEncoder, combine
-from training.network import Network
+from training.network import Network, split_by_time
 from training.provenance import git_revision, libraries
 from training.settings import TrainingSettings
 from training.tokenizer import vocabulary_of
 from training.train import Fitted
 
 OPSET = 20
+CURVE = "curve.jsonl"
+"""Training by epoch: loss, seconds, metrics on the validation lists."""
 _GOLDEN_WORDS = 200
 _WORDS_A_TEXT = 10
 
@@ -130,7 +132,8 @@ def export(
     (folder / "user_ids.json").write_text(json.dumps([network.user_ids[int(user)] for user in users]), "utf-8")
     words = {GOLDEN_TEXTS: np.array(texts), GOLDEN_TEXT_IDS: ids_BSW}
     np.savez(folder / "golden.npz", allow_pickle=False, **words, **golden, **golden_outputs(graphs, golden))
-    (folder / "curve.jsonl").write_text("".join(json.dumps(point) + "\n" for point in fitted.curve), "utf-8")
+    (folder / CURVE).write_text("".join(json.dumps(point) + "\n" for point in fitted.curve), "utf-8")
+    test_from = split_by_time(network, settings.test_share, settings.validation_share).test_from
     manifest = Manifest(
         version=version,
         created_at=datetime.now(UTC),
@@ -143,8 +146,9 @@ def export(
         encoder=graph_spec(folder / "encoder.onnx"),
         ranker=graph_spec(folder / "ranker.onnx"),
         fold_in=graph_spec(folder / "fold_in.onnx"),
-        files={name: sha256(folder / name) for name in FILES},
+        files={name: sha256(folder / name) for name in (*FILES, CURVE)},
         data=network.snapshot(),
+        judged_from=datetime.fromtimestamp(test_from / 1000, UTC),
         settings=settings.model_dump(mode="json"),
         metrics=metrics,
         libraries=libraries(),

@@ -15,9 +15,9 @@ from PIL import Image
 
 from contract.errors import ImageRejected
 from contract.preprocessing import decode_image
+from contract.progress import Progress
 from training.backbones import Backbone
 from training.errors import InputRejected
-from training.progress import Progress
 
 LEAST_DEVIATION = 0.3
 """Of the median one: what a feature is taken to deviate by at least."""

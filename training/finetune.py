@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from contract.progress import Progress
 from training.backbones import Backbone
 from training.errors import InputRejected
 from training.features import Pictures, image_features, read_image
-from training.progress import Progress
 from training.settings import Finetune
 
 _PICTURES_AT_ONCE = 16

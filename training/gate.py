@@ -7,17 +7,20 @@ Shape suffixes: T image tweets of the lists, C candidates, D dimensions, N follo
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ValidationError
 from sqlalchemy import select
 
 from contract import artifact
-from contract.artifact import Artifact
+from contract.artifact import Artifact, Manifest
 from contract.errors import ArtifactInvalid
+from contract.graph import to_ms
+from contract.progress import Progress
 from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import Tweet, TweetVector
 from contract.versions import activated_last, latest_first
@@ -26,7 +29,6 @@ from training.evaluate import judge, list_by_list
 from training.features import read_image
 from training.network import Ints, Network, exposures, load_network, split_by_time
 from training.problem import CandidateLists, Floats, candidate_lists, held_out_lists
-from training.progress import Progress
 from training.results import Estimate, estimate
 from training.settings import Gate, TrainingSettings
 from training.stores import Stores
@@ -118,7 +120,10 @@ async def active_version(stores: Stores) -> str | None:
 async def compare_versions(one: Path, other: Path, stores: Stores, progress: Progress) -> Comparison:
     """Two versions on the newest retweets of the database, from the later of their cuts on. Raises ArtifactInvalid."""
     network = await load_network(stores.engine)
-    settings = TrainingSettings.model_validate(artifact.read_manifest(one).settings)
+    try:
+        settings = TrainingSettings.model_validate(artifact.read_manifest(one).settings)
+    except ValidationError as error:
+        raise ArtifactInvalid(f"{one}: its settings are not of this code ({error.errors()[0]['msg']})") from error
     return await compare(one, other, network, settings, stores, progress)
 
 
@@ -130,8 +135,8 @@ async def compare(
     Raises ArtifactInvalid where one cannot be loaded.
     """
     both = [artifact.load(folder) for folder in (new, active)]
-    share = min(settings.test_share, float(both[1].manifest.settings["test_share"]))  # what neither was trained on
-    split = split_by_time(network, share, settings.validation_share)
+    split = split_by_time(network, settings.test_share, settings.validation_share)
+    split = replace(split, test_from=max(cut_of(exported.manifest, network) for exported in both))
     lists = await still_there(held_out_lists(network, exposures(network), split), network, stores)
     while True:
         try:
@@ -144,6 +149,17 @@ async def compare(
             lists = fewer
     new_L, active_L = (judge(lists, list_by_list(scorer), settings.seed).of_L[METRIC] for scorer in scorers)
     return Comparison(len(lists.user_L), float(new_L.mean()), float(active_L.mean()), estimate(new_L - active_L))
+
+
+def cut_of(manifest: Manifest, network: Network) -> int:
+    """When what a version was not trained on begins (Unix ms)."""
+    if manifest.judged_from is not None:
+        return to_ms(manifest.judged_from)
+    try:
+        share = float(manifest.settings["test_share"])
+    except KeyError as error:
+        raise ArtifactInvalid(f"version {manifest.version}: its settings are not of this code (no {error})") from error
+    return split_by_time(network, share, 1 - share).test_from
 
 
 async def still_there(lists: CandidateLists, network: Network, stores: Stores) -> CandidateLists:

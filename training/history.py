@@ -8,10 +8,9 @@ from typing import Any
 from contract.artifact import Manifest, read_manifest
 from contract.errors import ArtifactInvalid
 from training.errors import InputRejected
+from training.export import CURVE
 from training.models import KnownVersion
 from training.report.versions import versions_page
-
-CURVE = "curve.jsonl"
 
 
 @dataclass(frozen=True)
@@ -54,5 +53,12 @@ def history_of(known: KnownVersion, models_dir: Path) -> VersionHistory:
     except ArtifactInvalid:  # its folder is gone, or of other code: SQL has its metrics still
         manifest = None
     curve = folder / CURVE
-    points = [json.loads(line) for line in curve.read_text("utf-8").splitlines()] if curve.exists() else []
-    return VersionHistory(known, manifest, points)
+    return VersionHistory(known, manifest, read_curve(curve) if curve.exists() else [])
+
+
+def read_curve(path: Path) -> list[dict[str, float]]:
+    """A training by epoch. Raises InputRejected where the file is damaged."""
+    try:
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    except ValueError as error:
+        raise InputRejected(f"{path} is damaged: remove it to do without ({error})") from error

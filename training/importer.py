@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contract.blobs import blob_key
 from contract.graph import OnlineGraph
 from contract.preprocessing import decode_image
+from contract.progress import Progress
 from contract.rebuild import rebuild_graph
 from contract.tables import DeletedTweet, Follow, Hide, Retweet, Tweet, User
 from training.dataset.checks import Known, KnownTweet
 from training.dataset.folder import Dataset, read_dataset, read_exposures
 from training.dataset.rejects import Rejects
 from training.errors import InputRejected
-from training.progress import Progress
 from training.stores import Stores
 from training.storing import store_dataset
 
@@ -61,7 +61,7 @@ async def import_dataset(folder: Path, stores: Stores, progress: Progress, rejec
     added = await store_dataset(folder, dataset, known, stores, rejects, progress)
     if rejects_file is not None:
         list_rejects(rejects, rejects_file)  # again: a service may have been faster with a row
-    await rebuild_graph(stores.engine, OnlineGraph(stores.redis, stores.namespace))
+    await rebuild_graph(stores.engine, OnlineGraph(stores.redis, stores.namespace), progress)
     stored_before = dataset.row_count() - (len(rejects.rows) - checked) - sum(added.values())
     return ImportReport(**added, known=stored_before, exposures=exposure_count, rejected=rejects.counts())
 

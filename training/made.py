@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from contract.preprocessing import Preprocessing
+from contract.progress import Progress
 from training.backbones import load_backbone
 from training.ceilings import CEILINGS, ceilings
 from training.dataset.arrays import network_of_folder
@@ -19,7 +20,6 @@ from training.features import image_features
 from training.indexing import find
 from training.network import Exposures, Network, exposures, first_exposures, group, split_by_time
 from training.problem import Problem, content_of, problem_of
-from training.progress import Progress
 from training.secondary import secondary_problem_of
 from training.settings import TrainingSettings
 from training.synthesize import Truth

@@ -9,7 +9,6 @@ from pathlib import Path
 from contract.artifact import read_manifest
 from contract.environment import StoreSettings
 from contract.ids import ID_PATTERN
-from contract.trial import Trial
 from training import models, progress
 from training.errors import InputRejected
 from training.stores import with_stores
@@ -139,9 +138,9 @@ def run_trial(options: argparse.Namespace) -> None:
         return
     if options.version is None or options.share is None:
         raise InputRejected("to put a version on trial name both: `models trial VERSION --share .1`")
-    trial = Trial(options.version, options.share)
-    with_stores(stores, lambda opened: trials.put_on_trial(trial, opened, stores.models_dir))
-    print(f"version {trial.version} serves {trial.share:.0%} of the users now")
+    version, whom = options.version, options.share
+    with_stores(stores, lambda opened: trials.put_on_trial(version, whom, opened, stores.models_dir))
+    print(f"version {version} serves {100 * whom:g} % of the users now")
 
 
 def run_end_trial(_: argparse.Namespace) -> None:
@@ -169,4 +168,4 @@ def run_rebuild(_: argparse.Namespace) -> None:
     print(f"Redis has the online network and the vectors of {', '.join(whole)}; {whole[0]} serves")
     for version, fault in written.items():
         if fault is not None:
-            print(f"NOT WRITTEN: {version}, the version before ({fault})")
+            print(f"NOT WRITTEN: {version} ({fault}); where it was on trial, that is ended")

@@ -9,6 +9,7 @@ from contract import artifact, versions
 from contract.artifact import MANIFEST
 from contract.runtime import OnnxModel, verify_folder
 from contract.transactions import changing
+from contract.trial import Recommended
 from contract.vectors import VectorStore
 from contract.versions import (
     activate,
@@ -44,7 +45,7 @@ class KnownVersion:
         if self.created_at is None:
             return "not published"
         if self.share is not None:
-            return f"trial, {self.share:.0%}"
+            return f"trial, {100 * self.share:g} %"
         return "kept" if self.kept else "retired"
 
 
@@ -91,7 +92,8 @@ def verify_version(folder: Path) -> float:
 
     Raises ArtifactInvalid, which says what is wrong.
     """
-    return verify_folder(folder, "cpu")
+    _, worst = verify_folder(folder, "cpu")
+    return worst
 
 
 async def activate_version(version: str, stores: Stores, models_dir: Path) -> None:
@@ -110,7 +112,7 @@ async def activate_version(version: str, stores: Stores, models_dir: Path) -> No
     async with changing(stores.engine) as connection:
         if version not in kept_versions(await hold_versions(connection)):
             raise InputRejected(f"version {version} lost its vectors just now: `python -m training publish {version}`")
-        await activate(connection, vectors, version)
+        await activate(connection, vectors, Recommended(stores.redis, stores.namespace), version)
 
 
 async def roll_back(stores: Stores, models_dir: Path) -> str:

@@ -1,27 +1,15 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+"""Progress of long work for people: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from tqdm import tqdm
 
 T = TypeVar("T")
 
 _SECONDS_BETWEEN_LINES = 5.0
-
-
-class Progress(Protocol):
-    """Wraps an iterable of known length and shows how far it is."""
-
-    def __call__(self, items: Iterable[T], total: int, label: str, /) -> Iterable[T]:
-        """Yields the items unchanged."""
-
-
-def silent(items: Iterable[T], _total: int, _label: str) -> Iterable[T]:
-    """Shows nothing."""
-    return items
 
 
 def terminal(items: Iterable[T], total: int, label: str) -> Iterable[T]:

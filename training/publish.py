@@ -11,30 +11,31 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract import artifact
 from contract.artifact import Artifact, Manifest
-from contract.errors import ArtifactInvalid
+from contract.errors import ArtifactInvalid, StoreUnavailable
 from contract.fold_in import FoldInStores, fit_user, put_fitted
 from contract.graph import OnlineGraph
-from contract.marks import writing
+from contract.marks import is_written, writing
+from contract.progress import Progress
 from contract.rebuild import copy_tweet_vectors, rebuild_graph
 from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import ModelVersion, Retweet, Tweet, TweetVector
 from contract.transactions import changing, hold_tweets
-from contract.trial import Recommended, Trial
+from contract.trial import Recommended
 from contract.turns import take_turn
 from contract.vectors import VectorStore
 from contract.versions import (
     KEPT_VERSIONS,
     activate,
+    activated_last,
     hold_versions,
     kept_versions,
     latest_first,
+    point_anew,
     start_trial,
-    trial_of,
 )
 from training.errors import InputRejected
 from training.features import read_image
 from training.gate import Verdict
-from training.progress import Progress
 from training.stores import Stores
 
 _BATCH = 16
@@ -67,17 +68,17 @@ async def publish(
     """
     exported = artifact.load(folder)
     version, vectors = exported.manifest.version, VectorStore(stores.redis, stores.namespace)
-    if share is not None and await vectors.active_version() in (None, version):
-        raise InputRejected(f"a trial needs another version that serves: publish {version} without one")
+    if share is not None:
+        await need_active(stores, version)
     model = OnnxModel(exported)
     model.verify_golden(exported)
     await register(stores.engine, exported, verdict)
-    async with writing(stores.redis, stores.namespace) as mark, announced(version, vectors):
+    async with writing(stores.redis, stores.namespace, version) as mark, announced(version, vectors):
         await vectors.put_users(version, exported.user_ids, exported.user_vectors_UD)
         encoded = len(await encode_missing(stores, exported, model, progress))
-        await copy_tweet_vectors(stores.engine, vectors, exported.manifest)
+        await copy_tweet_vectors(stores.engine, vectors, exported.manifest, progress=progress)
         graph = OnlineGraph(stores.redis, stores.namespace)
-        await rebuild_graph(stores.engine, graph)
+        await rebuild_graph(stores.engine, graph, progress)
         await fold_in_untrained(exported, model, FoldInStores(stores.engine, graph, vectors), progress)
         for _ in range(_LATE_ROUNDS):  # what was posted meanwhile
             if not (late := await encode_missing(stores, exported, model, progress)):
@@ -86,13 +87,23 @@ async def publish(
             encoded += len(late)
         async with changing(stores.engine) as connection:
             await hold_versions(connection)
+            recommended = Recommended(stores.redis, stores.namespace)
             if share is None:
-                await activate(connection, vectors, version, mark)
+                await activate(connection, vectors, recommended, version, mark)
             else:
-                recommended = Recommended(stores.redis, stores.namespace)
-                await start_trial(connection, vectors, recommended, Trial(version, share), mark)
-    await forget_old_versions(stores.engine, vectors)
+                await start_trial(connection, vectors, recommended, version, share, mark)
+    await forget_old_versions(stores)
     return Published(exported.manifest, encoded)
+
+
+async def need_active(stores: Stores, version: str | None = None) -> None:
+    """A trial needs another version that serves. Raises InputRejected; StoreUnavailable where Redis lost it."""
+    async with stores.engine.connect() as connection:
+        active = activated_last(await latest_first(connection))
+    if active is None or active == version:
+        raise InputRejected("--trial: there is no other version that serves: leave it out")
+    if await VectorStore(stores.redis, stores.namespace).active_version() is None:
+        raise StoreUnavailable("Redis lost its contents: run `python -m training models rebuild-redis`")
 
 
 @asynccontextmanager
@@ -102,7 +113,8 @@ async def announced(version: str, vectors: VectorStore) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await vectors.announce(None)
+        if await vectors.upcoming() == version:
+            await vectors.announce(None)
 
 
 async def rebuild_redis(models_dir: Path, stores: Stores, progress: Progress) -> dict[str, str | None]:
@@ -118,24 +130,24 @@ async def rebuild_redis(models_dir: Path, stores: Stores, progress: Progress) ->
     if active is None:
         raise InputRejected("no version was ever activated: run `python -m training retrain`")
     vectors, graph = VectorStore(stores.redis, stores.namespace), OnlineGraph(stores.redis, stores.namespace)
-    async with writing(stores.redis, stores.namespace) as mark:
-        await rebuild_graph(stores.engine, graph)
+    written: dict[str, str | None] = {active: None}
+    async with writing(stores.redis, stores.namespace, "everything") as mark:
+        await rebuild_graph(stores.engine, graph, progress)
         await write_version(models_dir / active, stores, progress)
+        for version in before:
+            try:
+                await write_version(models_dir / version, stores, progress)
+                written[version] = None
+            except ArtifactInvalid as error:
+                written[version] = str(error)
         async with changing(stores.engine) as connection:
             known = await hold_versions(connection)
-            await vectors.activate(known[0].version, mark)
+            whole = {version for version, fault in written.items() if fault is None}
+            recommended = Recommended(stores.redis, stores.namespace)
+            if await point_anew(connection, vectors, recommended, whole, mark) is None:
+                raise InputRejected("another version was activated meanwhile: run the same command again")
             for unknown in await vectors.versions() - {row.version for row in known}:
                 await vectors.delete_version(unknown)
-    written: dict[str, str | None] = {active: None}
-    for version in before:
-        try:
-            await write_version(models_dir / version, stores, progress)
-            written[version] = None
-        except ArtifactInvalid as error:
-            written[version] = str(error)
-    async with changing(stores.engine) as connection:
-        trial = trial_of(await hold_versions(connection))
-        await vectors.set_trial(trial if trial is not None and written.get(trial.version, "") is None else None)
     return written
 
 
@@ -144,7 +156,7 @@ async def write_version(folder: Path, stores: Stores, progress: Progress) -> Non
     exported = artifact.load(folder)
     vectors, graph = VectorStore(stores.redis, stores.namespace), OnlineGraph(stores.redis, stores.namespace)
     await vectors.put_users(exported.manifest.version, exported.user_ids, exported.user_vectors_UD)
-    await copy_tweet_vectors(stores.engine, vectors, exported.manifest)
+    await copy_tweet_vectors(stores.engine, vectors, exported.manifest, progress=progress)
     await fold_in_untrained(exported, OnnxModel(exported), FoldInStores(stores.engine, graph, vectors), progress)
 
 
@@ -221,11 +233,13 @@ async def fold_in_untrained(exported: Artifact, model: OnnxModel, stores: FoldIn
         await take_turn(stores.engine, put_fitted, user_id, fitted, exported.manifest.version, stores)
 
 
-async def forget_old_versions(engine: AsyncEngine, vectors: VectorStore) -> None:
-    """Delete the vectors of all versions that are not kept; their folders stay."""
-    async with changing(engine) as connection:
+async def forget_old_versions(stores: Stores) -> None:
+    """Delete the vectors of all versions that are not kept, nor being published elsewhere; their folders stay."""
+    vectors = VectorStore(stores.redis, stores.namespace)
+    async with changing(stores.engine) as connection:
         known = await hold_versions(connection)
         old = [row.version for row in known[KEPT_VERSIONS:] if row.share is None]
+        old = [version for version in old if not await is_written(stores.redis, stores.namespace, version)]
         await connection.execute(delete(TweetVector).where(TweetVector.version.in_(old)))
         retired = update(ModelVersion).where(ModelVersion.version.in_(old)).values(activated_at=None)
         await connection.execute(retired)

@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 
+from contract.progress import Progress, silent
 from training.compare import network_problem
 from training.errors import InputRejected, NotForThisNetwork, TrainingDiverged
 from training.evaluate import Scorer, judge
 from training.made import ceiling_names, ceiling_scorers, load_made
 from training.problem import Problem
-from training.progress import Progress, silent
 from training.provenance import git_revision
 from training.report import write_report
 from training.settings import TrainingSettings

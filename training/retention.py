@@ -1,9 +1,8 @@
 """What is deleted from disk after a retrain, and when: the one place that says so.
 
-Vectors      of all versions but the active one and the one before it (contract/versions.py), when another is published
-Folders      of published versions but the newest FOLDERS; what SQL knows of them stays
-             of versions that were never published, DAYS after they were exported
-Runs         that were not finished, DAYS after they were last gone on with
+Vectors      of all versions that are not kept (contract/versions.py), when another one is published
+Folders      of published versions but the newest FOLDERS and the kept ones; what SQL knows of them stays
+Runs         that were not finished, DAYS after they were last gone on with, with what they exported
 """
 
 import logging
@@ -11,12 +10,13 @@ import shutil
 import time
 from pathlib import Path
 
-from contract.artifact import MANIFEST
-from contract.versions import latest_first
+from contract.versions import kept_versions, latest_first
 from training.stores import Stores
 
 log = logging.getLogger(__name__)
 
+VERSION = "version"
+"""The file in a run's folder that has its version's name."""
 FOLDERS = 5
 DAYS = 7
 _SECONDS_A_DAY = 86_400
@@ -25,20 +25,23 @@ _SECONDS_A_DAY = 86_400
 async def forget_old(models_dir: Path, runs: Path, stores: Stores) -> list[str]:
     """Delete what the policy says; returns the names. Within the lock of retrains, so that no run is at work."""
     async with stores.engine.connect() as connection:
-        published = [row.version for row in await latest_first(connection)]
-    return forget_folders(models_dir, published) + forget_runs(runs)
+        known = await latest_first(connection)
+    published = [row.version for row in known]
+    return forget_folders(models_dir, published, kept_versions(known)) + forget_runs(runs, models_dir, published)
 
 
-def forget_folders(models_dir: Path, published: list[str]) -> list[str]:
-    """`published` versions come in the order of `latest_first`."""
-    old = [models_dir / version for version in published[FOLDERS:]]
-    never = [path.parent for path in models_dir.glob(f"*/{MANIFEST}") if path.parent.name not in published]
-    return _delete([*old, *(folder for folder in never if _untouched(folder / MANIFEST))])
+def forget_folders(models_dir: Path, published: list[str], kept: set[str]) -> list[str]:
+    """`published` versions come in the order of `latest_first`; of them the `kept` ones' folders stay."""
+    return _delete([models_dir / version for version in published[FOLDERS:] if version not in kept])
 
 
-def forget_runs(runs: Path) -> list[str]:
-    """A run's folder is touched with every checkpoint."""
-    return _delete([folder for folder in runs.iterdir() if folder.is_dir() and _untouched(folder)])
+def forget_runs(runs: Path, models_dir: Path, published: list[str]) -> list[str]:
+    """With what they exported, unless that was published; a run's folder is touched with every checkpoint."""
+    old = [folder for folder in runs.iterdir() if folder.is_dir() and _untouched(folder)]
+    versions = [(run / VERSION).read_text("utf-8") for run in old if (run / VERSION).exists()]
+    exported = [models_dir / version for version in versions if version not in published]
+    drafts = [models_dir / f".{version}.draft" for version in versions]
+    return _delete([*exported, *drafts, *old])
 
 
 def _untouched(path: Path) -> bool:

@@ -17,6 +17,7 @@ from contract.blobs import BlobStore
 from contract.environment import StoreSettings
 from contract.errors import ArtifactInvalid
 from contract.preprocessing import Preprocessing
+from contract.progress import Progress
 from contract.tables import open_database
 from training.backbones import load_backbone
 from training.errors import InputRejected, TrainingError
@@ -26,9 +27,8 @@ from training.finetune import visual_part
 from training.gate import Verdict, pass_gate
 from training.network import Network, exposures, load_network, split_by_time
 from training.problem import Problem, content_of, problem_of
-from training.progress import Progress
-from training.publish import Published, publish
-from training.retention import forget_old
+from training.publish import Published, need_active, publish
+from training.retention import VERSION, forget_old
 from training.settings import Gate, TrainingSettings
 from training.stores import with_stores
 from training.train import Fitted, fit
@@ -85,6 +85,8 @@ def retrain(
         raise InputRejected(
             "--residual and --item-bias: the service knows a tweet by its content alone: leave them out"
         )
+    if share is not None:
+        with_stores(stores, need_active)
     network = asyncio.run(read_network(stores))
     with one_at_a_time(stores.var_dir / "runs"):
         run = open_usable_run(stores, settings, network)
@@ -97,8 +99,16 @@ def retrain(
             return RetrainReport(run.version, folder, metrics, verdict, None)
         published = publish_folder(folder, stores, progress, verdict, share)
         run.finish()
-        with_stores(stores, lambda opened: forget_old(stores.models_dir, stores.var_dir / "runs", opened))
+        forget(stores)
     return RetrainReport(run.version, folder, metrics, verdict, published.encoded_tweets)
+
+
+def forget(stores: StoreSettings) -> None:
+    """Delete old folders and runs; what cannot be deleted is said, since the new version serves already."""
+    try:
+        with_stores(stores, lambda opened: forget_old(stores.models_dir, stores.var_dir / "runs", opened))
+    except OSError as error:
+        log.warning("old versions or runs could not be deleted: %s", error)
 
 
 def open_usable_run(stores: StoreSettings, settings: TrainingSettings, network: Network) -> Run:
@@ -164,7 +174,7 @@ def open_run(runs: Path, settings: TrainingSettings, network: Network) -> Run:
     fingerprint = hashlib.sha256(described.encode()).hexdigest()[:12]
     folder = runs / fingerprint
     folder.mkdir(parents=True, exist_ok=True)
-    version_file = folder / "version"
+    version_file = folder / VERSION
     if not version_file.exists():
         partial = folder / "version.partial"
         partial.write_text(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{fingerprint}", "utf-8")
@@ -183,5 +193,5 @@ def one_at_a_time(runs: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise TrainingError("another retrain is running here: wait for it, or end it") from error
+            raise TrainingError("another retrain or publish is running here: wait for it, or end it") from error
         yield

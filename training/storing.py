@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contract.blobs import blob_key
 from contract.graph import OnlineGraph, TimelineEntry, to_ms
 from contract.pending import PendingTweets
+from contract.progress import Progress
 from contract.tables import Base, DeletedTweet, Follow, Hide, Retweet, Tweet, User
 from contract.transactions import hold_picture, hold_users, keep_tweets
 from contract.turns import take_turn
@@ -26,7 +27,6 @@ from training.dataset.folder import Dataset
 from training.dataset.rejects import Rejects
 from training.dataset.rows import DeletedTweetRow, FollowRow, HideRow, Key, RetweetRow, Row, TweetRow, UserRow
 from training.errors import InputRejected
-from training.progress import Progress
 from training.stores import Stores
 
 _ROWS_A_TURN = 100

@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from contract.progress import Progress
 from training.baselines import adabpr, citing, ease, famf, famf_visual, lightgcn, rrfm, vbpr
 from training.baselines.settings import BaselineSettings
 from training.errors import InputRejected, NotForThisNetwork
 from training.evaluate import Scorer, followee_count_scorer, popularity_scorer, random_scorer, recency_scorer
 from training.placebos import permuted_pictures, permuted_words, rewired_follows
 from training.problem import Content, Problem
-from training.progress import Progress
 from training.settings import TrainingSettings
 from training.train import Trainee, fit
 from training.trainer import Curve

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from contract.progress import Progress
 from training.errors import NotForThisNetwork
 from training.evaluate import Scorer
 from training.factors import distinct
@@ -19,7 +20,6 @@ from training.finetune import Tuned
 from training.model import Amnl
 from training.network import Grouped, Ints, group
 from training.problem import Bools, CandidateLists, Floats, Problem, rows_of
-from training.progress import Progress
 from training.sampling import triple_sampler
 from training.settings import TrainingSettings
 from training.trainer import Curve, Pairs, Schedule, train

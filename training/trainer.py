@@ -13,12 +13,12 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from contract.progress import Progress
 from training import losses
 from training.errors import TrainingDiverged
 from training.evaluate import Scorer, judge
 from training.network import Ints
 from training.problem import CandidateLists
-from training.progress import Progress
 from training.settings import Loss
 
 Curve = list[dict[str, float]]

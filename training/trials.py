@@ -10,12 +10,23 @@ from contract.runtime import verify_folder
 from contract.transactions import changing
 from contract.trial import Recommended, Trial
 from contract.vectors import VectorStore
-from contract.versions import Arm, activated_last, arm_of, end_trial, hold_versions, latest_first, start_trial
+from contract.versions import (
+    Arm,
+    activated_last,
+    arm_of,
+    end_trial,
+    has_user_vectors,
+    hold_versions,
+    latest_first,
+    start_trial,
+)
 from training.errors import InputRejected
 from training.models import find_version
 from training.results import Estimate
 from training.stores import Stores
 
+LEAST_USERS = 30
+LEAST_RETWEETERS = 10
 _RESAMPLES = 2_000
 _TAILS = (0.025, 0.975)
 _IN = 1_000
@@ -31,58 +42,66 @@ class TrialSoFar:
 
     def lines(self) -> list[str]:
         """For people."""
-        active, on_trial = self.arms
-        since, whom = f"{self.since:%Y-%m-%d %H:%M}", f"{self.trial.share:.0%} of the users"
-        said = [f"{self.trial.version} has been on trial since {since}, for {whom}"]
+        whom = f"{100 * self.trial.share:g} % of the users"
+        said = [f"{self.trial.version} is on trial for {whom}; counted since {self.since:%Y-%m-%d %H:%M} UTC:"]
+        if not self.trial.share:
+            return [*said, "  it serves nobody: /metrics has shadow_overlap and shadow_duration_seconds"]
         for arm in self.arms:
-            told = arm.told()
-            of_those = f"{_IN * told['retweets'] / told['answers']:.1f}" if told["answers"] else "-"
+            answers_U, retweets_U = arm.by_user()
+            of_those = f"{_IN * retweets_U.sum() / answers_U.sum():.1f}" if len(answers_U) else "-"
             said.append(
-                f"  {arm.version:<32} {told['users']:>7,} users {told['answers']:>9,} answers {told['retweets']:>7,} "
-                f"retweets of what it recommended, {of_those} in {_IN:,} answers"
+                f"  {arm.version:<32} {len(answers_U):>7,} users {int(answers_U.sum()):>9,} answers "
+                f"{int(retweets_U.sum()):>7,} retweets of what it recommended, {of_those} in {_IN:,} answers"
             )
-        if not active.answers or not on_trial.answers:
-            return [*said, "  to compare them, both must have answered somebody"]
-        mean, low, high = (_IN * value for value in difference(active, on_trial))
+        if not all(map(enough, self.arms)):
+            least = f"{LEAST_USERS} users, {LEAST_RETWEETERS} of whom retweeted what it recommended"
+            return [*said, f"  too little yet to compare: each must have answered {least}"]
+        mean, low, high = (_IN * value for value in difference(*self.arms))
         return [*said, f"  on trial less active, in {_IN:,} answers: {mean:+.1f} ({low:+.1f} to {high:+.1f}, 95 %)"]
+
+
+def enough(arm: Arm) -> bool:
+    """Whether an interval over its users means anything."""
+    answers_U, retweets_U = arm.by_user()
+    return len(answers_U) >= LEAST_USERS and int((retweets_U > 0).sum()) >= LEAST_RETWEETERS
 
 
 def difference(active: Arm, on_trial: Arm) -> Estimate:
     """Retweets an answer on trial, less those of the active version, with a bootstrap interval over users."""
     generator = np.random.default_rng(0)
-    rates = [_rates(arm, generator) for arm in (active, on_trial)]
-    low, high = np.quantile(rates[1][1:] - rates[0][1:], _TAILS).tolist()
-    return Estimate(float(rates[1][0] - rates[0][0]), low, high)
+    active_rates, trial_rates = (_rates(arm, generator) for arm in (active, on_trial))
+    low, high = np.quantile(trial_rates[1:] - active_rates[1:], _TAILS).tolist()
+    return Estimate(float(trial_rates[0] - active_rates[0]), low, high)
 
 
 def _rates(arm: Arm, generator: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Retweets an answer: of all users, then of users drawn anew each time."""
-    users = sorted(arm.answers)
-    answers_U = np.array([arm.answers[user] for user in users], dtype=np.float64)
-    retweets_U = np.array([arm.retweets.get(user, 0) for user in users], dtype=np.float64)
+    answers_U, retweets_U = arm.by_user()
     rates = [retweets_U.sum() / answers_U.sum()]
     for _ in range(_RESAMPLES):
-        drawn = generator.integers(len(users), size=len(users))
+        drawn = generator.integers(len(answers_U), size=len(answers_U))
         rates.append(retweets_U[drawn].sum() / answers_U[drawn].sum())
     return np.array(rates)
 
 
-async def put_on_trial(trial: Trial, stores: Stores, models_dir: Path) -> None:
+async def put_on_trial(version: str, share: float, stores: Stores, models_dir: Path) -> None:
     """Let a kept version serve a share of the users; every process follows within a second.
 
     Raises InputRejected where it is not known or its vectors are gone, ArtifactInvalid where it does not verify,
-    VersionServes where it serves everybody.
+    VersionServes where it serves everybody, StoreUnavailable where Redis lost its contents.
     """
-    known = await find_version(trial.version, stores, models_dir)
+    known = await find_version(version, stores, models_dir)
     if not known.kept:
         raise InputRejected(
-            f"version {trial.version} has no vectors: run `python -m training publish {trial.version} --trial SHARE`"
+            f"version {version} has no vectors: run `python -m training publish {version} --trial SHARE`"
         )
-    verify_folder(models_dir / trial.version, "cpu")
+    exported, _ = verify_folder(models_dir / version, "cpu")
+    vectors, recommended = _of(stores)
+    if not await has_user_vectors(exported, vectors):
+        raise InputRejected(f"Redis has no vectors of {version}: run `python -m training models rebuild-redis`")
     async with changing(stores.engine) as connection:
         await hold_versions(connection)
-        vectors, recommended = _of(stores)
-        await start_trial(connection, vectors, recommended, trial)
+        await start_trial(connection, vectors, recommended, version, share)
 
 
 async def stop_trial(stores: Stores) -> None:

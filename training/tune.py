@@ -10,10 +10,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from contract.progress import Progress, silent
 from training.errors import InputRejected, NotForThisNetwork, TrainingDiverged
 from training.evaluate import judge
 from training.problem import Problem
-from training.progress import Progress, silent
 from training.systems import AMNL_FAMILY, BASELINES, SYSTEMS
 
 SEED = 1_000

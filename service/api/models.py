@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Path
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from contract.ids import ID_PATTERN
 from service.api.describe import answers
@@ -21,6 +22,14 @@ from service.versions import (
     verify_version,
 )
 
+
+class Plain(StringConvertor):
+    """A part of a path that ends at a colon, too: what follows that is an action."""
+
+    regex = "[^/:]+"
+
+
+register_url_convertor("plain", Plain())
 router = APIRouter(prefix="/models", tags=["models"])
 
 Version = Annotated[
@@ -34,14 +43,16 @@ async def list_models(parts: PartsDependency) -> Models:
     return await list_versions(parts.ingest)
 
 
-@router.get("/{version}", summary="A model version", responses=answers(InvalidRequest, UnknownVersion, VersionUnfit))
+@router.get(
+    "/{version:plain}", summary="A model version", responses=answers(InvalidRequest, UnknownVersion, VersionUnfit)
+)
 async def show_model(parts: PartsDependency, version: Version) -> ModelDetail:
     """A version with its metrics and its manifest: what it was trained on and how, and what its files are."""
     return await show_version(version, parts.ingest)
 
 
 @router.delete(
-    "/{version}",
+    "/{version:plain}",
     status_code=204,
     summary="Delete a version",
     responses=answers(InvalidRequest, UnknownVersion, VersionUnfit),
@@ -52,7 +63,7 @@ async def delete_model(parts: PartsDependency, version: Version) -> None:
 
 
 @router.post(
-    "/{version}:verify",
+    "/{version:plain}:verify",
     summary="Check a version",
     responses=answers(InvalidRequest, UnknownVersion, VersionUnfit),
 )
@@ -62,7 +73,7 @@ async def verify_model(parts: PartsDependency, version: Version) -> Verified:
 
 
 @router.post(
-    "/{version}:activate",
+    "/{version:plain}:activate",
     summary="Let a version serve",
     responses=answers(InvalidRequest, UnknownVersion, VersionUnfit, NotReady),
 )
@@ -86,7 +97,7 @@ async def write_redis_anew(parts: PartsDependency) -> Rebuilding:
 
 
 @router.post(
-    "/{version}:trial",
+    "/{version:plain}:trial",
     summary="Put a version on trial",
     responses=answers(InvalidRequest, InvalidBody, BodyTooLarge, UnknownVersion, VersionUnfit, NotReady),
 )

@@ -65,8 +65,10 @@ async def get_recommendations(
     answer = await recommend(ask, model, parts.online)
     if on_trial is not None:
         answer.trial = model is on_trial.model
-        await parts.trials.note(answer)
-        parts.shadow.look_on(ask, answer)
+        if on_trial.trial.share:
+            await parts.trials.note(answer)
+        else:
+            parts.shadow.look_on(ask, answer, on_trial)
     return Response(answer.model_dump_json(), media_type="application/json")
 
 

@@ -22,12 +22,12 @@ from sqlalchemy import select
 
 from contract.environment import StoreSettings
 from contract.graph import OnlineGraph
+from contract.progress import silent
 from contract.rebuild import rebuild_graph
 from contract.tables import Tweet, User
 from tests.conftest import ROOT, fresh_stores, import_into, wait_until
 from tests.processes import environment_of, service_process
 from tests.unit.test_import_rejects import stored
-from training.progress import silent
 from training.stores import Stores, with_stores
 from training.synthesize import SynthesisSettings, synthesize
 

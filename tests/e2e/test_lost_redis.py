@@ -116,11 +116,13 @@ async def at_work(load: Load) -> AsyncIterator[None]:
     tasks += [asyncio.create_task(load.write()) for _ in range(WRITERS)]
     await asyncio.sleep(1)
     tasks.append(asyncio.create_task(load.read(USERS[30:])))
-    yield
-    for task in tasks:
-        task.cancel()
-    ended = await asyncio.gather(*tasks, return_exceptions=True)
-    assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
+    try:
+        yield
+    finally:  # what ended one of them is why the rest failed
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
 
 
 async def whole(clients: list[httpx.AsyncClient]) -> float:

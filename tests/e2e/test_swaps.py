@@ -101,11 +101,13 @@ async def at_work(load: Load) -> AsyncIterator[None]:
     """What one of them raises is raised at the end."""
     tasks = [asyncio.create_task(load.read()) for _ in range(READERS)]
     tasks += [asyncio.create_task(load.write()) for _ in range(WRITERS)]
-    yield
-    for task in tasks:
-        task.cancel()
-    ended = await asyncio.gather(*tasks, return_exceptions=True)
-    assert all(end is None or isinstance(end, asyncio.CancelledError) for end in ended), ended
+    try:
+        yield
+    finally:  # what ended one of them is why the rest failed
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(end is None or isinstance(end, asyncio.CancelledError) for end in ended), ended
 
 
 async def swap_under_load(urls: list[str]) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.blobs import BlobStore, blob_key
 from contract.environment import StoreSettings
+from contract.progress import Progress, T, silent
 from contract.tables import DeletedTweet, Follow, Hide, Retweet, Tweet, User, create_engine
 from tests.conftest import KINDS, ROOT, fresh_stores, import_into
 from tests.unit.test_import_rejects import stored
@@ -27,7 +28,6 @@ from training.__main__ import main
 from training.dataset.writing import FORMATS, Format
 from training.dump import ExportReport, export_dataset
 from training.errors import ExportFailed
-from training.progress import Progress, T, silent
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 A_LITTLE_EARLIER = AT.replace(microsecond=678_600)

@@ -14,13 +14,13 @@ from contract import artifact
 from contract.blobs import BlobStore
 from contract.environment import StoreSettings
 from contract.preprocessing import token_ids
+from contract.progress import silent
 from contract.runtime import OnnxModel, relative_difference
 from tests.conftest import fresh_stores, import_into
 from training.backbones import Backbone, load_backbone
 from training.features import read_image
 from training.model import TweetEncoder
 from training.network import Network
-from training.progress import silent
 from training.retrain import open_run, publish_folder, read_network, train_and_export
 from training.settings import Finetune, TrainingSettings
 from training.verify import ENCODER_TOLERANCE

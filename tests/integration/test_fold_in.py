@@ -13,6 +13,7 @@ import pytest
 from contract.embedded import open_redis, redis_server
 from contract.environment import StoreSettings
 from contract.fold_in import FoldInStores, fit_user, put_fitted
+from contract.progress import silent
 from contract.runtime import OnnxModel
 from contract.transactions import changing
 from contract.waiting import WaitingUsers
@@ -20,7 +21,6 @@ from service.fold_in import FoldIns
 from tests import datasets
 from tests.conftest import import_into
 from tests.integration.running import Network, Service, changed, new_user, png, serving, until
-from training.progress import silent
 from training.retrain import publish_folder
 
 pytestmark = pytest.mark.anyio

@@ -13,15 +13,17 @@ from sqlalchemy import delete, select
 import training.__main__ as command_line
 import training.publish
 import training.retrain
+from contract.artifact import read_manifest
 from contract.environment import StoreSettings
+from contract.errors import ArtifactInvalid
+from contract.progress import silent
 from contract.tables import Retweet, Tweet, TweetVector
 from tests.conftest import KINDS, fresh_stores, import_into
 from tests.unit.test_import_rejects import stored
 from training.errors import GateClosed
-from training.gate import Comparison, Verdict
-from training.network import Network
+from training.gate import Comparison, Verdict, cut_of
+from training.network import Network, load_network, split_by_time
 from training.problem import Problem, problem_of
-from training.progress import silent
 from training.results import Estimate
 from training.retrain import RetrainReport
 from training.settings import Gate, TrainingSettings
@@ -77,7 +79,7 @@ def test_what_learnt_from_noise_is_stopped_and_let_through_by_force_alone(stores
     assert forced.verdict is not None
     assert isinstance(forced.verdict.found, Comparison)
     assert forced.verdict.found.difference.high < -0.1
-    version, _, _, metrics = active(stores)
+    version, _, _, metrics, *_ = active(stores)
     assert version == forced.version
     assert metrics["gate"]["active"] == forced.verdict.active
     assert (metrics["gate"]["passed"], metrics["gate"]["force"]) == (False, True)
@@ -90,7 +92,7 @@ def test_what_is_better_serves_and_what_was_compared_is_kept(stores: StoreSettin
     assert isinstance(report.verdict.found, Comparison)
     assert report.verdict.found.difference.low > 0.1
     assert report.verdict.found.new_auc == pytest.approx(report.metrics["amnl"]["auc"], abs=1e-3)
-    version, _, _, metrics = active(stores)
+    version, _, _, metrics, *_ = active(stores)
     assert version == report.version
     assert metrics["gate"]["passed"]
     assert metrics["amnl"] == report.metrics["amnl"]
@@ -173,6 +175,20 @@ def test_an_active_version_that_does_not_load_needs_force(stores: StoreSettings)
     assert not gate["passed"]
 
 
+def test_what_a_version_was_not_trained_on_does_not_move_with_the_network(stores: StoreSettings) -> None:
+    """As where older retweets are imported later, or newer tweets deleted."""
+    manifest = read_manifest(stores.models_dir / active(stores)[0])
+    network = with_stores(stores, lambda opened: load_network(opened.engine))
+    share = manifest.settings["test_share"]
+    assert cut_of(manifest, network) == split_by_time(network, share, 0.1).test_from
+    older = replace(network, retweet_at_R=network.retweet_at_R - 1_000_000)
+    assert cut_of(manifest, older) == cut_of(manifest, network)
+    unknown = manifest.model_copy(update={"judged_from": None})
+    assert cut_of(unknown, older) == cut_of(manifest, network) - 1_000_000
+    with pytest.raises(ArtifactInvalid, match="not of this code"):
+        cut_of(unknown.model_copy(update={"settings": {}}), network)
+
+
 @pytest.mark.parametrize(
     ("difference", "passed"),
     [
@@ -190,7 +206,7 @@ def test_the_command_ends_with_a_status_of_its_own(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     def closed(*given: object) -> RetrainReport:
-        assert given[-2:] == (Gate(worse_by=0.5, force=True), True)
+        assert given[-3:] == (Gate(worse_by=0.5, force=True), True, None)
         raise GateClosed("worse")
 
     monkeypatch.setattr(training.retrain, "retrain", closed)

@@ -8,13 +8,13 @@ import pytest
 
 from contract.blobs import BlobStore
 from contract.preprocessing import Preprocessing
+from contract.progress import silent
 from tests.conftest import fresh_stores, import_into
 from training.backbones import load_backbone
 from training.features import image_features
 from training.network import exposures, split_by_time
 from training.placebos import permuted_pictures, permuted_words, rewired_follows
 from training.problem import Problem, content_of, problem_of
-from training.progress import silent
 from training.retrain import Metrics, judge_all, read_network
 from training.settings import TrainingSettings
 from training.synthesize import SynthesisSettings, synthesize

@@ -1,21 +1,23 @@
 """Redis that lost its contents, case by case; tests/e2e has it under load."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.environment import StoreSettings
 from contract.errors import StoreUnavailable
 from contract.graph import OnlineGraph
 from contract.marks import restoring, writing
+from contract.progress import Progress, silent
 from contract.rebuild import rebuild_graph
-from contract.vectors import VectorStore
+from contract.vectors import Vectors, VectorStore
 from service.restore import Restorer
 from tests.integration.running import Service, changed, new_user, problem, serving, until
 from training import publish
-from training.progress import silent
 from training.retrain import publish_folder
 from training.stores import Stores, with_stores
 
@@ -93,6 +95,55 @@ async def test_what_changes_meanwhile_counts_at_once(lost: Service) -> None:
     assert (await lost.parts.ingest.graph.user("follows")).followee_ids == [USER]
 
 
+async def test_a_loss_is_remembered_through_a_redis_that_does_not_answer(
+    lost: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(_: VectorStore) -> str | None:
+        raise RedisConnectionError("gone")
+
+    network = lost.parts.online.network
+    network.lost, network._log._read = False, b"0-1"  # as if this process had yet to see it
+    with monkeypatch.context() as patch:
+        patch.setattr(VectorStore, "active_version", fails)
+        problem(await lost.client.get(f"/users/{USER}/recommendations"), 503, "store-unavailable")
+    assert (await answer(lost, USER))["missing"] == ["online_network"]
+
+
+async def test_what_is_absent_is_read_once_an_answer(lost: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = 0
+    real = VectorStore.users
+
+    async def counting(store: VectorStore, version: str, ids: Sequence[str], dim: int) -> tuple[list[str], Vectors]:
+        nonlocal reads
+        reads += 1
+        await asyncio.sleep(0.01)
+        return await real(store, version, ids, dim)
+
+    users = [f"u{n:04}" for n in range(1, 41)]
+    await asyncio.gather(*(answer(lost, user) for user in users))
+    monkeypatch.setattr(VectorStore, "users", counting)
+    await asyncio.gather(*(answer(lost, user) for user in users for _ in range(3)))
+    assert 0 < reads <= 3 * len(users)
+
+
+async def test_what_is_being_rebuilt_on_demand_is_said_to_be_degraded(
+    trained: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(_: Restorer) -> None:
+        pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Restorer, "restore_if_lost", nothing)
+        async with serving(trained) as service:
+            assert not (await answer(service, USER))["degraded"]
+            assert (await service.client.post("/models:rebuild-redis")).status_code == 202
+            body = await answer(service, USER)
+            assert (body["degraded"], body["missing"]) == (True, ["online_network"])
+            problem(await service.client.post("/models:rebuild-redis"), 503, "not-ready")
+    async with serving(trained) as service:
+        await until(lambda: whole(service), 20)
+
+
 async def test_no_version_is_activated_on_half_of_it(lost: Service) -> None:
     version = lost.parts.ingest.models.required().version
     problem(await lost.client.post(f"/models/{version}:activate"), 503, "not-ready")
@@ -125,7 +176,7 @@ async def test_a_service_starts_on_an_empty_redis(service: Service, trained: Sto
 def test_a_publish_sees_that_redis_lost_what_it_wrote(trained: StoreSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder,) = trained.models_dir.iterdir()
 
-    async def lose(engine: AsyncEngine, graph: OnlineGraph) -> None:
+    async def lose(engine: AsyncEngine, graph: OnlineGraph, _: Progress) -> None:
         keys = [key async for key in graph._redis.scan_iter(f"{trained.redis_namespace}:*", count=1_000)]
         await graph._redis.delete(*keys)
         await rebuild_graph(engine, graph)
@@ -166,7 +217,7 @@ def test_one_process_writes_at_a_time_and_a_killed_one_is_followed(trained: Stor
                 with pytest.raises(StoreUnavailable):
                     await first.set_if_there(f"{opened.namespace}:probe", "x")
             assert await opened.redis.get(f"{opened.namespace}:probe") is None
-        async with writing(opened.redis, opened.namespace) as mark:
+        async with writing(opened.redis, opened.namespace, "probe") as mark:
             await mark.set_if_there(f"{opened.namespace}:probe", "x")
             assert await opened.redis.exists(mark.key)
         assert not await opened.redis.exists(mark.key)

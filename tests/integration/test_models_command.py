@@ -151,6 +151,29 @@ async def test_redis_is_written_anew(stores: StoreSettings, service: Service) ->
         await until(lambda: serves(service, latest), 5)
 
 
+def test_all_versions_are_reported(stores: StoreSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    known = versions(stores)
+    assert len(known) == 3
+    assert main(["models", "report", "--out", str(tmp_path / "out")]) == 0
+    assert str(tmp_path / "out" / "index.html") in capsys.readouterr().out
+    told = [json.loads(line) for line in (tmp_path / "out" / "versions.jsonl").read_text("utf-8").splitlines()]
+    assert {one["version"]: one["status"] for one in told} == known
+    page = (tmp_path / "out" / "index.html").read_text("utf-8")
+    for one in told:
+        assert one["version"] in page
+        if "settings" not in one:
+            continue
+        assert [point["epoch"] for point in one["curve"]] == [1, 2]
+        assert f"<td>{one['metrics']['amnl']['auc']:.3f}</td>".replace("0.", ".") in page
+        best = max(point["auc"] for point in one["curve"])
+        assert f"<td>{best:.3f}</td>".replace("0.", ".") in page
+        if "gate" in one["metrics"]:
+            assert f"{one['metrics']['gate']['difference']:+.3f}".lstrip("+-").replace("0.", ".") in page
+    assert page.count("<svg") == 2
+    assert '<th scope="col">seed</th>' in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
 def test_a_version_is_deleted_and_the_active_one_is_not(
     stores: StoreSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,28 +204,6 @@ def test_a_wrong_command_line_is_told(arguments: list[str], capsys: pytest.Captu
         main(["models", *arguments])
     assert ended.value.code == 2
     assert "error" in capsys.readouterr().err
-
-
-def test_all_versions_are_reported(stores: StoreSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    known = versions(stores)
-    assert main(["models", "report", "--out", str(tmp_path / "out")]) == 0
-    assert str(tmp_path / "out" / "index.html") in capsys.readouterr().out
-    told = [json.loads(line) for line in (tmp_path / "out" / "versions.jsonl").read_text("utf-8").splitlines()]
-    assert {one["version"]: one["status"] for one in told} == known
-    page = (tmp_path / "out" / "index.html").read_text("utf-8")
-    for one in told:
-        assert one["version"] in page
-        if "settings" not in one:
-            continue
-        assert [point["epoch"] for point in one["curve"]] == [1, 2]
-        assert f"<td>{one['metrics']['amnl']['auc']:.3f}</td>".replace("0.", ".") in page
-        best = max(point["auc"] for point in one["curve"])
-        assert f"<td>{best:.3f}</td>".replace("0.", ".") in page
-        if "gate" in one["metrics"]:
-            assert f"{one['metrics']['gate']['difference']:+.3f}".lstrip("+-").replace("0.", ".") in page
-    assert page.count("<svg") == 2
-    assert '<th scope="col">seed</th>' in page
-    assert "http" not in page.replace("http://www.w3.org", "")
 
 
 def test_a_deployment_without_versions_has_nothing_to_report(

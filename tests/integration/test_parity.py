@@ -16,6 +16,7 @@ from contract.blobs import BlobStore
 from contract.embedded import open_redis, redis_server
 from contract.environment import StoreSettings
 from contract.preprocessing import token_ids
+from contract.progress import silent
 from contract.vectors import VectorStore
 from service.main import create_app
 from service.schemas import Recommendations
@@ -26,7 +27,6 @@ from training.features import read_image
 from training.model import Amnl
 from training.network import Network, exposures, split_by_time
 from training.problem import Content, problem_of
-from training.progress import silent
 from training.retrain import open_run, publish_folder, read_network, train_and_export
 from training.settings import Attention, Link, TrainingSettings
 from training.synthesize import SynthesisSettings, synthesize

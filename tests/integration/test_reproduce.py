@@ -9,11 +9,11 @@ from typing import TypeVar
 
 import pytest
 
+from contract.progress import silent
 from tests.unit.test_public import flickr_likes, write_flickr
 from training import reproduce as reproduction
 from training.__main__ import main
 from training.baselines.settings import BaselineSettings
-from training.progress import silent
 from training.reproduce import Run, Sources, is_made, make, plan, reproduce
 from training.runs import diverged, read_runs, unfinished
 from training.systems import IN_TEST, PLACEBOS, SYSTEMS, VARIANTS, tuned

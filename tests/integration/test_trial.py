@@ -1,6 +1,9 @@
 """A version on trial: it serves a share of the users beside the active one, and what came of it is told."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,22 +11,25 @@ import numpy as np
 import pytest
 
 from contract.environment import StoreSettings
+from contract.marks import writing
+from contract.progress import silent
 from contract.tables import Retweet, TweetVector
 from contract.trial import Trial
 from contract.vectors import VectorStore
-from contract.versions import Arm
+from contract.versions import Arm, latest_first
 from tests.conftest import KINDS, trained_stores
 from tests.integration.running import Service, changed, fields, new_user, png, problem, serving, until
 from tests.integration.test_lost import lose_everything, whole
 from training.__main__ import main
 from training.models import list_versions
-from training.progress import silent
+from training.publish import forget_old_versions
 from training.retrain import publish_folder, retrain
 from training.settings import Gate, TrainingSettings
-from training.stores import with_stores
-from training.trials import difference
+from training.stores import Stores, with_stores
+from training.trials import LEAST_RETWEETERS, LEAST_USERS, TrialSoFar, difference, enough
 
 pytestmark = pytest.mark.anyio
+AT = datetime(2026, 1, 2, tzinfo=UTC)
 USERS = [f"u{n:04}" for n in range(1, 61)]
 
 
@@ -77,7 +83,6 @@ async def test_a_share_of_the_users_is_served_by_it(service: Service, versions: 
         assert {one["version"] for one in answers.values() if one["trial"]} == {versions[0]}
         assert {one["version"] for one in answers.values() if not one["trial"]} <= {versions[1]}
         assert chosen[share] == {user for user in USERS if Trial(versions[0], share).has(user)}
-    assert 4 < len(chosen[0.2]) < 22
     assert chosen[0.2] < chosen[0.6] < chosen[1.0] == set(USERS)
     await changed(service, "POST", "/models:end-trial", 200)
     assert await ended(service)
@@ -109,7 +114,10 @@ async def test_a_posted_tweet_and_a_new_user_are_known_to_both(service: Service,
         assert (await service.post(png("teal"), author_id=author, tweet_id=f"trial-{n}")).status_code == 201
     known = await service.sql(TweetVector.tweet_id, TweetVector.version)
     assert {(f"trial-{n}", version) for n in range(3) for version in versions} <= set(known)
-    readers = [await new_user(service, f"trial-reader-{n}") for n in range(8)]
+    names = [f"trial-reader-{n}" for n in range(200)]
+    trial = Trial(versions[0], 0.5)
+    chosen = [[name for name in names if trial.has(name) is inside][:4] for inside in (True, False)]
+    readers = [await new_user(service, name) for name in (*chosen[0], *chosen[1])]
     for reader in readers:
         await changed(service, "PUT", f"/users/{reader}/followees/{author}", 201)
         body = await answer(service, reader)
@@ -121,18 +129,33 @@ async def test_a_posted_tweet_and_a_new_user_are_known_to_both(service: Service,
     async def folded_in() -> bool:
         return all([(await answer(service, reader))["folded_in"] for reader in readers])
 
+    async def under_both() -> bool:
+        vectors, dim = service.parts.ingest.vectors, service.parts.ingest.models.required().manifest.dim
+        return all([(await vectors.users(version, readers, dim))[0] == readers for version in versions])
+
     await until(folded_in, 20)
-    for version in versions:
-        vectors = service.parts.ingest.vectors
-        dim = service.parts.ingest.models.required().manifest.dim
-        found, _ = await vectors.users(version, readers, dim)
-        assert found == readers
+    await until(under_both, 20)
+
+
+async def counted(service: Service, version: str) -> int:
+    """Answers of a version in trials, as the metrics have them."""
+    text = (await service.client.get("/metrics")).text
+    (line,) = [line for line in text.splitlines() if line.startswith(f'trial_answers_total{{version="{version}"}}')]
+    return int(float(line.split(" ")[1]))
 
 
 async def test_retweets_are_due_to_the_version_that_recommended(service: Service, versions: list[str]) -> None:
     await on_trial(service, versions[0], 0.5)
     due: dict[tuple[str, str], str | None] = {}
-    for user in USERS[:20]:
+    trial = Trial(versions[0], 0.5)
+    offered = [user for user in USERS if len(await service.recommended(user, 100)) > 3]
+    chosen = [[user for user in offered if trial.has(user) is inside][:8] for inside in (True, False)]
+    assert all(chosen)
+    before = {version: await counted(service, version) for version in versions}
+    assert min(before.values()) > 0
+    await changed(service, "POST", "/models:end-trial", 200)
+    await on_trial(service, versions[0], 0.5)  # another trial: what was counted before is not
+    for user in (*chosen[0], *chosen[1]):
         body = await answer(service, user)
         assert body["items"], user
         tweet = body["items"][0]["tweet_id"]
@@ -154,8 +177,8 @@ async def test_retweets_are_due_to_the_version_that_recommended(service: Service
             "answers": 2 * len(mine),
             "retweets": len(mine),
         }
+        assert await counted(service, version) - before[version] == 2 * len(mine)
         text = (await service.client.get("/metrics")).text
-        assert f'trial_answers_total{{version="{version}"}} {2 * len(mine)}.0' in text
         assert f'trial_retweets_total{{version="{version}"}} {len(mine)}.0' in text
     (user, tweet), *_ = due
     await changed(service, "DELETE", f"/users/{user}/retweets/{tweet}", 204)
@@ -182,6 +205,45 @@ async def test_it_cannot_be_deleted_and_survives_a_restart_and_a_lost_redis(
         return expected == {user: (await answer(service, user))["items"] for user in USERS}
 
     await until(the_same, 20)
+
+
+async def test_one_that_does_not_load_keeps_no_service_from_starting(
+    service: Service, stores: StoreSettings, versions: list[str]
+) -> None:
+    await on_trial(service, versions[0], 0.5)
+    file = stores.models_dir / versions[0] / "ranker.onnx"
+    data = file.read_bytes()
+    file.write_bytes(data[:-1])
+    try:
+        async with serving(stores) as other:
+            assert await ended(other)
+            assert {(await answer(other, user))["version"] for user in USERS[:20]} == {versions[1]}
+    finally:
+        file.write_bytes(data)
+
+
+async def test_one_that_is_published_on_trial_is_encoded_under_once(
+    service: Service, stores: StoreSettings, versions: list[str]
+) -> None:
+    await asyncio.to_thread(publish_folder, stores.models_dir / versions[0], stores, silent, share=0.25)
+    models = service.parts.ingest.models
+
+    async def follows() -> bool:
+        return models.on_trial is not None and models.upcoming is None
+
+    await until(follows, 10)
+    assert [model.version for model in models.beside()] == [versions[0]]
+
+
+async def test_what_is_counted_begins_anew_with_another_active_version(service: Service, versions: list[str]) -> None:
+    await on_trial(service, versions[0], 0.5)
+    for user in USERS[:10]:
+        await answer(service, user)
+    before = (await service.client.get("/models")).json()["trial"]
+    assert sum(arm["answers"] for arm in before["arms"]) == 10
+    body = (await changed(service, "POST", f"/models/{versions[1]}:activate", 200)).json()
+    assert sum(arm["answers"] for arm in body["trial"]["arms"]) == 0
+    assert body["trial"]["since"] > before["since"]
 
 
 async def test_activating_it_ends_the_trial(service: Service, versions: list[str]) -> None:
@@ -240,36 +302,72 @@ def test_a_new_version_is_published_on_trial(
     assert "no version is on trial" in capsys.readouterr().err
     small = TrainingSettings(backbone="tiny", dim=16, text_dim=16, word_dim=16, epochs=1, seed=7)
     new = retrain(small, stores, silent, Gate(worse_by=1), share=0.25).version
-    assert statuses(stores) == {versions[1]: "active", versions[0]: "kept", new: "trial, 25%"}
+    assert statuses(stores) == {versions[1]: "active", versions[0]: "kept", new: "trial, 25 %"}
     for version in versions:  # however often others are published, the vectors of the one on trial are kept
         publish_folder(stores.models_dir / version, stores, silent)
-    assert statuses(stores) == {versions[1]: "active", versions[0]: "kept", new: "trial, 25%"}
+    assert statuses(stores) == {versions[1]: "active", versions[0]: "kept", new: "trial, 25 %"}
     assert main(["models", "trial", new, "--share", ".5"]) == 0
     assert main(["models", "trial"]) == 0
     out = capsys.readouterr().out
-    assert f"version {new} serves 50% of the users now" in out
-    assert f"{new} has been on trial since" in out
-    assert "both must have answered somebody" in out
+    assert f"version {new} serves 50 % of the users now" in out
+    assert f"{new} is on trial for 50 % of the users" in out
+    assert "too little yet to compare" in out
     assert main(["models", "rebuild-redis"]) == 0
     assert with_stores(stores, lambda opened: VectorStore(opened.redis, opened.namespace).trial()) == Trial(new, 0.5)
     assert main(["models", "delete", new]) == 1
-    assert "end that first" in capsys.readouterr().err
+    assert "on trial: end that first" in capsys.readouterr().err
     assert main(["models", "end-trial"]) == 0
     assert statuses(stores)[new] == "retired"
+    with_stores(stores, forget_while_it_is_published_elsewhere)
+    assert with_stores(stores, lambda opened: VectorStore(opened.redis, opened.namespace).versions()) >= {new}
+    publish_folder(stores.models_dir / versions[1], stores, silent)
+    assert with_stores(stores, lambda opened: VectorStore(opened.redis, opened.namespace).versions()) == set(versions)
     assert main(["models", "trial", new, "--share", ".5"]) == 1
     assert f"publish {new} --trial SHARE" in capsys.readouterr().err
     assert main(["publish", new, "--trial", ".1"]) == 0
-    assert statuses(stores)[new] == "trial, 10%"
+    assert statuses(stores)[new] == "trial, 10 %"
     assert main(["publish", versions[1], "--trial", ".1"]) == 1
-    assert "a trial needs another version that serves" in capsys.readouterr().err
+    assert "there is no other version that serves" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["models", "trial", new, "--share", "10"])
     assert "10 is no share" in capsys.readouterr().err
 
 
+async def forget_while_it_is_published_elsewhere(stores: Stores) -> None:
+    async with stores.engine.connect() as connection:
+        known = {row.version for row in await latest_first(connection)}
+    async with AsyncExitStack() as stack:
+        for version in known:
+            await stack.enter_async_context(writing(stores.redis, stores.namespace, version))
+        await forget_old_versions(stores)
+
+
 def statuses(stores: StoreSettings) -> dict[str, str]:
     known = with_stores(stores, lambda opened: list_versions(opened, stores.models_dir))
     return {one.version: one.status for one in known}
+
+
+def test_a_share_of_the_users_is_about_as_great_as_it_says() -> None:
+    for share in (0.0, 0.1, 0.5, 1.0):
+        trial = Trial("20260401T120000Z-0123456789ab", share)
+        assert sum(trial.has(f"u{n}") for n in range(10_000)) == pytest.approx(10_000 * share, abs=150)
+        assert Trial.read(str(trial)) == trial
+
+
+def test_few_users_are_not_compared() -> None:
+    def arm(users: int, retweeting: int) -> Arm:
+        retweets = {f"u{n}": 1 for n in range(retweeting)} | {"never-answered": 7}
+        return Arm("v", {f"u{n}": 2 for n in range(users)}, retweets)
+
+    assert enough(arm(LEAST_USERS, LEAST_RETWEETERS))
+    assert not enough(arm(LEAST_USERS - 1, LEAST_RETWEETERS))
+    assert not enough(arm(LEAST_USERS, LEAST_RETWEETERS - 1))
+    many = arm(100, 50)
+    told = TrialSoFar(Trial("v", 0.1), AT, (many, many)).lines()
+    assert "250.0 in 1,000 answers" in told[1]
+    assert "+0.0" in told[3]
+    assert "too little" in TrialSoFar(Trial("v", 0.1), AT, (many, arm(3, 3))).lines()[3]
+    assert "shadow_overlap" in TrialSoFar(Trial("v", 0.0), AT, (many, many)).lines()[1]
 
 
 def test_the_difference_has_an_interval_over_users() -> None:

@@ -14,6 +14,7 @@ from contract.artifact import Artifact
 from contract.blobs import BlobStore
 from contract.environment import StoreSettings
 from contract.fold_in import FoldInStores
+from contract.progress import Progress, silent
 from contract.runtime import OnnxModel
 from contract.tables import Tweet, TweetVector, create_engine
 from contract.transactions import changing
@@ -21,7 +22,6 @@ from service.active import ActiveModels
 from tests.conftest import KINDS, fresh_stores, import_into
 from tests.integration.running import Service, changed, new_user, png, problem, serving, until
 from training import publish
-from training.progress import Progress, silent
 from training.retrain import publish_folder, retrain
 from training.settings import Gate, TrainingSettings
 
@@ -258,6 +258,8 @@ async def test_a_version_is_deleted_over_http(service: Service, versions: list[s
     """The last test: the version before is gone afterwards."""
     assert "serves" in problem(await service.client.delete(f"/models/{versions[1]}"), 409, "version-unfit")["detail"]
     problem(await service.client.delete("/models/v0"), 404, "unknown-version")
+    (service.settings.models_dir / versions[0] / "manifest.json").write_text("{", "utf-8")
+    problem(await service.client.get(f"/models/{versions[0]}"), 409, "version-unfit")
     assert (await service.client.delete(f"/models/{versions[0]}")).status_code == 204
     assert not (service.settings.models_dir / versions[0]).exists()
     assert [model["version"] for model in (await models(service))["models"]] == versions[1:]

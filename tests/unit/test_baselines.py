@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from contract.progress import silent
 from tests.problems import checkerboard, keeping, lists_of
 from training.baselines import citing, famf_visual, lightgcn
 from training.baselines.citing import WordItems
@@ -19,7 +20,6 @@ from training.baselines.settings import BaselineSettings
 from training.baselines.vbpr import VisualItems, standard_features
 from training.factors import Factors, IdItems, Items
 from training.problem import Problem
-from training.progress import silent
 
 X_TF = torch.tensor([[1.0, 2.0], [0.0, -1.0], [3.0, 0.5]])
 PLACES = torch.tensor([2, 0])

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from contract.progress import silent
 from training.ceilings import ceilings
 from training.network import group
-from training.progress import silent
 from training.synthesize import SynthesisSettings, Truth, draw_network
 from training.synthesize.behaviour import PERSONAL_WEIGHT
 from training.synthesize.cascades import DISCOVER, Exposure

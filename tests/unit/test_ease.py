@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
+from contract.progress import silent
 from tests.problems import lists_of, problem_of_matrices
 from training.baselines import ease
 from training.baselines.settings import BaselineSettings
 from training.network import Ints
 from training.problem import Bools, Floats, Problem
-from training.progress import silent
 
 
 def network(users: int, tweets: int, seed: int, silent_user: int) -> tuple[Problem, Bools]:

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from contract.preprocessing import decode_image
+from contract.progress import silent
 from tests.painted import Album, png
 from training.backbones import Backbone, load_backbone
 from training.errors import InputRejected
 from training.features import cache_key, image_features
-from training.progress import silent
 
 
 def with_one_weight_changed(backbone: Backbone) -> Backbone:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from contract.progress import Progress, silent
 from tests.interruption import cut_off, weights, without_seconds
 from tests.painted import Album, colour_blind, painted, png, seeing
 from tests.problems import without_content
@@ -16,7 +17,6 @@ from training.evaluate import judge
 from training.features import image_features
 from training.finetune import Tuned, visual_part
 from training.model import Amnl
-from training.progress import Progress, silent
 from training.settings import Finetune, TrainingSettings
 from training.train import Fitted, Trainee, fit
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from contract.progress import silent
 from training.errors import InputRejected
 from training.made import ceiling_scorers, load_made, read_made
 from training.problem import Problem
-from training.progress import silent
 from training.settings import TrainingSettings
 from training.synthesize import Truth
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from contract.progress import silent
 from tests.problems import checkerboard, without_content
 from training.errors import NotForThisNetwork
 from training.network import Grouped, Ints, group
 from training.placebos import permuted_pictures, permuted_words, rewired, rewired_follows
 from training.problem import Bools, Problem
-from training.progress import silent
 from training.systems import AMNL_FAMILY, PLACEBOS, SYSTEMS, tuned
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from contract.progress import silent
 from tests.problems import (
     FOLLOWEES,
     LEADERS,
@@ -20,7 +21,6 @@ from training.baselines.settings import BaselineSettings
 from training.evaluate import Scorer, judge, random_scorer
 from training.network import Ints
 from training.problem import Floats, Problem
-from training.progress import silent
 from training.settings import Attention, Link, TrainingSettings
 from training.train import Fitted, fit
 

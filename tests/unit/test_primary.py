@@ -6,12 +6,12 @@ User 0 posts tweet t at 10 t. READER follows AUTHOR and FRIEND, FRIEND and LONER
 import numpy as np
 import pytest
 
+from contract.progress import silent
 from tests.problems import problem_of_matrices
 from training.evaluate import judge
 from training.made import in_network
 from training.network import Exposures, Network, Split, exposures, group
 from training.problem import CandidateLists, Content, Problem, problem_of
-from training.progress import silent
 from training.sampling import triple_sampler
 from training.settings import Negatives, TrainingSettings
 from training.train import fit

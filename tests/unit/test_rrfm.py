@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from contract.progress import silent
 from training.baselines.rrfm import ALPHA, ETA, Boundaries, loss, smooth_hinge
 from training.factors import IdItems
 from training.network import Ints
 from training.problem import CandidateLists
-from training.progress import silent
 from training.trainer import Schedule, train
 
 LISTS = CandidateLists(np.array([0]), np.array([0, 2]), np.array([0, 1]), np.array([True, False]))

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from contract.progress import silent
 from training.__main__ import main
-from training.progress import silent
 from training.synthesize import DatasetExists, SynthesisSettings, Truth, draw_network, synthesize
 from training.synthesize.behaviour import draw_truth
 from training.synthesize.cascades import DISCOVER

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from contract.progress import silent
 from tests.interruption import cut_off, weights, without_seconds
 from tests.problems import checkerboard
 from training import losses
@@ -14,7 +15,6 @@ from training.evaluate import Scorer
 from training.factors import Factors, IdItems
 from training.network import Ints
 from training.problem import CandidateLists, Problem
-from training.progress import silent
 from training.sampling import triple_sampler
 from training.settings import Loss
 from training.trainer import Pairs, Schedule, train

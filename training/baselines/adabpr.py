@@ -10,13 +10,13 @@ from functools import partial
 import numpy as np
 import torch
 
+from contract.progress import Progress
 from training.baselines.fitting import fit_factors
 from training.baselines.settings import BaselineSettings
 from training.evaluate import Scorer
 from training.factors import Factors, IdItems
 from training.network import Ints
 from training.problem import Floats, Problem
-from training.progress import Progress
 from training.sampling import TripleSampler, triple_sampler
 from training.trainer import Curve
 

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from contract.preprocessing import PAD_ID
+from contract.progress import Progress
 from training.baselines.fitting import fit_factors
 from training.baselines.settings import BaselineSettings
 from training.errors import NotForThisNetwork
 from training.evaluate import Scorer
 from training.factors import Items, table
 from training.problem import Content, Problem
-from training.progress import Progress
 from training.trainer import Curve
 
 

@@ -9,11 +9,11 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
 
+from contract.progress import Progress
 from training.baselines.settings import BaselineSettings
 from training.evaluate import Scorer, list_by_list
 from training.network import Ints
 from training.problem import Floats, Problem
-from training.progress import Progress
 from training.trainer import Curve
 
 

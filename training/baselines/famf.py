@@ -2,12 +2,12 @@
 
 from functools import partial
 
+from contract.progress import Progress
 from training.baselines.fitting import fit_factors
 from training.baselines.settings import BaselineSettings
 from training.evaluate import Scorer
 from training.factors import IdItems
 from training.problem import Problem
-from training.progress import Progress
 from training.trainer import Curve
 
 

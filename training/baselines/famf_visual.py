@@ -7,13 +7,13 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from contract.progress import Progress
 from training.baselines.fitting import fit_factors
 from training.baselines.settings import BaselineSettings
 from training.baselines.vbpr import standard_features
 from training.evaluate import Scorer
 from training.factors import Items
 from training.problem import Problem
-from training.progress import Progress
 from training.trainer import Curve
 
 

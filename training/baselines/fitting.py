@@ -6,11 +6,11 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from contract.progress import Progress
 from training.baselines.settings import BaselineSettings
 from training.evaluate import Scorer
 from training.factors import Factors
 from training.problem import Problem
-from training.progress import Progress
 from training.sampling import triple_sampler
 from training.trainer import Curve, Sampler, train
 

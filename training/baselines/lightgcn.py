@@ -10,13 +10,13 @@ import torch
 from scipy.sparse import csr_array, diags_array
 from torch import Tensor, nn
 
+from contract.progress import Progress
 from training.baselines.settings import BaselineSettings
 from training.evaluate import Scorer
 from training.factors import dot
 from training.indexing import pair_matrix
 from training.network import Ints
 from training.problem import CandidateLists, Floats, Problem
-from training.progress import Progress
 from training.sampling import triple_sampler
 from training.trainer import Curve, Pairs, train
 

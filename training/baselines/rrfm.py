@@ -11,13 +11,13 @@ from functools import partial
 from torch import Tensor
 from torch.nn import functional
 
+from contract.progress import Progress
 from training.baselines.fitting import fit_factors
 from training.baselines.settings import BaselineSettings
 from training.evaluate import Scorer
 from training.factors import Factors, IdItems, distinct, table
 from training.network import Ints
 from training.problem import Problem
-from training.progress import Progress
 from training.trainer import Curve, Pairs
 
 ETA, ALPHA = 5.0, 1.0

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from contract.progress import Progress
 from training.baselines.fitting import fit_factors
 from training.baselines.settings import BaselineSettings
 from training.errors import NotForThisNetwork
@@ -15,7 +16,6 @@ from training.evaluate import Scorer
 from training.factors import IdItems, Items
 from training.features import moments
 from training.problem import Problem
-from training.progress import Progress
 from training.trainer import Curve
 
 

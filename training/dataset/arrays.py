@@ -11,12 +11,12 @@ import numpy as np
 
 from contract.blobs import blob_key
 from contract.graph import to_ms
+from contract.progress import silent
 from training.dataset.checks import Known
 from training.dataset.folder import read_dataset, read_exposures
 from training.dataset.rejects import Rejects
 from training.dataset.rows import ExposureRow
 from training.network import Exposures, Network, build_network, first_exposures
-from training.progress import silent
 
 
 def network_of_folder(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from contract.errors import ImageRejected
+from contract.progress import Progress
 from training.dataset.checks import BadRow, Check, Known, refuse_change
 from training.dataset.formats import Source, find_table, read_table
 from training.dataset.rejects import Reject, Rejects
@@ -25,7 +26,6 @@ from training.dataset.rows import (
     UserRow,
 )
 from training.errors import InputRejected
-from training.progress import Progress
 
 R = TypeVar("R", bound=Row)
 

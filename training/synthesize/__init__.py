@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from training.progress import Progress
+from contract.progress import Progress
 from training.synthesize.behaviour import Truth, draw_truth
 from training.synthesize.cascades import Exposure, discover, followers_of, spread
 from training.synthesize.files import write_network, write_tweets
