@@ -64,6 +64,11 @@ class UserState:
     hidden: dict[str, int]
     timeline: list[TimelineEntry]
 
+    @property
+    def view(self) -> UserView:
+        """What `OnlineGraph.user` reads of it."""
+        return UserView(exists=True, followee_ids=sorted(self.followee_ids), seen_tweet_ids={*self.seen, *self.hidden})
+
 
 def entries_per_followee(followees: int, in_all: int, most: int = TIMELINE_LIMIT) -> int:
     """How much of each timeline is read: up to `most` of it, and the newest few entries for who follows thousands."""

@@ -52,10 +52,12 @@ async def _add_newest(engine: AsyncEngine, graph: OnlineGraph) -> None:
     await graph.add_recent(entries, {tweet_id: retweets.get(tweet_id, 0) for tweet_id in ids})
 
 
-async def replace_users(connection: AsyncConnection, graph: OnlineGraph, user_ids: Sequence[str]) -> None:
-    """Replace what is online of some users, who are held until the transaction ends."""
+async def replace_users(connection: AsyncConnection, graph: OnlineGraph, user_ids: Sequence[str]) -> list[UserState]:
+    """Replace what is online of some users, who are held until the transaction ends; those that exist, as they are."""
     held = sorted(await hold_users(connection, user_ids))
-    await graph.replace_users(await user_states(connection, held))
+    states = await user_states(connection, held)
+    await graph.replace_users(states)
+    return states
 
 
 async def copy_tweet_vectors(

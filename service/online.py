@@ -58,7 +58,7 @@ class OnlineNetwork:
             self._held.clear()
         if held is None:
             held = Held(model.version, model.manifest.dim)
-            for version in list(self._held)[: 1 - _MOST_VERSIONS or None]:
+            for version in list(self._held)[: 1 - _MOST_VERSIONS]:
                 del self._held[version]
         self._held[model.version] = held
         self._metrics.held_bytes.set(self._nbytes)

@@ -136,9 +136,8 @@ async def known_user(user_id: str, held: Held, online: Online) -> tuple[View, bo
         return view, False
     if await online.database.user_exists(user_id):
         async with changing(online.database.engine) as connection:
-            await replace_users(connection, online.network.graph, [user_id])
-        if (view := await online.network.view(held, user_id)) is not None:
-            return view, True
+            (state,) = await replace_users(connection, online.network.graph, [user_id])
+        return held.view(user_id, state.view), True
     raise UnknownUser(f"user_id {user_id} is not known: use the id of a user of the network")
 
 

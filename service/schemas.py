@@ -212,7 +212,7 @@ class Model(Body):
 class Share(Body):
     """How many users a version on trial serves."""
 
-    share: Annotated[float, Field(ge=0, le=1, examples=[0.1])]
+    share: Annotated[float, Field(ge=0, le=1, strict=True, examples=[0.1])]
     """Of all users, 0 to 1; 0: nobody, it only ranks what others are answered, to be measured."""
 
 

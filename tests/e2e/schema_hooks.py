@@ -24,7 +24,7 @@ from contract.ids import ID_PATTERN
 URL, KEY = os.environ["SCHEMA_URL"], os.environ["SCHEMA_KEY"]
 TWEET_TIME = "1970-01-01T00:00:00Z"
 """When tweets are posted that the hooks make known: no retweet comes before it."""
-BEYOND_A_SCHEMA = {"unknown-author", "invalid-change", "invalid-cursor", "tweet-conflict"}
+BEYOND_A_SCHEMA = {"unknown-author", "invalid-change", "invalid-cursor", "cursor-expired", "tweet-conflict"}
 """Refusals of what a schema allows, since it cannot say who is known, that two ids differ, or what was signed."""
 
 client = httpx.Client(base_url=URL, headers={"Authorization": f"Bearer {KEY}"}, timeout=30)
@@ -84,12 +84,17 @@ def wait_for_redis() -> None:
 
 
 def choose_version(case: Any) -> None:
-    """One that is there, but to be deleted: there are two, and others are yet to be activated."""
+    """One that is there; to be deleted one that is not, since others are yet to be activated."""
     version = case.path_parameters.get("version")
-    if is_id(version) and case.method != "DELETE" and chosen(version, 8):
-        known = client.get("/models").json()
-        others = [model["version"] for model in known["models"] if model["version"] != known["active"]]
-        case.path_parameters["version"] = (others or [known["active"]])[0]
+    if not is_id(version):
+        return
+    known = client.get("/models").json()
+    names = [model["version"] for model in known["models"]]
+    if case.method == "DELETE":
+        case.path_parameters["version"] = "never-there" if version in names else version
+    elif chosen(version, 8):
+        others = [name for name in names if name != known["active"]]
+        case.path_parameters["version"] = (others or names)[0]
 
 
 @schemathesis.hook

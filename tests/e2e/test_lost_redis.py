@@ -3,8 +3,8 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from contract.embedded import redis_server
 from contract.environment import StoreSettings
 from tests.conftest import KINDS, trained_stores
 from tests.integration.running import png
+from tests.load import Answer, ask, at_work
 from tests.processes import environment_of, service_process
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,6 @@ READ_BEFORE = USERS[:30]
 WITHIN_SECONDS = 60.0
 OWN_DATABASE = 11
 """Of the Redis server, which other tests use meanwhile: it is emptied."""
-
-Answer = dict[str, Any]
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -101,28 +100,9 @@ class Load:
             await asyncio.sleep(0.2)
 
 
-async def ask(client: httpx.AsyncClient, user: str, k: int = 10) -> Answer:
-    response = await client.get(f"/users/{user}/recommendations", params={"k": k})
-    assert response.status_code == 200, response.text
-    answer: Answer = response.json()
-    del answer["next_cursor"]  # it has the time in it
-    return answer
-
-
-@asynccontextmanager
-async def at_work(load: Load) -> AsyncIterator[None]:
-    """What one of them raises is raised at the end."""
-    tasks = [asyncio.create_task(load.read(READ_BEFORE)) for _ in range(READERS)]
-    tasks += [asyncio.create_task(load.write()) for _ in range(WRITERS)]
-    await asyncio.sleep(1)
-    tasks.append(asyncio.create_task(load.read(USERS[30:])))
-    try:
-        yield
-    finally:  # what ended one of them is why the rest failed
-        for task in tasks:
-            task.cancel()
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
-        assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
+async def after(seconds: float, work: Coroutine[Any, Any, None]) -> None:
+    await asyncio.sleep(seconds)
+    await work
 
 
 async def whole(clients: list[httpx.AsyncClient]) -> float:
@@ -137,18 +117,35 @@ async def whole(clients: list[httpx.AsyncClient]) -> float:
     return loop.time() - started
 
 
+async def folded_in(clients: list[httpx.AsyncClient]) -> None:
+    """Wait until a user whom the model was not trained on has a vector, which comes a moment after the rest."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    for client in clients:
+        while not (await ask(client, "folds"))["folded_in"]:
+            assert loop.time() - started < WITHIN_SECONDS
+            await asyncio.sleep(0.05)
+
+
 async def lose_under_load(urls: list[str], stores: StoreSettings) -> None:
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30)) for url in urls]
         await whole(clients)
         assert (await clients[0].post("/users", json={"user_id": "writes"})).status_code == 201
+        assert (await clients[0].post("/users", json={"user_id": "folds"})).status_code == 201
+        assert (await clients[0].put("/users/folds/followees/u0001")).status_code == 201
+        assert (await clients[0].put("/users/folds/retweets/t0001")).status_code == 201
+        await folded_in(clients)
         similar = (await clients[0].get("/tweets/t0001/similar")).json()
         expected = {user: await ask(clients[0], user) for user in USERS}
         expected |= {user: await ask(clients[1], user) for user in READ_BEFORE}
         expected = {user: answer for user, answer in expected.items() if answer["source"] == "followees"}
         assert len(expected) > 20
         load, seconds = Load(clients, expected), []
-        async with at_work(load):
+        readers = [load.read(READ_BEFORE) for _ in range(READERS)]
+        later = after(1, load.read(USERS[30:]))
+        async with at_work(*readers, *(load.write() for _ in range(WRITERS)), later):
+            await asyncio.sleep(1.5)
             for pause in (1.0, 0.1, 1.0):  # the second one while everything is being written
                 await asyncio.to_thread(lose_everything, stores)
                 await asyncio.sleep(pause)
@@ -167,7 +164,7 @@ async def lose_under_load(urls: list[str], stores: StoreSettings) -> None:
         )
         assert load.degraded > 0
         assert len(load.posted) > 10
-        await asyncio.sleep(2)  # who was folded in is so again a moment after the rest
+        await folded_in(clients)
         for client in clients:
             for user, answer in expected.items():
                 assert await ask(client, user) == answer, user

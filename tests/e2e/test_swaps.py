@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from contract.environment import StoreSettings
 from tests.conftest import KINDS, trained_stores
 from tests.integration.running import png
+from tests.load import Answer, ask, at_work
 from tests.processes import environment_of, service_process
 
 log = logging.getLogger(__name__)
@@ -26,8 +27,6 @@ MOST_POSTED = 190
 USERS = [f"u{n:04}" for n in range(1, 61)]
 WITHIN_SECONDS = 5.0
 """In which every process serves the new version: a second on a quiet machine. The log says how long it took."""
-
-Answer = dict[str, Any]
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -77,14 +76,6 @@ class Load:
             await asyncio.sleep(0.2)
 
 
-async def ask(client: httpx.AsyncClient, user: str, k: int = 10) -> Answer:
-    response = await client.get(f"/users/{user}/recommendations", params={"k": k})
-    assert response.status_code == 200, response.text
-    answer: Answer = response.json()
-    del answer["next_cursor"]  # it has the time in it
-    return answer
-
-
 async def all_serve(clients: list[httpx.AsyncClient], version: str) -> float:
     """How long it takes."""
     loop = asyncio.get_running_loop()
@@ -94,20 +85,6 @@ async def all_serve(clients: list[httpx.AsyncClient], version: str) -> float:
             assert loop.time() - started < WITHIN_SECONDS, f"not within {WITHIN_SECONDS} s"
             await asyncio.sleep(0.02)
     return loop.time() - started
-
-
-@asynccontextmanager
-async def at_work(load: Load) -> AsyncIterator[None]:
-    """What one of them raises is raised at the end."""
-    tasks = [asyncio.create_task(load.read()) for _ in range(READERS)]
-    tasks += [asyncio.create_task(load.write()) for _ in range(WRITERS)]
-    try:
-        yield
-    finally:  # what ended one of them is why the rest failed
-        for task in tasks:
-            task.cancel()
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
-        assert all(end is None or isinstance(end, asyncio.CancelledError) for end in ended), ended
 
 
 async def swap_under_load(urls: list[str]) -> None:
@@ -125,7 +102,7 @@ async def swap_under_load(urls: list[str]) -> None:
             assert (await clients[0].post("/users", json={"user_id": made})).status_code == 201
         assert (await clients[0].put("/users/watches/followees/writes")).status_code == 201
         load, seconds = Load(clients, expected), []
-        async with at_work(load):
+        async with at_work(*(load.read() for _ in range(READERS)), *(load.write() for _ in range(WRITERS))):
             await asyncio.sleep(0.5)
             for n in range(SWAPS):
                 to = versions[(n + 1) % 2]
