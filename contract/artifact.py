@@ -146,12 +146,8 @@ def load(folder: Path) -> Artifact:
     Raises ArtifactInvalid, naming the file.
     """
     manifest = read_manifest(folder)
-    for name in dict.fromkeys([*FILES, *manifest.files]):
-        path = folder / name
-        if not path.is_file():
-            raise ArtifactInvalid(f"{path} is missing: export the model again")
-        if sha256(path) != manifest.files.get(name):
-            raise ArtifactInvalid(f"{path} is not the file that the manifest names (SHA-256): export the model again")
+    for name in FILES:
+        check_file(folder / name, manifest)
     user_ids = json.loads((folder / "user_ids.json").read_text("utf-8"))
     user_vectors_UD = np.load(folder / "user_vectors.npy", allow_pickle=False)
     if user_vectors_UD.dtype != np.float16 or user_vectors_UD.shape != (len(user_ids), manifest.dim):
@@ -181,6 +177,14 @@ def load(folder: Path) -> Artifact:
         user_vectors_UD=user_vectors_UD,
         golden=golden_arrays,
     )
+
+
+def check_file(path: Path, manifest: Manifest) -> None:
+    """Raises ArtifactInvalid where it is not the file that the manifest names."""
+    if not path.is_file():
+        raise ArtifactInvalid(f"{path} is missing: export the model again")
+    if sha256(path) != manifest.files.get(path.name):
+        raise ArtifactInvalid(f"{path} is not the file that the manifest names (SHA-256): export the model again")
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -27,6 +27,7 @@ from contract.artifact import (
     RANKER_INPUTS,
     RANKER_OUTPUTS,
     Artifact,
+    check_file,
     load,
 )
 from contract.errors import ArtifactInvalid, DeviceUnavailable
@@ -253,6 +254,11 @@ def _session(artifact: Artifact, name: str, providers: list[str], threads: int) 
 
 
 def verify_folder(folder: Path, device: Device) -> tuple[Artifact, float]:
-    """Load an exported model and compare its golden outputs; the largest difference, too. Raises ArtifactInvalid."""
+    """Load an exported model and compare its golden outputs; the largest difference, too. Raises ArtifactInvalid.
+
+    What the manifest names beside the files that serve is checked, too.
+    """
     exported = load(folder)
+    for name in exported.manifest.files:
+        check_file(folder / name, exported.manifest)
     return exported, OnnxModel(exported, device).verify_golden(exported)

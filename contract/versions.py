@@ -63,7 +63,9 @@ def version_before(active: str | None, known: Sequence[Any]) -> str | None:
     return next((row.version for row in known if row.activated_at is not None and row.version != active), None)
 
 
-async def delete_version(engine: AsyncEngine, vectors: VectorStore, models_dir: Path, version: str) -> None:
+async def delete_version(
+    engine: AsyncEngine, vectors: VectorStore, recommended: Recommended, models_dir: Path, version: str
+) -> None:
     """Remove a version that does not serve: its vectors, what SQL knows of it, and its folder, that last.
 
     Killed in between, the same call goes on. Raises VersionServes.
@@ -79,6 +81,7 @@ async def delete_version(engine: AsyncEngine, vectors: VectorStore, models_dir: 
         await connection.execute(delete(TweetVector).where(TweetVector.version == version))
         await connection.execute(delete(ModelVersion).where(ModelVersion.version == version))
         await vectors.delete_version(version)
+        await recommended.forget([version])
     if (models_dir / version).exists():
         await asyncio.to_thread(shutil.rmtree, models_dir / version)
 
@@ -99,12 +102,17 @@ async def activate(
 ) -> None:
     """Record it in SQL and move the pointer; within a transaction that holds the versions.
 
-    Its own trial ends; another one goes on, and is counted anew beside this version.
+    Its own trial ends; another one goes on, and is counted anew beside this version. Where Redis had lost its contents,
+    and only this version was written, the trial ends, too.
     Raises VersionGone where SQL has no such version, StoreUnavailable where Redis lost what it had.
     """
+    before = await vectors.active_version()
+    if before is None:
+        await connection.execute(update(ModelVersion).values(share=None))
     await _set(connection, version, activated_at=datetime.now(UTC), share=None)
-    await vectors.set_trial(await _count_anew(connection, recommended))
     await vectors.activate(version, mark)
+    if before != version:
+        await vectors.set_trial(await _count_anew(connection, recommended))
 
 
 async def start_trial(
@@ -180,7 +188,7 @@ async def point_anew(
 ) -> str | None:
     """Set both pointers to what SQL says, of versions that are written to Redis; returns the one that serves.
 
-    A trial is counted anew, since its answers were counted in Redis alone; of a version that is not written it ends.
+    A trial whose pointer was lost is counted anew, since its answers were, too; that of a version not written ends.
     Within a transaction that holds the versions. None, and nothing is set, where the one that serves is not written.
     Raises StoreUnavailable where Redis lost what was marked.
     """
@@ -190,7 +198,8 @@ async def point_anew(
         return None
     if trial is not None and trial.version not in written:
         await connection.execute(update(ModelVersion).values(share=None))
-    await vectors.set_trial(await _count_anew(connection, recommended), mark)
+    if trial is None or trial != await vectors.trial() or trial.version not in written:
+        await vectors.set_trial(await _count_anew(connection, recommended), mark)
     await vectors.activate(active, mark)
     return active
 

@@ -46,6 +46,7 @@ class OnlineNetwork:
         self._unseen: list[str] = []
         """What the log told and no look was through with."""
         self._looked_at = time.monotonic()
+        """Last tried: while Redis does not answer, nobody changes anything."""
         self._again: set[str] = set()
         """Vectors that changed while they were read: the next look drops them."""
 
@@ -150,13 +151,13 @@ class OnlineNetwork:
 
     async def _changed(self) -> list[str]:
         """Names since the last look; while contents are lost without families, as the one who writes all notes them."""
+        was_lost, last_look, self._looked_at = self.lost, self._looked_at, time.monotonic()
         self._unseen += await self._log.changed()
-        was_lost, last_look = self.lost, self._looked_at
         anew = EVERYTHING in self._unseen
         lost = await self._vectors.active_version() is None if was_lost or anew else False
         if lost and anew:  # the log is a new one, and short
             self._unseen += await self._log.all()
-        changed, self._unseen, self.lost, self._looked_at = self._unseen, [], lost, time.monotonic()
+        changed, self._unseen, self.lost = self._unseen, [], lost
         self._metrics.online_lost.set(lost)
         if not lost:
             return [EVERYTHING] if was_lost else changed

@@ -122,7 +122,7 @@ async def delete_version(version: str, parts: Ingest) -> None:
     if version not in known and not await asyncio.to_thread(folder.exists):
         raise UnknownVersion(f"version {version} is not known: GET /models lists all")
     with unfit(version):
-        await versions.delete_version(parts.database.engine, parts.vectors, folder.parent, version)
+        await versions.delete_version(parts.database.engine, parts.vectors, parts.recommended, folder.parent, version)
 
 
 async def rebuild_redis(parts: Ingest) -> Rebuilding:

@@ -133,4 +133,5 @@ async def delete_version(version: str, stores: Stores, models_dir: Path) -> None
     """
     if not (models_dir / version).exists():
         await find_version(version, stores, models_dir)
-    await versions.delete_version(stores.engine, VectorStore(stores.redis, stores.namespace), models_dir, version)
+    vectors, recommended = VectorStore(stores.redis, stores.namespace), Recommended(stores.redis, stores.namespace)
+    await versions.delete_version(stores.engine, vectors, recommended, models_dir, version)

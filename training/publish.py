@@ -32,6 +32,7 @@ from contract.versions import (
     latest_first,
     point_anew,
     start_trial,
+    trial_of,
 )
 from training.errors import InputRejected
 from training.features import read_image
@@ -142,6 +143,8 @@ async def rebuild_redis(models_dir: Path, stores: Stores, progress: Progress) ->
                 written[version] = str(error)
         async with changing(stores.engine) as connection:
             known = await hold_versions(connection)
+            if (trial := trial_of(known)) is not None and trial.version not in written:
+                raise InputRejected("another version was put on trial meanwhile: run the same command again")
             whole = {version for version, fault in written.items() if fault is None}
             recommended = Recommended(stores.redis, stores.namespace)
             if await point_anew(connection, vectors, recommended, whole, mark) is None:

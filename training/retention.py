@@ -6,10 +6,12 @@ Runs         that were not finished, DAYS after they were last gone on with, wit
 """
 
 import logging
+import re
 import shutil
 import time
 from pathlib import Path
 
+from contract.ids import ID_PATTERN
 from contract.versions import kept_versions, latest_first
 from training.stores import Stores
 
@@ -38,7 +40,8 @@ def forget_folders(models_dir: Path, published: list[str], kept: set[str]) -> li
 def forget_runs(runs: Path, models_dir: Path, published: list[str]) -> list[str]:
     """With what they exported, unless that was published; a run's folder is touched with every checkpoint."""
     old = [folder for folder in runs.iterdir() if folder.is_dir() and _untouched(folder)]
-    versions = [(run / VERSION).read_text("utf-8") for run in old if (run / VERSION).exists()]
+    named = [(run / VERSION).read_text("utf-8") for run in old if (run / VERSION).exists()]
+    versions = [version for version in named if re.fullmatch(ID_PATTERN, version)]  # a crash can leave the file empty
     exported = [models_dir / version for version in versions if version not in published]
     drafts = [models_dir / f".{version}.draft" for version in versions]
     return _delete([*exported, *drafts, *old])

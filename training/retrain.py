@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
 from contract.artifact import MANIFEST, load
 from contract.blobs import BlobStore
 from contract.environment import StoreSettings
-from contract.errors import ArtifactInvalid
+from contract.errors import ArtifactInvalid, ContractError
 from contract.preprocessing import Preprocessing
 from contract.progress import Progress
 from contract.tables import open_database
@@ -107,7 +110,7 @@ def forget(stores: StoreSettings) -> None:
     """Delete old folders and runs; what cannot be deleted is said, since the new version serves already."""
     try:
         with_stores(stores, lambda opened: forget_old(stores.models_dir, stores.var_dir / "runs", opened))
-    except OSError as error:
+    except (OSError, ContractError, SQLAlchemyError, RedisError) as error:
         log.warning("old versions or runs could not be deleted: %s", error)
 
 

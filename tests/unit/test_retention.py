@@ -40,7 +40,9 @@ def test_a_run_that_nobody_goes_on_with_is_deleted_with_what_it_exported(
         make(runs / run, "version", days_ago)
         (runs / run / "version").write_text(f"v-{run}", "utf-8")
         os.utime(runs / run, (time.time() - days_ago * 86_400,) * 2)
-    make(runs / "begun", "checkpoint.pt", days_ago)
+    make(runs / "begun", "version", days_ago)
+    (runs / "begun" / "version").write_text("", "utf-8")
+    os.utime(runs / "begun", (time.time() - days_ago * 86_400,) * 2)
     (runs / "lock").touch()
     for folder in ("v-stopped", "v-published", ".v-killed.draft", "of-another-deployment"):
         make(models / folder, "manifest.json", days_ago)
