@@ -143,6 +143,8 @@ class ActiveModels:
         """
         async with self._loading:
             trial = await self._vectors.trial()
+            if trial is None and await self._vectors.active_version() is None:
+                return False  # Redis lost its contents: it goes on until they are back
             if trial is None or (self.current is not None and trial.version == self.current.version):
                 self.on_trial = None
                 return False

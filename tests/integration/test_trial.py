@@ -198,8 +198,11 @@ async def test_it_cannot_be_deleted_and_survives_a_restart_and_a_lost_redis(
         assert found is not None
         assert found.trial == Trial(versions[0], 0.5)
     expected = {user: (await answer(service, user))["items"] for user in USERS}
+    served = {user: (await answer(service, user))["version"] for user in USERS}
     await lose_everything(service)
+    assert served == {user: (await answer(service, user))["version"] for user in USERS}
     await until(lambda: whole(service), 20)
+    assert served == {user: (await answer(service, user))["version"] for user in USERS}
 
     async def the_same() -> bool:
         return expected == {user: (await answer(service, user))["items"] for user in USERS}
