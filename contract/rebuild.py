@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy import func, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from contract.artifact import Manifest
+from contract.artifact import Artifact, Manifest
 from contract.graph import RECENT_LIMIT, SEEN_LIMIT, TIMELINE_LIMIT, OnlineGraph, TimelineEntry, UserState, to_ms
 from contract.progress import Progress, silent
 from contract.tables import Follow, Hide, Retweet, Tweet, TweetVector, User
@@ -58,6 +58,14 @@ async def replace_users(connection: AsyncConnection, graph: OnlineGraph, user_id
     states = await user_states(connection, held)
     await graph.replace_users(states)
     return states
+
+
+async def write_vectors(
+    engine: AsyncEngine, vectors: VectorStore, exported: Artifact, progress: Progress = silent
+) -> None:
+    """A version's vectors: of users whom it was trained on, and of the tweets that SQL has some of."""
+    await vectors.put_users(exported.manifest.version, exported.user_ids, exported.user_vectors_UD)
+    await copy_tweet_vectors(engine, vectors, exported.manifest, progress=progress)
 
 
 async def copy_tweet_vectors(

@@ -33,6 +33,12 @@ async def hold_versions(connection: AsyncConnection) -> Sequence[Any]:
     return await latest_first(connection)
 
 
+async def known_versions(engine: AsyncEngine) -> Sequence[Any]:
+    """All rows of model_versions as `latest_first` has them, held by nobody."""
+    async with engine.connect() as connection:
+        return await latest_first(connection)
+
+
 async def latest_first(connection: AsyncConnection) -> Sequence[Any]:
     """All rows of model_versions, the one activated last first; those that never were come last."""
     order = ModelVersion.activated_at.desc().nulls_last(), ModelVersion.created_at.desc()
@@ -45,9 +51,14 @@ def kept_versions(known: Sequence[Any]) -> set[str]:
     return of_late | {row.version for row in known if row.share is not None}
 
 
+def row_on_trial(known: Sequence[Any]) -> Any | None:
+    """The row of the version on trial, of all versions as `latest_first` has them."""
+    return next((row for row in known if row.share is not None), None)
+
+
 def trial_of(known: Sequence[Any]) -> Trial | None:
     """The trial that runs, of all versions as `latest_first` has them."""
-    row = next((row for row in known if row.share is not None), None)
+    row = row_on_trial(known)
     if row is None:
         return None
     return Trial(row.version, row.share, 0 if row.on_trial_since is None else to_ms(row.on_trial_since))

@@ -16,7 +16,7 @@ from contract.errors import ContractError
 from contract.runtime import Device, OnnxModel
 from contract.trial import Trial
 from contract.vectors import VectorStore
-from contract.versions import activated_last, latest_first
+from contract.versions import activated_last, known_versions
 from service.errors import NotReady
 from service.metrics import Metrics
 
@@ -118,7 +118,7 @@ class ActiveModels:
         Raises ArtifactInvalid or DeviceUnavailable where it cannot be loaded.
         """
         async with self._loading:
-            model = await asyncio.to_thread(load_model, self.folder(version), self._device, self._max_batch)
+            model = await self._from_disk(version)
             yield model
             self._serve(model)
 
@@ -192,17 +192,19 @@ class ActiveModels:
         if time.monotonic() < self._refused.get(version, 0.0):
             return None
         try:
-            return await asyncio.to_thread(load_model, self.folder(version), self._device, self._max_batch)
+            return await self._from_disk(version)
         except ContractError:
             self._refused[version] = time.monotonic() + _RETRY_SECONDS
             raise
+
+    async def _from_disk(self, version: str) -> ActiveModel:
+        return await asyncio.to_thread(load_model, self.folder(version), self._device, self._max_batch)
 
     async def _wanted(self) -> str | None:
         """What the pointer names; where Redis lost that, the version that was activated last, as SQL has it."""
         version = await self._vectors.active_version()
         if version is None:
-            async with self._engine.connect() as connection:
-                version = activated_last(await latest_first(connection))
+            version = activated_last(await known_versions(self._engine))
         return version
 
     def _serve(self, model: ActiveModel) -> None:

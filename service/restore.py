@@ -9,20 +9,17 @@ and from what is written already, and say that they are degraded.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from redis.asyncio import Redis
 
 from contract import artifact
-from contract.artifact import Artifact
 from contract.errors import ContractError
 from contract.marks import restoring
-from contract.rebuild import copy_tweet_vectors, rebuild_graph
+from contract.rebuild import rebuild_graph, write_vectors
 from contract.transactions import changing
-from contract.versions import activated_last, hold_versions, kept_versions, latest_first, point_anew
+from contract.versions import activated_last, hold_versions, kept_versions, known_versions, point_anew
 from service.cursor import cursor_key
 from service.ingest import Ingest
 
@@ -48,7 +45,7 @@ class Restorer:
         if model is None or await self.parts.vectors.active_version() is not None:
             return
         await cursor_key(self.redis, self.namespace, self.cursors_key)
-        known = await self._known()
+        known = await known_versions(self.parts.database.engine)
         if activated_last(known) != model.version:
             return
         async with restoring(self.redis, self.namespace) as mark:
@@ -56,7 +53,7 @@ class Restorer:
                 return
             started = time.monotonic()
             log.warning("Redis lost its contents: writing it anew, version %s first", model.version)
-            await self._write_vectors(model.artifact)
+            await write_vectors(self.parts.database.engine, self.parts.vectors, model.artifact)
             await rebuild_graph(self.parts.database.engine, self.parts.graph)
             written = {model.version}
             for version in sorted(kept_versions(known) - written):
@@ -71,10 +68,6 @@ class Restorer:
         self.parts.behind.set()
         self.parts.fold_ins.start_anew()
 
-    async def _known(self) -> Sequence[Any]:
-        async with self.parts.database.engine.connect() as connection:
-            return await latest_first(connection)
-
     async def _write_other_version(self, version: str) -> bool:
         """Whether it loads."""
         try:
@@ -82,10 +75,5 @@ class Restorer:
         except ContractError as error:
             log.error("version %s has no vectors now: it does not load (%s)", version, error)
             return False
-        await self._write_vectors(exported)
+        await write_vectors(self.parts.database.engine, self.parts.vectors, exported)
         return True
-
-    async def _write_vectors(self, exported: Artifact) -> None:
-        """Of users who were trained on, and of tweets."""
-        await self.parts.vectors.put_users(exported.manifest.version, exported.user_ids, exported.user_vectors_UD)
-        await copy_tweet_vectors(self.parts.database.engine, self.parts.vectors, exported.manifest)

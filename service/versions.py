@@ -17,8 +17,9 @@ from contract.versions import (
     has_user_vectors,
     hold_versions,
     kept_versions,
-    latest_first,
+    known_versions,
     retweets_of,
+    row_on_trial,
     start_trial,
     version_before,
 )
@@ -29,8 +30,7 @@ from service.schemas import ArmOfTrial, Model, ModelDetail, Models, Rebuilding, 
 
 async def list_versions(parts: Ingest) -> Models:
     """All versions, the one activated last first."""
-    async with parts.database.engine.connect() as connection:
-        known = await latest_first(connection)
+    known = await known_versions(parts.database.engine)
     kept = kept_versions(known)
     models = [Model(**told(row, kept)) for row in known]
     return Models(active=await parts.vectors.active_version(), trial=await trial_that_runs(known, parts), models=models)
@@ -38,7 +38,7 @@ async def list_versions(parts: Ingest) -> Models:
 
 async def trial_that_runs(known: Sequence[Any], parts: Ingest) -> Trial | None:
     """With what both versions did in it."""
-    row = next((row for row in known if row.share is not None), None)
+    row = row_on_trial(known)
     if row is None:
         return None
     versions = [version for version in (activated_last(known), row.version) if version is not None]
@@ -57,8 +57,7 @@ async def trial_that_runs(known: Sequence[Any], parts: Ingest) -> Trial | None:
 async def put_on_trial(version: str, share: float, parts: Ingest) -> Models:
     """Let a kept version serve a share of the users. Raises UnknownVersion, VersionUnfit, NotReady."""
     await check_whole(parts)
-    async with parts.database.engine.connect() as connection:
-        check_kept(version, await latest_first(connection))
+    check_kept(version, await known_versions(parts.database.engine))
     with unfit(version):
         exported, _ = await asyncio.to_thread(verify_folder, parts.models.folder(version), "cpu")
         async with changing(parts.database.engine) as connection:
@@ -93,11 +92,8 @@ def told(row: Any, kept: set[str]) -> dict[str, Any]:
 
 async def show_version(version: str, parts: Ingest) -> ModelDetail:
     """A version and its manifest. Raises UnknownVersion, VersionUnfit where the manifest cannot be read."""
-    async with parts.database.engine.connect() as connection:
-        known = await latest_first(connection)
-    row = next((row for row in known if row.version == version), None)
-    if row is None:
-        raise UnknownVersion(f"version {version} is not known: GET /models lists all")
+    known = await known_versions(parts.database.engine)
+    row = find_row(version, known)
     folder, manifest = parts.models.folder(version), None
     if folder.exists():
         with unfit(version):
@@ -108,7 +104,7 @@ async def show_version(version: str, parts: Ingest) -> ModelDetail:
 
 async def verify_version(version: str, parts: Ingest) -> Verified:
     """Check a version's files and its golden outputs. Raises UnknownVersion; VersionUnfit, which says what is wrong."""
-    await show_version(version, parts)
+    find_row(version, await known_versions(parts.database.engine))
     with unfit(version):
         _, worst = await asyncio.to_thread(verify_folder, parts.models.folder(version), "cpu")
     return Verified(version=version, difference=worst)
@@ -117,10 +113,8 @@ async def verify_version(version: str, parts: Ingest) -> Verified:
 async def delete_version(version: str, parts: Ingest) -> None:
     """Remove a version that does not serve, its folder too. Raises UnknownVersion, VersionUnfit where it serves."""
     folder = parts.models.folder(version)
-    async with parts.database.engine.connect() as connection:
-        known = {row.version for row in await latest_first(connection)}
-    if version not in known and not await asyncio.to_thread(folder.exists):
-        raise UnknownVersion(f"version {version} is not known: GET /models lists all")
+    if not await asyncio.to_thread(folder.exists):
+        find_row(version, await known_versions(parts.database.engine))
     with unfit(version):
         await versions.delete_version(parts.database.engine, parts.vectors, parts.recommended, folder.parent, version)
 
@@ -130,8 +124,8 @@ async def rebuild_redis(parts: Ingest) -> Rebuilding:
 
     Raises NotReady where the version that is to serve is not the one that does: nobody could write it.
     """
-    async with parts.database.engine.connect() as connection:
-        wanted = {activated_last(await latest_first(connection)), await parts.vectors.active_version()}
+    known = await known_versions(parts.database.engine)
+    wanted = {activated_last(known), await parts.vectors.active_version()}
     if wanted != {parts.models.required().version}:
         raise NotReady("the active version is not loaded, or Redis is being written anew: /health/ready says more")
     await parts.vectors.miss()
@@ -155,8 +149,7 @@ async def activate_version(version: str, parts: Ingest) -> Models:
     Raises UnknownVersion; VersionUnfit where its vectors are gone or its files do not verify; NotReady where Redis lost
     its contents.
     """
-    async with parts.database.engine.connect() as connection:
-        check_kept(version, await latest_first(connection))
+    check_kept(version, await known_versions(parts.database.engine))
     await check_whole(parts)
     with unfit(version):
         async with parts.models.switching(version) as model, changing(parts.database.engine) as connection:
@@ -167,10 +160,17 @@ async def activate_version(version: str, parts: Ingest) -> Models:
     return await list_versions(parts)
 
 
+def find_row(version: str, known: Sequence[Any]) -> Any:
+    """What SQL has of a version. Raises UnknownVersion."""
+    for row in known:
+        if row.version == version:
+            return row
+    raise UnknownVersion(f"version {version} is not known: GET /models lists all")
+
+
 def check_kept(version: str, known: Sequence[Any]) -> None:
     """Raises UnknownVersion, or VersionUnfit where its vectors are deleted."""
-    if version not in {row.version for row in known}:
-        raise UnknownVersion(f"version {version} is not known: GET /models lists all")
+    find_row(version, known)
     if version not in kept_versions(known):
         raise VersionUnfit(f"version {version} has no vectors any more: run `python -m training publish {version}`")
 
@@ -185,8 +185,7 @@ async def check_vectors(exported: Artifact, parts: Ingest) -> None:
 async def roll_back(parts: Ingest) -> Models:
     """Let the version before the active one serve. Raises VersionUnfit where there is none."""
     active = await parts.vectors.active_version()
-    async with parts.database.engine.connect() as connection:
-        before = version_before(active, await latest_first(connection))
+    before = version_before(active, await known_versions(parts.database.engine))
     if before is None:
         raise VersionUnfit("there is no version before the active one")
     return await activate_version(before, parts)

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,14 @@ def service_process(
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def two_services(stores: StoreSettings, folder: Path) -> Iterator[list[str]]:
+    """URLs of two services on the same stores, which log into a folder."""
+    with ExitStack() as stack:
+        started = [stack.enter_context(service_process(environment_of(stores), folder / name)) for name in "ab"]
+        yield [running.url for running in started]
 
 
 def ready(url: str, process: subprocess.Popen[Any]) -> bool:

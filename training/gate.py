@@ -23,7 +23,7 @@ from contract.graph import to_ms
 from contract.progress import Progress
 from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import Tweet, TweetVector
-from contract.versions import activated_last, latest_first
+from contract.versions import activated_last, known_versions
 from training.errors import GateClosed, InputRejected
 from training.evaluate import judge, list_by_list
 from training.features import read_image
@@ -113,8 +113,7 @@ async def pass_gate(
 
 async def active_version(stores: Stores) -> str | None:
     """The version that serves, by SQL."""
-    async with stores.engine.connect() as connection:
-        return activated_last(await latest_first(connection))
+    return activated_last(await known_versions(stores.engine))
 
 
 async def compare_versions(one: Path, other: Path, stores: Stores, progress: Progress) -> Comparison:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from contract import artifact, versions
-from contract.artifact import MANIFEST
+from contract.artifact import MANIFEST, Artifact
 from contract.runtime import OnnxModel, verify_folder
 from contract.transactions import changing
 from contract.trial import Recommended
@@ -16,7 +16,7 @@ from contract.versions import (
     has_user_vectors,
     hold_versions,
     kept_versions,
-    latest_first,
+    known_versions,
     version_before,
 )
 from training.errors import InputRejected
@@ -53,8 +53,7 @@ async def list_versions(stores: Stores, models_dir: Path) -> list[KnownVersion]:
     """All versions, the one activated last first; those that were only exported come last, the newest first."""
     vectors = VectorStore(stores.redis, stores.namespace)
     active = await vectors.active_version()
-    async with stores.engine.connect() as connection:
-        known = await latest_first(connection)
+    known = await known_versions(stores.engine)
     kept = kept_versions(known)
     exported = exported_versions(models_dir)
     published = [
@@ -96,19 +95,29 @@ def verify_version(folder: Path) -> float:
     return worst
 
 
+async def need_kept(version: str, stores: Stores, models_dir: Path, publish: str) -> None:
+    """Raises InputRejected where a version is not known or has no vectors, which `publish` gives it."""
+    if not (await find_version(version, stores, models_dir)).kept:
+        raise InputRejected(f"version {version} has no vectors any more: run `{publish}`")
+
+
+async def need_vectors(exported: Artifact, stores: Stores) -> None:
+    """Raises InputRejected where Redis lost a version's user vectors."""
+    if not await has_user_vectors(exported, VectorStore(stores.redis, stores.namespace)):
+        version = exported.manifest.version
+        raise InputRejected(f"Redis has no vectors of {version}: run `python -m training models rebuild-redis`")
+
+
 async def activate_version(version: str, stores: Stores, models_dir: Path) -> None:
     """Let a version serve whose vectors are kept: every process goes over within a second.
 
     Raises InputRejected where it is not known or its vectors are gone, ArtifactInvalid where it does not verify.
     """
-    known = await find_version(version, stores, models_dir)
-    if not known.kept:
-        raise InputRejected(f"version {version} has no vectors any more: run `python -m training publish {version}`")
+    await need_kept(version, stores, models_dir, f"python -m training publish {version}")
     exported = artifact.load(models_dir / version)
     OnnxModel(exported, device="cpu").verify_golden(exported)
+    await need_vectors(exported, stores)
     vectors = VectorStore(stores.redis, stores.namespace)
-    if not await has_user_vectors(exported, vectors):
-        raise InputRejected(f"Redis has no vectors of {version}: run `python -m training models rebuild-redis`")
     async with changing(stores.engine) as connection:
         if version not in kept_versions(await hold_versions(connection)):
             raise InputRejected(f"version {version} lost its vectors just now: `python -m training publish {version}`")
@@ -118,8 +127,7 @@ async def activate_version(version: str, stores: Stores, models_dir: Path) -> No
 async def roll_back(stores: Stores, models_dir: Path) -> str:
     """Let the version before the active one serve; returns its name. Raises InputRejected where there is none."""
     active = await VectorStore(stores.redis, stores.namespace).active_version()
-    async with stores.engine.connect() as connection:
-        before = version_before(active, await latest_first(connection))
+    before = version_before(active, await known_versions(stores.engine))
     if before is None:
         raise InputRejected("there is no version before the active one")
     await activate_version(before, stores, models_dir)

@@ -16,7 +16,7 @@ from contract.fold_in import FoldInStores, fit_user, put_fitted
 from contract.graph import OnlineGraph
 from contract.marks import is_written, writing
 from contract.progress import Progress
-from contract.rebuild import copy_tweet_vectors, rebuild_graph
+from contract.rebuild import copy_tweet_vectors, rebuild_graph, write_vectors
 from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import ModelVersion, Retweet, Tweet, TweetVector
 from contract.transactions import changing, hold_tweets
@@ -29,7 +29,7 @@ from contract.versions import (
     activated_last,
     hold_versions,
     kept_versions,
-    latest_first,
+    known_versions,
     point_anew,
     start_trial,
     trial_of,
@@ -99,8 +99,7 @@ async def publish(
 
 async def need_active(stores: Stores, version: str | None = None) -> None:
     """A trial needs another version that serves. Raises InputRejected; StoreUnavailable where Redis lost it."""
-    async with stores.engine.connect() as connection:
-        active = activated_last(await latest_first(connection))
+    active = activated_last(await known_versions(stores.engine))
     if active is None or active == version:
         raise InputRejected("--trial: there is no other version that serves: leave it out")
     if await VectorStore(stores.redis, stores.namespace).active_version() is None:
@@ -125,8 +124,7 @@ async def rebuild_redis(models_dir: Path, stores: Stores, progress: Progress) ->
     before it could not be written. Raises InputRejected where no version was ever activated, ArtifactInvalid where the
     active one cannot be loaded, StoreUnavailable where Redis lost meanwhile what was written.
     """
-    async with stores.engine.connect() as connection:
-        known = await latest_first(connection)
+    known = await known_versions(stores.engine)
     active, *before = [row.version for row in known if row.version in kept_versions(known)] or [None]
     if active is None:
         raise InputRejected("no version was ever activated: run `python -m training retrain`")
@@ -158,8 +156,7 @@ async def write_version(folder: Path, stores: Stores, progress: Progress) -> Non
     """A version's vectors, those of users who are folded in, too. Raises ArtifactInvalid."""
     exported = artifact.load(folder)
     vectors, graph = VectorStore(stores.redis, stores.namespace), OnlineGraph(stores.redis, stores.namespace)
-    await vectors.put_users(exported.manifest.version, exported.user_ids, exported.user_vectors_UD)
-    await copy_tweet_vectors(stores.engine, vectors, exported.manifest, progress=progress)
+    await write_vectors(stores.engine, vectors, exported, progress)
     await fold_in_untrained(exported, OnnxModel(exported), FoldInStores(stores.engine, graph, vectors), progress)
 
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from contract.ids import ID_PATTERN
-from contract.versions import kept_versions, latest_first
+from contract.versions import kept_versions, known_versions
 from training.stores import Stores
 
 log = logging.getLogger(__name__)
@@ -26,8 +26,7 @@ _SECONDS_A_DAY = 86_400
 
 async def forget_old(models_dir: Path, runs: Path, stores: Stores) -> list[str]:
     """Delete what the policy says; returns the names. Within the lock of retrains, so that no run is at work."""
-    async with stores.engine.connect() as connection:
-        known = await latest_first(connection)
+    known = await known_versions(stores.engine)
     published = [row.version for row in known]
     return forget_folders(models_dir, published, kept_versions(known)) + forget_runs(runs, models_dir, published)
 

@@ -15,13 +15,13 @@ from contract.versions import (
     activated_last,
     arm_of,
     end_trial,
-    has_user_vectors,
     hold_versions,
     latest_first,
+    row_on_trial,
     start_trial,
 )
 from training.errors import InputRejected
-from training.models import find_version
+from training.models import need_kept, need_vectors
 from training.results import Estimate
 from training.stores import Stores
 
@@ -90,15 +90,10 @@ async def put_on_trial(version: str, share: float, stores: Stores, models_dir: P
     Raises InputRejected where it is not known or its vectors are gone, ArtifactInvalid where it does not verify,
     VersionServes where it serves everybody, StoreUnavailable where Redis lost its contents.
     """
-    known = await find_version(version, stores, models_dir)
-    if not known.kept:
-        raise InputRejected(
-            f"version {version} has no vectors: run `python -m training publish {version} --trial SHARE`"
-        )
+    await need_kept(version, stores, models_dir, f"python -m training publish {version} --trial SHARE")
     exported, _ = verify_folder(models_dir / version, "cpu")
+    await need_vectors(exported, stores)
     vectors, recommended = _of(stores)
-    if not await has_user_vectors(exported, vectors):
-        raise InputRejected(f"Redis has no vectors of {version}: run `python -m training models rebuild-redis`")
     async with changing(stores.engine) as connection:
         await hold_versions(connection)
         await start_trial(connection, vectors, recommended, version, share)
@@ -116,7 +111,7 @@ async def trial_so_far(stores: Stores) -> TrialSoFar:
     _, recommended = _of(stores)
     async with stores.engine.connect() as connection:
         known = await latest_first(connection)
-        row = next((row for row in known if row.share is not None), None)
+        row = row_on_trial(known)
         active = activated_last(known)
         if row is None or active is None:
             raise InputRejected("no version is on trial: `models trial VERSION --share .1` puts one on it")

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from contract.environment import StoreSettings
 from tests.conftest import KINDS, trained_stores
 from tests.integration.running import png
 from tests.load import Answer, ask, at_work
-from tests.processes import environment_of, service_process
+from tests.processes import two_services
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +39,8 @@ def stores(request: pytest.FixtureRequest, tiny_network: Path) -> Iterator[Store
 @pytest.fixture(scope="module")
 def urls(stores: StoreSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """Of two processes on the same stores."""
-    folder = tmp_path_factory.mktemp("logs")
-    with ExitStack() as stack:
-        started = [stack.enter_context(service_process(environment_of(stores), folder / name)) for name in "ab"]
-        yield [running.url for running in started]
+    with two_services(stores, tmp_path_factory.mktemp("logs")) as started:
+        yield started
 
 
 @dataclass
