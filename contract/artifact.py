@@ -133,6 +133,11 @@ class Artifact:
         """Who has a trained vector: those who retweeted in training, and whom they follow."""
         return frozenset(self.user_ids)
 
+    @cached_property
+    def row_of_user(self) -> dict[str, int]:
+        """Where each has it in `user_vectors_UD`."""
+        return {user_id: row for row, user_id in enumerate(self.user_ids)}
+
 
 def sha256(path: Path) -> str:
     """Of a file, 64 hex digits."""

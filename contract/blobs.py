@@ -1,9 +1,12 @@
 """Image bytes, in a folder by default and in any store fsspec knows by URL (s3://..., gs://..., memory://)."""
 
 import hashlib
+import os
 import uuid
+from contextlib import suppress
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from contract.errors import StoreUnavailable
 
@@ -23,19 +26,30 @@ class BlobStore:
         """Raises StoreUnavailable where fsspec has no such protocol or the root cannot be made."""
         try:
             self._fs, self._root = fsspec.core.url_to_fs(url)
+            self._is_folder = isinstance(self._fs, LocalFileSystem)
             self._fs.makedirs(self._root, exist_ok=True)
         except (ValueError, ImportError, OSError) as error:
             raise StoreUnavailable(f"BLOB_URL {url} cannot be used: {error}") from error
 
     def put(self, data: bytes) -> str:
-        """Store bytes under their SHA-256 (64 hex digits), which is returned. No reader ever sees a part of them."""
+        """Store bytes under their SHA-256 (64 hex digits), which is returned. No reader ever sees a part of them.
+
+        In a folder they are on the disk when this returns. Where it fails, nothing is left.
+        """
         key = blob_key(data)
         path = self._path(key)
         if not self._fs.exists(path):
             self._fs.makedirs(self._fs._parent(path), exist_ok=True)
             partial = f"{path}.{uuid.uuid4().hex}.partial"
-            self._fs.pipe_file(partial, data)
-            self._fs.mv(partial, path)
+            try:
+                self._write(partial, data)
+                self._fs.mv(partial, path)
+            except BaseException:
+                with suppress(OSError):  # it may not have been made
+                    self._fs.rm_file(partial)
+                raise
+            if self._is_folder:
+                _sync_folder(self._fs._parent(path))
         return key
 
     def get(self, key: str) -> bytes:
@@ -56,5 +70,21 @@ class BlobStore:
         """Where the bytes of a key are, in words."""
         return f"image {key} of the blob store"
 
+    def _write(self, path: str, data: bytes) -> None:
+        with self._fs.open(path, "wb") as file:
+            file.write(data)
+            if self._is_folder:
+                file.flush()
+                os.fsync(file.fileno())
+
     def _path(self, key: str) -> str:
         return f"{self._root}/{key[:2]}/{key}"
+
+
+def _sync_folder(path: str) -> None:
+    """So that a new name in it is on the disk, too."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

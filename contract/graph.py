@@ -129,6 +129,11 @@ class OnlineGraph:
         for family in ("seen", "hidden"):
             await self._write(("zrem", self._key(family, id_), post.tweet_id) for id_ in owner_ids)
 
+    async def remove_user(self, user_id: str) -> None:
+        """Take away all that is online of a user."""
+        families = ("user", "follow", "seen", "hidden", "timeline")
+        await self._write(("unlink", self._key(family, user_id)) for family in families)
+
     async def hide(self, user_id: str, tweet_id: str, at_ms: int) -> None:
         """Do not recommend a tweet to this user."""
         await self._write([("zadd", self._key("hidden", user_id), {tweet_id: at_ms})])

@@ -39,17 +39,23 @@ async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph, progress: Progr
 
 async def _add_newest(engine: AsyncEngine, graph: OnlineGraph) -> None:
     async with engine.connect() as connection:
-        newest = select(Tweet.tweet_id, Tweet.author_id, Tweet.created_at).order_by(Tweet.created_at.desc())
-        rows = (await connection.execute(newest.limit(RECENT_LIMIT))).all()
-        ids = [row.tweet_id for row in rows]
-        counted = (
-            select(Retweet.tweet_id, func.count().label("times"))
-            .where(Retweet.tweet_id.in_(ids))
-            .group_by(Retweet.tweet_id)
-        )
-        retweets = {row.tweet_id: row.times for row in await connection.execute(counted)}
-    entries = [TimelineEntry(row.tweet_id, row.author_id, to_ms(row.created_at)) for row in rows]
+        entries = await newest_tweets(connection)
+        ids = [entry.tweet_id for entry in entries]
+        retweets = await count_retweets(connection, ids)
     await graph.add_recent(entries, {tweet_id: retweets.get(tweet_id, 0) for tweet_id in ids})
+
+
+async def newest_tweets(connection: AsyncConnection) -> list[TimelineEntry]:
+    """The newest RECENT_LIMIT of the whole service, newest first."""
+    newest = select(Tweet.tweet_id, Tweet.author_id, Tweet.created_at).order_by(Tweet.created_at.desc())
+    rows = await connection.execute(newest.limit(RECENT_LIMIT))
+    return [TimelineEntry(row.tweet_id, row.author_id, to_ms(row.created_at)) for row in rows]
+
+
+async def count_retweets(connection: AsyncConnection, tweet_ids: Sequence[str]) -> dict[str, int]:
+    """How often tweets were retweeted, of those that ever were; at most some thousand ids."""
+    of_them = select(Retweet.tweet_id, func.count().label("times")).where(Retweet.tweet_id.in_(tweet_ids))
+    return {row.tweet_id: row.times for row in await connection.execute(of_them.group_by(Retweet.tweet_id))}
 
 
 async def replace_users(connection: AsyncConnection, graph: OnlineGraph, user_ids: Sequence[str]) -> list[UserState]:
@@ -124,17 +130,28 @@ async def user_states(connection: AsyncConnection, user_ids: list[str]) -> list[
     followees = _by_owner(follows)
     seen = await _times(connection, Retweet, user_ids)
     hidden = await _times(connection, Hide, user_ids)
-    timelines = _by_owner(await connection.execute(newest_per_owner(timeline_rows(user_ids), TIMELINE_LIMIT)))
+    timelines = await newest_timelines(connection, user_ids, TIMELINE_LIMIT)
     return [
         UserState(
             user_id=user_id,
             followee_ids=[row.followee_id for row in followees[user_id]],
             seen=seen[user_id],
             hidden=hidden[user_id],
-            timeline=[TimelineEntry(row.tweet_id, row.author_id, to_ms(row.at)) for row in timelines[user_id]],
+            timeline=timelines[user_id],
         )
         for user_id in user_ids
     ]
+
+
+async def newest_timelines(
+    connection: AsyncConnection, user_ids: list[str], limit: int
+) -> dict[str, list[TimelineEntry]]:
+    """What some users posted and retweeted, newest first."""
+    rows = _by_owner(await connection.execute(newest_per_owner(timeline_rows(user_ids), limit)))
+    return {
+        user_id: [TimelineEntry(row.tweet_id, row.author_id, to_ms(row.at)) for row in rows[user_id]]
+        for user_id in user_ids
+    }
 
 
 def timeline_rows(user_ids: list[str]) -> Any:
@@ -151,11 +168,11 @@ def timeline_rows(user_ids: list[str]) -> Any:
 
 
 def newest_per_owner(rows: Any, limit: int) -> Any:
-    """The newest rows of each owner."""
+    """The newest rows of each owner, newest first."""
     table = rows.subquery()
     place = func.row_number().over(partition_by=table.c.owner, order_by=(table.c.at.desc(), table.c.tweet_id.desc()))
     placed = select(table, place.label("place")).subquery()
-    return select(placed).where(placed.c.place <= limit)
+    return select(placed).where(placed.c.place <= limit).order_by(placed.c.place)
 
 
 async def _times(

@@ -21,6 +21,10 @@ SCHEMA_REVISION = "0005"
 """The alembic revision that this code reads and writes."""
 
 
+_PATIENCE_SECONDS = 5
+"""For a connection to a server: for one of the pool to be free, and for the server to take a new one."""
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment in UTC; SQLite keeps no time zone, so it is taken off there and put on again."""
 
@@ -161,7 +165,12 @@ class ApiKey(Base):
 def create_engine(sqlalchemy_url: str) -> AsyncEngine:
     """An async engine whose errors show no values; SQLite gets write-ahead logging, foreign keys, a wait for locks."""
     is_sqlite = sqlalchemy_url.startswith("sqlite")
-    engine = create_async_engine(sqlalchemy_url, pool_pre_ping=not is_sqlite, hide_parameters=True)
+    of_a_server: dict[str, Any] = {
+        "pool_pre_ping": True,
+        "pool_timeout": _PATIENCE_SECONDS,
+        "connect_args": {"connect_timeout": _PATIENCE_SECONDS},
+    }
+    engine = create_async_engine(sqlalchemy_url, hide_parameters=True, **({} if is_sqlite else of_a_server))
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine.sync_engine, "connect")

@@ -15,6 +15,7 @@ from service.active import ActiveModel
 from service.database import StoredTweet
 from service.ingest import Ingest, decode, make_recommendable
 from service.keys import Keys
+from service.mend import Mender
 from service.online import OnlineNetwork
 from service.removal import remove_pictures
 from service.restore import Restorer
@@ -37,6 +38,7 @@ async def background(
     embedded: EmbeddedValkey | None,
     pending: PendingTweets,
     restorer: Restorer,
+    mender: Mender,
 ) -> AsyncIterator[None]:
     """Run the loops until the end."""
     loops = (
@@ -44,6 +46,7 @@ async def background(
         repeat("following the version on trial", lambda: follow_trial(parts)),
         repeat("following the version to come", parts.models.refresh_upcoming),
         repeat("writing Redis anew", restorer.restore_if_lost),
+        repeat("mending changes that ended badly", mender.mend),
         repeat("looking at what changed", network.look),
         repeat("reading the keys", keys.read),
         repeat("hearing of pending tweets", lambda: hear_of_pending(parts, pending)),

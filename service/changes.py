@@ -1,6 +1,6 @@
 """What users do beside posting: join, follow, retweet, hide; and each taken back. All of it may be sent twice.
 
-SQL and Redis change together (contract/transactions.py): the very next recommendation knows of it.
+SQL and Redis change together (contract/transactions.py, contract/unsure.py): the very next recommendation knows of it.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.graph import MOST_FOLLOWEES, OnlineGraph, TimelineEntry, to_ms
 from contract.tables import Follow, Hide, Retweet, Tweet, User
-from contract.transactions import changing, hold_users, keep_tweets
+from contract.transactions import hold_users, keep_tweets
+from contract.unsure import Unsure
 from service.errors import FollowLimit, InvalidChange, UnknownTweet, UnknownUser
 from service.fold_in import FoldIns
 from service.trials import Trials
@@ -24,6 +25,7 @@ class Changes:
     """The stores that know who follows and retweets whom."""
 
     engine: AsyncEngine
+    unsure: Unsure
     graph: OnlineGraph
     fold_ins: FoldIns
     trials: Trials
@@ -40,7 +42,7 @@ class Change:
 async def add_user(user_id: str, stores: Changes) -> Change:
     """Make a user known."""
     try:
-        async with changing(stores.engine) as connection:
+        async with stores.unsure.changing(stores.engine, "user", user_id) as connection:
             change = await _add(connection, User, {"user_id": user_id}, datetime.now(UTC))
             await stores.graph.add_users([user_id])
     except IntegrityError:  # another request made the same user at the same moment
@@ -52,7 +54,7 @@ async def follow(follower_id: str, followee_id: str, stores: Changes) -> Change:
     """Let one user see what another posts and retweets. Raises UnknownUser, InvalidChange, FollowLimit."""
     if follower_id == followee_id:
         raise InvalidChange(f"followee_id {followee_id} is the user: nobody can follow themselves")
-    async with changing(stores.engine) as connection:
+    async with stores.unsure.changing(stores.engine, "user", follower_id) as connection:
         await _hold_user(connection, follower_id)
         await _need_user(connection, followee_id)
         key = {"follower_id": follower_id, "followee_id": followee_id}
@@ -66,7 +68,7 @@ async def follow(follower_id: str, followee_id: str, stores: Changes) -> Change:
 
 async def unfollow(follower_id: str, followee_id: str, stores: Changes) -> None:
     """End it. Raises UnknownUser."""
-    async with changing(stores.engine) as connection:
+    async with stores.unsure.changing(stores.engine, "user", follower_id) as connection:
         await _hold_user(connection, follower_id)
         await _need_user(connection, followee_id)
         await _remove(connection, Follow, {"follower_id": follower_id, "followee_id": followee_id})
@@ -76,7 +78,7 @@ async def unfollow(follower_id: str, followee_id: str, stores: Changes) -> None:
 
 async def retweet(user_id: str, tweet_id: str, at: datetime | None, stores: Changes) -> Change:
     """Pass a tweet on to one's followers. Raises UnknownUser, UnknownTweet, InvalidChange (own, or before it)."""
-    async with changing(stores.engine) as connection:
+    async with stores.unsure.changing(stores.engine, "user", user_id) as connection:
         await _hold_user(connection, user_id)
         post = await _need_tweet(connection, tweet_id)
         if post.author_id == user_id:
@@ -99,7 +101,7 @@ async def retweet(user_id: str, tweet_id: str, at: datetime | None, stores: Chan
 
 async def unretweet(user_id: str, tweet_id: str, stores: Changes) -> None:
     """Take a retweet back. Raises UnknownUser, UnknownTweet."""
-    async with changing(stores.engine) as connection:
+    async with stores.unsure.changing(stores.engine, "user", user_id) as connection:
         await _hold_user(connection, user_id)
         post = await _need_tweet(connection, tweet_id)
         removed = await _remove(connection, Retweet, {"user_id": user_id, "tweet_id": tweet_id})
@@ -112,7 +114,7 @@ async def unretweet(user_id: str, tweet_id: str, stores: Changes) -> None:
 
 async def hide(user_id: str, tweet_id: str, stores: Changes) -> Change:
     """Recommend a tweet to this user no more. Raises UnknownUser, UnknownTweet."""
-    async with changing(stores.engine) as connection:
+    async with stores.unsure.changing(stores.engine, "user", user_id) as connection:
         await _hold_user(connection, user_id)
         await _need_tweet(connection, tweet_id)
         change = await _add(connection, Hide, {"user_id": user_id, "tweet_id": tweet_id}, datetime.now(UTC))
@@ -122,7 +124,7 @@ async def hide(user_id: str, tweet_id: str, stores: Changes) -> Change:
 
 async def unhide(user_id: str, tweet_id: str, stores: Changes) -> None:
     """Recommend it again. Raises UnknownUser, UnknownTweet."""
-    async with changing(stores.engine) as connection:
+    async with stores.unsure.changing(stores.engine, "user", user_id) as connection:
         await _hold_user(connection, user_id)
         await _need_tweet(connection, tweet_id)
         await _remove(connection, Hide, {"user_id": user_id, "tweet_id": tweet_id})

@@ -23,7 +23,8 @@ ServiceError
 ├── RateLimited         429, Retry-After
 ├── InternalError       500
 ├── NotReady            503, Retry-After
-└── StoreDown           503, Retry-After
+├── StoreDown           503, Retry-After
+└── TookTooLong         503, Retry-After
 """
 
 from typing import ClassVar
@@ -178,9 +179,16 @@ class PictureUnreadable(ServiceError):
 
 
 class StoreDown(ServiceError):
-    """Redis or the database does not answer."""
+    """Redis, the database or the store of pictures does not answer, or takes nothing."""
 
     status, slug = 503, "store-unavailable"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
+
+
+class TookTooLong(ServiceError):
+    """It took longer than a request may; a change may have been made or not, and may be sent again."""
+
+    status, slug = 503, "took-too-long"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
 
 

@@ -18,6 +18,7 @@ from contract.preprocessing import decode_image
 from contract.tables import Retweet, Tweet, TweetVector
 from contract.transactions import changing, hold_picture, hold_tweets, hold_users, is_deleted
 from contract.trial import Recommended
+from contract.unsure import Unsure
 from contract.vectors import VectorStore
 from service.active import ActiveModel, ActiveModels
 from service.batcher import MicroBatcher, Vector
@@ -47,6 +48,7 @@ class Ingest:
     behind: asyncio.Event
     fold_ins: FoldIns
     recommended: Recommended
+    unsure: Unsure
     metrics: Metrics
 
 
@@ -166,7 +168,7 @@ async def make_candidate(tweet: StoredTweet, z_D: Vector, version: str, parts: I
 
     A hidden tweet's vector stays in SQL; a tweet that was deleted meanwhile stays deleted.
     """
-    async with changing(parts.database.engine) as connection:
+    async with parts.unsure.changing(parts.database.engine, "tweet", tweet.tweet_id) as connection:
         await hold_users(connection, [tweet.author_id])
         if not await hold_tweets(connection, [tweet.tweet_id]):
             return

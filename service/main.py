@@ -19,6 +19,7 @@ from contract.graph import OnlineGraph
 from contract.pending import PendingTweets
 from contract.tables import open_database
 from contract.trial import Recommended
+from contract.unsure import Unsure
 from contract.vectors import VectorStore
 from contract.waiting import WaitingUsers
 from service import problems
@@ -33,6 +34,7 @@ from service.candidates import Bounds
 from service.changes import Changes
 from service.cursor import Cursors, cursor_key
 from service.database import Database
+from service.deadline import Deadline
 from service.fold_in import FoldIns
 from service.guard import Guard
 from service.head import HeadAsGet
@@ -40,6 +42,7 @@ from service.headers import SecurityHeaders
 from service.ingest import Ingest
 from service.keys import open_keys
 from service.limits import BodyLimit
+from service.mend import Mender
 from service.metrics import Metrics
 from service.observe import Observe
 from service.online import OnlineNetwork
@@ -48,10 +51,14 @@ from service.recommend import Online
 from service.restore import Restorer
 from service.settings import Settings
 from service.shadow import Shadow
+from service.stored import StoredNetwork
 from service.trials import Trials
 
 TELEMETRY: TelemetryConfig = {"auto_configure": True, "logs": False}
 """Spans and metrics go where OTEL_EXPORTER_OTLP_ENDPOINT says, if it is set; no logs, which could quote a request."""
+
+REDIS_SECONDS = 2.0
+"""How long a command waits for Redis; reads go on without it then (service/online.py)."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -89,6 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit)
     app.add_middleware(Admission, most_reads=settings.max_reads, most_writes=settings.max_writes, metrics=metrics)
     app.add_middleware(Guard)
+    app.add_middleware(Deadline)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Observe, metrics=metrics)
     return app
@@ -103,13 +111,14 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
     with redis_server(settings) as (redis_url, embedded):
         async with (
             open_database(settings.sqlalchemy_url) as engine,
-            open_redis(redis_url) as redis,
+            open_redis(redis_url, REDIS_SECONDS) as redis,
             aclosing(ChangeLog(redis, settings.redis_namespace)) as log,
             open_batcher(settings.queue_size, settings.max_batch, metrics) as batcher,
         ):
             vectors = VectorStore(redis, settings.redis_namespace)
             models = ActiveModels(vectors, engine, settings.models_dir, settings.device, settings.max_batch, metrics)
             graph = OnlineGraph(redis, settings.redis_namespace)
+            unsure = Unsure(redis, settings.redis_namespace)
             foldable = FoldInStores(engine, graph, vectors)
             ingest = Ingest(
                 database=Database(engine),
@@ -121,6 +130,7 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
                 behind=asyncio.Event(),
                 fold_ins=FoldIns(WaitingUsers(redis, settings.redis_namespace), foldable, models, metrics),
                 recommended=Recommended(redis, settings.redis_namespace),
+                unsure=unsure,
                 metrics=metrics,
             )
             key = await cursor_key(redis, settings.redis_namespace, secrets.token_bytes(32))
@@ -131,12 +141,13 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             keys = await open_keys(engine, settings)
             pending = PendingTweets(redis, settings.redis_namespace)
             restorer = Restorer(redis, settings.redis_namespace, settings.models_dir, key, ingest)
-            network = OnlineNetwork(log, graph, vectors, settings.held_mb * 1_000_000, metrics)
-            async with background(ingest, network, keys, redis, embedded, pending, restorer):
+            stored = StoredNetwork(engine, models)
+            network = OnlineNetwork(log, graph, vectors, stored, settings.held_mb * 1_000_000, metrics)
+            async with background(ingest, network, keys, redis, embedded, pending, restorer, Mender(unsure, ingest)):
                 bounds = Bounds(settings.max_per_followee, settings.max_candidates)
                 online = Online(network, ingest.database, cursors, bounds, metrics)
-                rates = Rates(redis, settings.redis_namespace, metrics)
+                rates = Rates(redis, settings.redis_namespace, network, metrics)
                 trials = Trials(ingest.recommended, models, metrics)
-                changes = Changes(engine, graph, ingest.fold_ins, trials)
+                changes = Changes(engine, unsure, graph, ingest.fold_ins, trials)
                 async with aclosing(Shadow(online, metrics)) as shadow:
                     yield Parts(settings, ingest, changes, online, trials, shadow, keys, rates, metrics)

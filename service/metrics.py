@@ -31,6 +31,9 @@ class Metrics:
             ["limit"],
             registry=registry,
         )
+        self.uncounted = Counter(
+            "requests_uncounted", "Requests of limited keys that Redis did not count", registry=registry
+        )
         self.recommendations = Counter(
             "recommendations",
             "Answers, by source and whether it stood in for another",
@@ -73,6 +76,9 @@ class Metrics:
         self.held_bytes = Gauge("held_bytes", "Vectors and timelines held in memory", registry=registry)
         self.online_lost = Gauge(
             "online_network_lost", "1 while Redis lost its contents and has not all of it back", registry=registry
+        )
+        self.redis_away = Gauge(
+            "redis_away", "1 while Redis does not answer and reads go on without it", registry=registry
         )
         self.fold_ins = Counter(
             "fold_ins",

@@ -7,20 +7,33 @@ while it is read is new enough for the request that reads it, and is not kept.
 Where Redis lost its contents (service/restore.py), what is held stays until all is there again, but for what changes
 meanwhile, and nothing new is kept; a user who is not there is written from SQL at once. The log is looked at twice a
 second where nobody asks, too, so that nothing of an older state is held then.
+
+Where Redis does not answer, what is held goes on being answered from, and what is not held is read from SQL
+(service/stored.py), until a look succeeds again: only looks wait for Redis meanwhile. Nobody can change anything then,
+but through another process that still reaches Redis.
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from functools import partial
+from typing import Literal, TypeVar
+
+from redis.exceptions import RedisError
 
 from contract.changelog import EVERYTHING, ChangeLog
-from contract.graph import OnlineGraph
-from contract.vectors import VectorStore
+from contract.graph import OnlineGraph, TimelineEntry
+from contract.vectors import Vectors, VectorStore
 from service.active import ActiveModel
 from service.held import AuthorTimeline, Held, Ints, Timeline, View
 from service.metrics import Metrics
+from service.stored import StoredNetwork
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _FRESH_SECONDS = 2.0
 _MOST_VERSIONS = 2
@@ -28,15 +41,26 @@ _MOST_VERSIONS = 2
 
 
 class OnlineNetwork:
-    """What a request asks of it raises RedisError where Redis does not answer."""
+    """What a request asks of it raises SQLAlchemyError where neither Redis nor the database answers."""
 
     def __init__(
-        self, log: ChangeLog, graph: OnlineGraph, vectors: VectorStore, most_bytes: int, metrics: Metrics
+        self,
+        log: ChangeLog,
+        graph: OnlineGraph,
+        vectors: VectorStore,
+        stored: StoredNetwork,
+        most_bytes: int,
+        metrics: Metrics,
     ) -> None:
         self.graph = graph
-        self._log, self._vectors, self._most_bytes, self._metrics = log, vectors, most_bytes, metrics
+        self._log, self._vectors, self._stored = log, vectors, stored
+        self._most_bytes, self._metrics = most_bytes, metrics
         self.lost = False
         """Whether Redis lost its contents and has not got all of it back."""
+        self.away = False
+        """Whether Redis does not answer."""
+        self._stood_in = False
+        """Whether anything held may come from SQL."""
         self._held: dict[str, Held] = {}
         """By version, the one that was used last at the end."""
         self._looking = asyncio.Lock()
@@ -52,7 +76,11 @@ class OnlineNetwork:
 
     async def fresh(self, model: ActiveModel) -> Held:
         """What is held under a version, without what changed before this call. Use this one to the request's end."""
-        await self.look()
+        if not self.away:
+            try:
+                await self.look()
+            except RedisError as error:
+                self._went_away(error)
         held = self._held.pop(model.version, None)
         if held is not None and held.nbytes + self._nbytes > self._most_bytes:
             held = None
@@ -65,8 +93,13 @@ class OnlineNetwork:
         self._metrics.held_bytes.set(self._nbytes)
         return held
 
+    @property
+    def whole(self) -> bool:
+        """Whether answers have all that they should have."""
+        return not (self.lost or self.away)
+
     async def look(self) -> None:
-        """See what changed, with others who wait for the same look."""
+        """See what changed, with others who wait for the same look. Raises RedisError."""
         if self._next_look is None:
             self._next_look = asyncio.create_task(self._look())
         await asyncio.shield(self._next_look)
@@ -80,7 +113,7 @@ class OnlineNetwork:
         if (kept := held.views.get(user_id)) is not None:
             return kept
         with self._reading() as changed:
-            found = await self.graph.user(user_id)
+            found = await self._ask(partial(self.graph.user, user_id), partial(self._stored.user, user_id))
         if not found.exists:
             return None
         view = held.view(user_id, found)
@@ -105,28 +138,46 @@ class OnlineNetwork:
         if held.recent is not None:
             return held.recent
         with self._reading() as changed:
-            found = await self.graph.recent()
+            found = await self.recent_entries()
         recent = held.entries(found)
         if not self.lost and not changed & {"recent", EVERYTHING}:
             held.recent = recent
         return recent
 
+    async def recent_entries(self) -> list[TimelineEntry]:
+        """The same, read now."""
+        return await self._ask(self.graph.recent, self._stored.recent)
+
+    async def retweet_counts(self, tweet_ids: Sequence[str]) -> list[int]:
+        """How often each of the newest tweets was retweeted."""
+        asked = list(tweet_ids)
+        return await self._ask(partial(self.graph.retweet_counts, asked), partial(self._stored.retweet_counts, asked))
+
+    async def vectors(
+        self, kind: Literal["t", "u"], version: str, ids: Sequence[str], dim: int
+    ) -> tuple[list[str], Vectors]:
+        """Of tweets or users under a version, those that have one: ids and fp16 [K, D], read now."""
+        redis = self._vectors.tweets if kind == "t" else self._vectors.users
+        stored = self._stored.tweets if kind == "t" else self._stored.users
+        return await self._ask(partial(redis, version, ids, dim), partial(stored, version, ids, dim))
+
     async def need(self, held: Held, kind: Literal["t", "u"], rows: Ints) -> None:
         """See to it that the vectors of some tweets or users are there, where they have any."""
         table = held.table(kind)
-        read = self._vectors.tweets if kind == "t" else self._vectors.users
         family = f"v:{held.version}:{kind}"
         absent: set[str] = set()
         while unknown := [id_ for id_ in table.unknown(rows) if id_ not in absent]:  # others may be dropped meanwhile
             with self._reading() as changed:
-                found, vectors_KD = await read(held.version, unknown, held.dim)
+                found, vectors_KD = await self.vectors(kind, held.version, unknown, held.dim)
             table.put(unknown, found, vectors_KD)
             absent.update(set(unknown).difference(found))
             self._again.update(f"{family}:{id_}" for id_ in unknown if changed and changed & _keys(id_, family))
 
     async def _read_timelines(self, held: Held, author_ids: Sequence[str], depth: int) -> dict[str, AuthorTimeline]:
         with self._reading() as changed:
-            found = await self.graph.timelines(author_ids, depth)
+            found = await self._ask(
+                partial(self.graph.timelines, author_ids, depth), partial(self._stored.timelines, author_ids, depth)
+            )
         read = {}
         for author_id, entries in zip(author_ids, found, strict=True):
             other = held.timelines.get(author_id)  # another request may have read the same
@@ -153,6 +204,13 @@ class OnlineNetwork:
         """Names since the last look; while contents are lost without families, as the one who writes all notes them."""
         was_lost, last_look, self._looked_at = self.lost, self._looked_at, time.monotonic()
         self._unseen += await self._log.changed()
+        if self.away:
+            log.warning("Redis answers again")
+            self.away = False
+            self._metrics.redis_away.set(0)
+        if self._stood_in:  # what was read from SQL may be older than what the log tells
+            self._stood_in = False
+            self._unseen.append(EVERYTHING)
         anew = EVERYTHING in self._unseen
         lost = await self._vectors.active_version() is None if was_lost or anew else False
         if lost and anew:  # the log is a new one, and short
@@ -166,6 +224,22 @@ class OnlineNetwork:
         for held in self._held.values():
             held.forget_absent()
         return [name for name in changed if not name.endswith(EVERYTHING)]
+
+    async def _ask(self, redis: Callable[[], Awaitable[T]], stored: Callable[[], Awaitable[T]]) -> T:
+        """From Redis; where it does not answer, from SQL."""
+        if not self.away:
+            try:
+                return await redis()
+            except RedisError as error:
+                self._went_away(error)
+        self._stood_in = True
+        return await stored()
+
+    def _went_away(self, error: RedisError) -> None:
+        if not self.away:
+            log.error("Redis does not answer, so that reads go on without it: %r", error)
+            self.away = True
+            self._metrics.redis_away.set(1)
 
     @contextmanager
     def _reading(self) -> Iterator[set[str]]:

@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InternalError as ReadOnlyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
@@ -35,7 +36,7 @@ from service.schemas import FieldError, Problem
 log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
-_STORE_ERRORS = (RedisError, OperationalError, InterfaceError, PoolTimeoutError, OSError)
+_STORE_ERRORS = (RedisError, OperationalError, InterfaceError, ReadOnlyError, PoolTimeoutError, OSError)
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -88,7 +89,7 @@ def refusal_of(error: Exception) -> Refusal:
             log.error("a store failed: %s", error)
             name = "the store of pictures" if isinstance(error, OSError) else "the database"
             name = "Redis" if isinstance(error, RedisError) else name
-            return refuse(StoreDown, f"{name} does not answer: try again")
+            return refuse(StoreDown, f"{name} does not answer, or takes nothing now: try again")
         case _:
             return refuse(InternalError, "this is a fault of the service; its log says more")
 

@@ -1,5 +1,6 @@
 """How often a key may ask: counted in Redis, so that all processes count together."""
 
+import logging
 import math
 import time
 from typing import Any
@@ -8,32 +9,48 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from service.errors import RateLimited
 from service.keys import StoredKey
 from service.metrics import Metrics
+from service.online import OnlineNetwork
+
+log = logging.getLogger(__name__)
 
 
 class Rates:
     """Two counters a limited key, gone two minutes after its last request; a key without a limit costs nothing."""
 
-    def __init__(self, redis: Redis, namespace: str, metrics: Metrics) -> None:
+    def __init__(self, redis: Redis, namespace: str, network: OnlineNetwork, metrics: Metrics) -> None:
         pool: Any = redis.connection_pool  # the library's types know of no pool
         storage = RedisStorage(
             "async+redis://", implementation="redispy", key_prefix=f"{namespace}:rate", connection_pool=pool
         )
         self._limiter = SlidingWindowCounterRateLimiter(storage)
-        self._metrics = metrics
+        self._network, self._metrics = network, metrics
 
     async def check(self, key: StoredKey | None) -> None:
-        """Count a request of a key. Raises RateLimited where it is one too many; RedisError."""
+        """Count a request of a key. Raises RateLimited where it is one too many.
+
+        Where Redis does not count, nobody is refused.
+        """
         if key is None or key.per_minute is None:
             return
+        if self._network.away:
+            self._metrics.uncounted.inc()
+            return
         limit = RateLimitItemPerMinute(key.per_minute)
-        if not await self._limiter.hit(limit, key.key_id):
+        try:
+            if await self._limiter.hit(limit, key.key_id):
+                return
             window = await self._limiter.get_window_stats(limit, key.key_id)
-            self._metrics.shed.labels("rate").inc()
-            raise RateLimited(
-                f"key {key.key_id} may ask {key.per_minute:,} times a minute: slow down",
-                max(1, math.ceil(window.reset_time - time.time())),
-            )
+        except RedisError as error:
+            log.error("a request of key %s is not counted: %r", key.key_id, error)
+            self._metrics.uncounted.inc()
+            return
+        self._metrics.shed.labels("rate").inc()
+        raise RateLimited(
+            f"key {key.key_id} may ask {key.per_minute:,} times a minute: slow down",
+            max(1, math.ceil(window.reset_time - time.time())),
+        )

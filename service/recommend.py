@@ -42,7 +42,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Online:
-    """What a request is answered from; SQL is asked only about users who are not online."""
+    """What a request is answered from; SQL is asked only about what Redis does not have, or while it is away."""
 
     network: OnlineNetwork
     database: Database
@@ -89,18 +89,18 @@ class Ranked:
 async def recommend(ask: Ask, model: ActiveModel, online: Online) -> Recommendations:
     """The K candidates that the user will most likely retweet, all ranked by one model version.
 
-    Raises UnknownUser, InvalidCursor, CursorExpired, RedisError, SQLAlchemyError.
+    Raises UnknownUser, InvalidCursor, CursorExpired; SQLAlchemyError or RedisError where no source has what is needed.
     """
     page = open_page(ask, model, online.cursors)
     held = await online.network.fresh(model)
-    lost = online.network.lost
+    whole = online.network.whole
     view, restored = await known_user(ask.user_id, held, online)
     people = await gather_people(view, held, online.network)
     pool = await find_pool(view, people, page, held, online)
     ranked = rank(pool, people, model, held)
     best = top_k(ranked.key_C, pool, held.tweets.ids, min(ask.k, MOST_SHOWN - len(page.shown)))
-    lost = lost or restored or online.network.lost  # it may be lost, or come back, while one answers
-    degraded = pool.source != ask.scope or lost
+    whole = whole and not restored and online.network.whole  # it may change while one answers
+    degraded = pool.source != ask.scope or not whole
     online.metrics.recommendations.labels(pool.source, str(degraded).lower()).inc()
     online.metrics.candidates.observe(len(pool))
     return Recommendations(
@@ -110,7 +110,7 @@ async def recommend(ask: Ask, model: ActiveModel, online: Online) -> Recommendat
         scope=ask.scope,
         source=pool.source,
         degraded=degraded,
-        missing=missing_parts(people, view, lost),
+        missing=missing_parts(people, view, whole),
         folded_in=people.user_D is not None and ask.user_id not in model.artifact.trained_users,
         candidates=len(pool),
         items=[item(pool, ranked, c, held) for c in best],
@@ -134,7 +134,7 @@ async def known_user(user_id: str, held: Held, online: Online) -> tuple[View, bo
     view = await online.network.view(held, user_id)
     if view is not None:
         return view, False
-    if await online.database.user_exists(user_id):
+    if not online.network.away and await online.database.user_exists(user_id):
         async with changing(online.database.engine) as connection:
             (state,) = await replace_users(connection, online.network.graph, [user_id])
         return held.view(user_id, state.view), True
@@ -181,7 +181,7 @@ async def encoded(source: Source, entries: Timeline, held: Held, network: Online
 
 async def by_popularity(pool: Pool, page: Page, held: Held, network: OnlineNetwork) -> Pool:
     """The pool as the popular one or, where nobody retweeted any of it, as the recent one."""
-    retweets_C = np.array(await network.graph.retweet_counts([held.tweets.ids[row] for row in pool.row_C]), dtype=int)
+    retweets_C = np.array(await network.retweet_counts([held.tweets.ids[row] for row in pool.row_C]), dtype=int)
     if page.source == "recent" or (page.source is None and not retweets_C.any()):
         return replace(pool, source="recent")
     return replace(pool, source="popular", popularity_C=popularity(retweets_C, pool.at_C, page.at_ms))
@@ -198,9 +198,9 @@ def rank(pool: Pool, people: People, model: ActiveModel, held: Held) -> Ranked:
     return Ranked(ranking.score_C, ranking)
 
 
-def missing_parts(people: People, view: View, lost: bool) -> list[Missing]:
+def missing_parts(people: People, view: View, whole: bool) -> list[Missing]:
     """Which facets were neutral because the model has no vector, and whether tweets may be left out."""
-    missing: list[Missing] = ["online_network"] if lost else []
+    missing: list[Missing] = [] if whole else ["online_network"]
     if people.user_D is None:
         missing.append("user_vector")
     if view.followee_ids and not len(people.place_N):

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 async def hide_tweet(tweet_id: str, parts: Ingest) -> None:
     """Keep a tweet from everybody. Raises UnknownTweet."""
-    async with changing(parts.database.engine) as connection:
+    async with parts.unsure.changing(parts.database.engine, "tweet", tweet_id) as connection:
         await _hold(connection, tweet_id)
         unhidden = update(Tweet).where(Tweet.tweet_id == tweet_id, Tweet.hidden_at.is_(None))
         await connection.execute(unhidden.values(hidden_at=datetime.now(UTC)))
@@ -31,7 +31,7 @@ async def hide_tweet(tweet_id: str, parts: Ingest) -> None:
 
 async def show_tweet(tweet_id: str, parts: Ingest) -> None:
     """Take it back. Raises UnknownTweet."""
-    async with changing(parts.database.engine) as connection:
+    async with parts.unsure.changing(parts.database.engine, "tweet", tweet_id) as connection:
         await _hold(connection, tweet_id)
         await connection.execute(update(Tweet).where(Tweet.tweet_id == tweet_id).values(hidden_at=None))
         for version, vector in (await _vectors(connection, tweet_id)).items():
@@ -43,7 +43,7 @@ async def delete_tweet(tweet_id: str, parts: Ingest) -> None:
 
     Raises UnknownTweet where there never was one.
     """
-    async with changing(parts.database.engine) as connection:
+    async with parts.unsure.changing(parts.database.engine, "tweet", tweet_id) as connection:
         if not await hold_tweets(connection, [tweet_id], to_delete=True):
             if await is_deleted(connection, tweet_id):
                 return

@@ -105,7 +105,8 @@ class Recommendations(Body):
     facets is missing."""
     missing: list[Missing]
     """What the score went without: `user_vector`, `followee_vectors`, where the model does not know them;
-    `online_network`: Redis lost its contents and gets them back, and until then tweets may be left out."""
+    `online_network`: Redis lost its contents or does not answer: until it has them again tweets may be left out,
+    or what changed meanwhile may be unknown."""
     trial: bool = False
     """Whether `version` is on trial: it serves this user, and a share of all, beside the active one."""
     folded_in: bool

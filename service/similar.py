@@ -9,10 +9,11 @@ import numpy.typing as npt
 from contract.vectors import Vectors
 from service.errors import NotReady, UnknownTweet
 from service.ingest import Ingest
+from service.online import OnlineNetwork
 from service.schemas import SimilarTweet, SimilarTweets
 
 
-async def similar_tweets(tweet_id: str, k: int, parts: Ingest) -> SimilarTweets:
+async def similar_tweets(tweet_id: str, k: int, parts: Ingest, network: OnlineNetwork) -> SimilarTweets:
     """The K tweets among the newest ones whose vectors point most nearly where this tweet's does, by cosine.
 
     Raises UnknownTweet, also for a hidden one; NotReady where no model serves, or the tweet is pending.
@@ -24,15 +25,17 @@ async def similar_tweets(tweet_id: str, k: int, parts: Ingest) -> SimilarTweets:
     vector = await parts.database.vector(tweet_id, model.version)
     if vector is None:
         raise NotReady(f"tweet_id {tweet_id} has no vector under version {model.version} yet")
-    authors = {entry.tweet_id: entry.author_id for entry in await parts.graph.recent() if entry.tweet_id != tweet_id}
-    ids, z_CD = await parts.vectors.tweets(model.version, list(authors), model.manifest.dim)
+    authors = {
+        entry.tweet_id: entry.author_id for entry in await network.recent_entries() if entry.tweet_id != tweet_id
+    }
+    ids, z_CD = await network.vectors("t", model.version, list(authors), model.manifest.dim)
     unit_CD, unit_1D = unit(z_CD), unit(np.frombuffer(vector, dtype="<f2")[None])
     similarity_C = unit_CD @ unit_1D[0]
     best = sorted(range(len(ids)), key=lambda c: (-similarity_C[c], ids[c]))[:k]
     return SimilarTweets(
         tweet_id=tweet_id,
         version=model.version,
-        degraded=await parts.vectors.active_version() is None,
+        degraded=not network.whole,
         candidates=len(ids),
         items=[
             SimilarTweet(tweet_id=ids[c], author_id=authors[ids[c]], similarity=float(similarity_C[c])) for c in best

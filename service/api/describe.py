@@ -10,7 +10,16 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from service.batch import BatchTweet
-from service.errors import Forbidden, InternalError, Overloaded, RateLimited, ServiceError, StoreDown, Unauthorized
+from service.errors import (
+    Forbidden,
+    InternalError,
+    Overloaded,
+    RateLimited,
+    ServiceError,
+    StoreDown,
+    TookTooLong,
+    Unauthorized,
+)
 from service.guard import GUARDED, needed
 from service.observe import HEADER
 from service.problems import PROBLEM
@@ -52,7 +61,7 @@ _KEY = {
     "scheme": "bearer",
     "description": "A key of the service; not needed where it has none",
 }
-_COMMON = (Unauthorized, Forbidden, Overloaded, RateLimited, InternalError, StoreDown)
+_COMMON = (Unauthorized, Forbidden, Overloaded, RateLimited, InternalError, StoreDown, TookTooLong)
 
 
 def answers(*errors: type[ServiceError], common: Iterable[type[ServiceError]] = _COMMON) -> dict[int | str, Any]:

@@ -22,10 +22,14 @@ async def get_liveness() -> Liveness:
     responses={503: {"model": Readiness, "description": "Not ready: the body says which part"}},
 )
 async def get_readiness(parts: PartsDependency, response: Response) -> Readiness:
-    """Model, Redis and database are there: 200; else 503, and which is not. 200, too, while Redis is written anew."""
+    """200 where it can recommend: a model is there, and Redis or the database answers; else 503, and what is missing.
+
+    While one of the two does not answer, changes are answered 503; the body says which one it is.
+    """
     stores = parts.ingest
     model = stores.models.current
-    redis, database, answering = "ok", "ok", model is not None
+    redis, database = "ok", "ok"
+    loaded, sources = model is not None, 2
     try:
         version = await stores.vectors.active_version()
         if version is None and model is None:
@@ -33,13 +37,14 @@ async def get_readiness(parts: PartsDependency, response: Response) -> Readiness
         elif version is None:
             redis = "lost its contents and gets them back: answers are degraded"
         elif model is not None and version != model.version:
-            redis, answering = f"names version {version}, which is not loaded: the log says why", False
+            redis, loaded = f"names version {version}, which is not loaded: the log says why", False
     except RedisError:
-        redis, answering = "does not answer", False
+        redis, sources = "does not answer: reads go on without it", sources - 1
     try:
         await stores.database.check()
     except SQLAlchemyError:
-        database, answering = "does not answer", False
+        database, sources = "does not answer: reads go on without it", sources - 1
+    answering = loaded and sources > 0
     if not answering:
         response.status_code = 503
     return Readiness(

@@ -161,7 +161,7 @@ async def get_similar_tweets(
     k: Annotated[int, Query(ge=1, le=100, description="how many", examples=[10])] = 10,
 ) -> SimilarTweets:
     """The K most similar ones of the newest tweets, by what the encoder makes of picture and words."""
-    return await similar_tweets(tweet_id, k, parts.ingest)
+    return await similar_tweets(tweet_id, k, parts.ingest, parts.online.network)
 
 
 @router.delete("/{tweet_id}", status_code=204, summary="Delete a tweet", responses=_UNKNOWN)

@@ -65,7 +65,7 @@ async def get_recommendations(
     answer = await recommend(ask, model, parts.online)
     if on_trial is not None:
         answer.trial = model is on_trial.model
-        if on_trial.trial.share:
+        if on_trial.trial.share and not parts.online.network.away:
             await parts.trials.note(answer)
         else:
             parts.shadow.look_on(ask, answer, on_trial)

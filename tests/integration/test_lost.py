@@ -15,6 +15,7 @@ from contract.marks import restoring, writing
 from contract.progress import Progress, silent
 from contract.rebuild import rebuild_graph
 from contract.vectors import Vectors, VectorStore
+from service.online import OnlineNetwork
 from service.restore import Restorer
 from tests.integration.running import Service, changed, new_user, problem, serving, until
 from training import publish
@@ -55,6 +56,11 @@ async def lose_everything(service: Service) -> None:
 
 async def whole(service: Service) -> bool:
     return bool((await service.client.get("/health/ready")).json()["redis"] == "ok")
+
+
+async def answers(network: OnlineNetwork) -> bool:
+    """Whether Redis does again."""
+    return not network.away
 
 
 async def answer(service: Service, user: str) -> dict[str, Any]:
@@ -105,7 +111,10 @@ async def test_a_loss_is_remembered_through_a_redis_that_does_not_answer(
     network.lost, network._log._read = False, b"0-1"  # as if this process had yet to see it
     with monkeypatch.context() as patch:
         patch.setattr(VectorStore, "active_version", fails)
-        problem(await lost.client.get(f"/users/{USER}/recommendations"), 503, "store-unavailable")
+        assert (await answer(lost, USER))["missing"] == ["online_network"]
+        assert network.away
+    await until(lambda: answers(network), 5)
+    assert network.lost
     assert (await answer(lost, USER))["missing"] == ["online_network"]
 
 

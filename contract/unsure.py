@@ -1,0 +1,78 @@
+"""Changes under way: what Redis may have and SQL has not, should their process die between the two.
+
+Keys (ns is the namespace):
+    {ns}:unsure    the user or tweet whose row a change holds, with a mark of its own, by time (Unix ms); a member a
+                   change under way, and one a change that ended badly, until it is mended (service/mend.py)
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from contract.transactions import changing
+
+log = logging.getLogger(__name__)
+
+_IN_DOUBT = (RedisError, SQLAlchemyError, OSError)
+"""What else is raised within a change refuses it before anything is written."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Of what is online of a user, or of a tweet."""
+
+    kind: Literal["user", "tweet"]
+    id_: str
+    mark: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.id_}:{self.mark}"
+
+
+class Unsure:
+    """Which changes are under way. Redis errors pass through as redis.exceptions.RedisError."""
+
+    def __init__(self, redis: Redis, namespace: str) -> None:
+        self._redis: Any = redis  # typed as if decoding
+        self._key = f"{namespace}:unsure"
+
+    @asynccontextmanager
+    async def changing(
+        self, engine: AsyncEngine, kind: Literal["user", "tweet"], id_: str
+    ) -> AsyncIterator[AsyncConnection]:
+        """A transaction (contract/transactions.py) that changes SQL and Redis alike, of one user or tweet.
+
+        Where it does not end well, what is online of them is made what SQL has of them, within seconds.
+        """
+        doubt = Doubt(kind, id_, uuid.uuid4().hex[:16])
+        await self._redis.zadd(self._key, {str(doubt): time.time_ns() // 1_000_000})
+        try:
+            async with changing(engine) as connection:
+                yield connection
+        except Exception as error:
+            if not isinstance(error, _IN_DOUBT):
+                await self.settle(doubt)
+            raise
+        await self.settle(doubt)
+
+    async def settle(self, doubt: Doubt) -> None:
+        """SQL and Redis agree. Where Redis cannot be told it is mended in vain, which does no harm."""
+        try:
+            await self._redis.zrem(self._key, str(doubt))
+        except RedisError as error:
+            log.warning("%s agrees with SQL, but Redis could not be told: %r", doubt, error)
+
+    async def older_than(self, seconds: float, most: int = 100) -> list[Doubt]:
+        """The oldest ones that began so long ago."""
+        until_ms = time.time() * 1_000 - seconds * 1_000
+        members = await self._redis.zrange(self._key, "-inf", until_ms, byscore=True, offset=0, num=most)
+        return [Doubt(*member.decode().split(":")) for member in members]
