@@ -5,7 +5,7 @@ DATASET := var/dataset
 export PORT ?= 8000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check fmt lock
+.PHONY: run test chaos check fmt lock
 
 # Set up, make a network, train, serve on http://127.0.0.1:$(PORT).
 run: var/trained
@@ -19,6 +19,10 @@ run: var/trained
 # Two processes, a file of tests at a time; each computes with one thread.
 test: $(VENV)/installed
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Kills, outages and full disks under load, on SQLite and PostgreSQL; some ten minutes.
+chaos: $(VENV)/installed
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m tests.chaos --out docs/reliability
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

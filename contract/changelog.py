@@ -32,6 +32,8 @@ class ChangeLog:
         self._redis: Any = redis.client()  # a connection of its own, asked before every request; typed as if decoding
         self._stream = f"{namespace}:changes"
         self._read: bytes | None = None
+        self.went_back = False
+        """Whether Redis has forgotten the newest of what it had told, as a replica that was behind and took over."""
 
     async def changed(self) -> list[str]:
         """Names since the last call; [EVERYTHING] at first, and where the log does not reach back so far."""
@@ -40,6 +42,8 @@ class ChangeLog:
             if entries and entries[0][0] == self._read:  # the last one read is there still: nothing is missing
                 self._read = entries[-1][0]
                 return [name for _, fields in entries[1:] for name in fields[_FIELD].decode().split("\n")]
+            oldest = await self._redis.xrange(self._stream, count=1)
+            self.went_back = self.went_back or (bool(oldest) and _place(oldest[0][0]) < _place(self._read))
             self._read = None
         newest = await self._redis.xrevrange(self._stream, count=1)
         self._read = newest[0][0] if newest else await self._redis.xadd(self._stream, {_FIELD: EVERYTHING})
@@ -53,3 +57,8 @@ class ChangeLog:
     async def aclose(self) -> None:
         """Give the connection back."""
         await self._redis.aclose()
+
+
+def _place(entry_id: bytes) -> tuple[int, ...]:
+    """Of an entry in its stream: ms-number."""
+    return tuple(map(int, entry_id.split(b"-")))

@@ -64,6 +64,7 @@ class OnnxModel:
         `threads` is the encoder's; 0 takes all cores.
         Raises DeviceUnavailable where `cuda` was asked for and does not load; ArtifactInvalid where a graph does not.
         """
+        self._artifact, self._threads = artifact, threads
         self.dim = artifact.manifest.dim
         self.device, reason = choose_device(device)
         providers = ["CUDAExecutionProvider"] if self.device == "cuda" else []
@@ -85,12 +86,20 @@ class OnnxModel:
     ) -> npt.NDArray[np.float32]:
         """Tweet vectors z, float32 [B, D].
 
-        A GPU gets one of few shapes, since it takes seconds to get used to a new one; a CPU gets what there is.
+        A GPU gets one of few shapes, since it takes seconds to get used to a new one; a CPU gets what there is. What a
+        GPU fails at and the CPU does not is done by the CPU from then on: the GPU is lost.
         """
         inputs = (image_BHWC, token_ids_BSW)
-        feeds = dict(zip(ENCODER_INPUTS, to_bucket(*inputs) if self.device == "cuda" else inputs, strict=True))
-        (vector_BD,) = self._encoder.run(ENCODER_OUTPUTS, feeds)
-        return np.asarray(vector_BD[: len(image_BHWC)], dtype=np.float32)
+        if self.device == "cpu":
+            return _encoded(self._encoder, *inputs)
+        try:
+            return _encoded(self._encoder, *to_bucket(*inputs))[: len(image_BHWC)]
+        except Exception as error:  # ONNX Runtime's own exceptions share no base class
+            on_cpu = _session(self._artifact, "encoder.onnx", ["CPUExecutionProvider"], self._threads)
+            vector_BD = _encoded(on_cpu, *inputs)
+            log.error("the GPU failed, so that the CPU encodes from now on: start the service anew (%s)", error)
+            self._encoder, self.device = on_cpu, "cpu"
+            return vector_BD
 
     def warm_up(self, preprocessing: Preprocessing, max_batch: int) -> None:
         """Encode a batch of each size up to `max_batch` that `encode` will meet: the first of a shape takes longest."""
@@ -198,6 +207,14 @@ def encode_tweets(
     if len(z_BD) != len(texts) or not np.isfinite(z_BD).all():
         raise RuntimeError(f"the encoder gave {z_BD.shape} for {len(texts)} tweets, or values that are not finite")
     return z_BD
+
+
+def _encoded(
+    session: onnxruntime.InferenceSession, image_BHWC: npt.NDArray[np.uint8], token_ids_BSW: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    feeds = dict(zip(ENCODER_INPUTS, (image_BHWC, token_ids_BSW), strict=True))
+    (vector_BD,) = session.run(ENCODER_OUTPUTS, feeds)
+    return np.asarray(vector_BD, dtype=np.float32)
 
 
 def _power_of_two(count: int) -> int:

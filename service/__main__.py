@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.errors import ContractError
 from contract.tables import open_database
+from service.drain import DrainingServer
 from service.keys import SCOPES, StoredKey, create_key, list_keys, revoke_key
 from service.main import create_app
 from service.memory import return_large_blocks
@@ -96,7 +97,7 @@ def serve(settings: Settings, _: argparse.Namespace) -> int:
     config = uvicorn.Config(
         app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False
     )
-    server = uvicorn.Server(config)
+    server = DrainingServer(config, app, settings.drain_seconds)
     with suppress(KeyboardInterrupt):  # raised again by uvicorn once it has shut down
         server.run()
     if not server.started:

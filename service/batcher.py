@@ -53,8 +53,14 @@ class MicroBatcher:
         """Held by a request with the pictures of many tweets in memory; the others wait with theirs on disk."""
         self.decoding = asyncio.Semaphore(DECODED_AT_A_TIME)
         """Held while a picture is decoded."""
+        self._busy_since: float | None = None
         self._queue: asyncio.Queue[Job] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the encoder has been at the batch at hand; 0 where it has none."""
+        return 0.0 if self._busy_since is None else time.monotonic() - self._busy_since
 
     @contextmanager
     def permit(self) -> Iterator[None]:
@@ -94,6 +100,7 @@ class MicroBatcher:
     async def _encode(self, jobs: list[Job]) -> None:
         """Encode jobs of one version; a batch that fails goes one by one, once, so that one bad tweet fails alone."""
         self._metrics.batch_size.observe(len(jobs))
+        self._busy_since = time.monotonic()
         try:
             vectors = await asyncio.get_running_loop().run_in_executor(self._thread, _encode_jobs, jobs)
         except Exception as error:  # whatever it is, it is the callers' to handle, and the next batch must run
@@ -105,6 +112,8 @@ class MicroBatcher:
             elif not jobs[0].vector.done():
                 jobs[0].vector.set_exception(error)
             return
+        finally:
+            self._busy_since = None
         for job, vector_D in zip(jobs, vectors, strict=True):
             if not job.vector.done():
                 job.vector.set_result(vector_D)

@@ -141,7 +141,7 @@ async def make_recommendable(
     tweet: StoredTweet, image_HWC: npt.NDArray[np.uint8], model: ActiveModel | None, parts: Ingest
 ) -> bool:
     """Encode, then make it a candidate; False where no model serves or something fails: the backlog tries again."""
-    if model is None:
+    if model is None or parts.batcher.busy_seconds > ENCODE_SECONDS:  # an encoder that hangs is waited for by nobody
         parts.behind.set()
         return False
     try:

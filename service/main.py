@@ -88,6 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
         telemetry=TELEMETRY,
     )
     app.state.startup_error = None
+    app.state.ending = False
     problems.install(app)
     for resource in (users, tweets, models, health, metrics_route):
         app.include_router(resource.router)

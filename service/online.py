@@ -8,6 +8,8 @@ Where Redis lost its contents (service/restore.py), what is held stays until all
 meanwhile, and nothing new is kept; a user who is not there is written from SQL at once. The log is looked at twice a
 second where nobody asks, too, so that nothing of an older state is held then.
 
+The same where Redis forgot what was written last, as after a failover: what it has left is not trusted.
+
 Where Redis does not answer, what is held goes on being answered from, and what is not held is read from SQL
 (service/stored.py), until a look succeeds again: only looks wait for Redis meanwhile. Nobody can change anything then,
 but through another process that still reaches Redis.
@@ -204,10 +206,11 @@ class OnlineNetwork:
         """Names since the last look; while contents are lost without families, as the one who writes all notes them."""
         was_lost, last_look, self._looked_at = self.lost, self._looked_at, time.monotonic()
         self._unseen += await self._log.changed()
-        if self.away:
-            log.warning("Redis answers again")
-            self.away = False
-            self._metrics.redis_away.set(0)
+        if self._log.went_back:
+            log.error("Redis forgot what was written last: it is to be written anew")
+            await self._vectors.miss()
+            self._log.went_back = False
+            self._unseen.append(EVERYTHING)
         if self._stood_in:  # what was read from SQL may be older than what the log tells
             self._stood_in = False
             self._unseen.append(EVERYTHING)
@@ -216,6 +219,10 @@ class OnlineNetwork:
         if lost and anew:  # the log is a new one, and short
             self._unseen += await self._log.all()
         changed, self._unseen, self.lost = self._unseen, [], lost
+        if self.away:
+            log.warning("Redis answers again")
+            self.away = False
+            self._metrics.redis_away.set(0)
         self._metrics.online_lost.set(lost)
         if not lost:
             return [EVERYTHING] if was_lost else changed

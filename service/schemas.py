@@ -286,15 +286,15 @@ class SimilarTweets(Body):
 
 
 class Liveness(Body):
-    """The process answers."""
+    """Whether the process is to go on."""
 
-    status: Literal["alive"] = "alive"
+    status: Literal["alive", "hangs"]
 
 
 class Readiness(Body):
     """What the service needs, part by part."""
 
-    status: Literal["ready", "not ready"]
+    status: Literal["ready", "not ready", "ending"]
     model: str
     redis: str
     database: str

@@ -28,6 +28,9 @@ class Settings(StoreSettings):
     max_per_followee: int = Field(
         default=TIMELINE_LIMIT, ge=1, le=TIMELINE_LIMIT, description="of one followee's timeline"
     )
+    drain_seconds: float = Field(
+        default=2.0, ge=0, le=600, description="told to end by SIGTERM: how long it serves on, as not ready"
+    )
     held_mb: int = Field(default=512, ge=1, description="MB of vectors and timelines that a process holds in memory")
 
     @property

@@ -91,28 +91,31 @@ def trained_stores(kind: str, network: Path, versions: int = 1) -> Iterator[Stor
 
 
 @contextmanager
-def copied_stores(original: StoreSettings) -> Iterator[StoreSettings]:
+def copied_stores(original: StoreSettings, redis_url: str | None = None) -> Iterator[StoreSettings]:
     """Stores of the same kind with the same network and the same model, which takes a second or two."""
-    with fresh_stores("servers" if original.database_url else "embedded", original) as settings:
+    with fresh_stores("servers" if original.database_url else "embedded", original, redis_url) as settings:
         (model,) = settings.models_dir.iterdir()
         publish_folder(model, settings, silent)
         yield settings
 
 
 @contextmanager
-def fresh_stores(kind: str, original: StoreSettings | None = None) -> Iterator[StoreSettings]:
+def fresh_stores(
+    kind: str, original: StoreSettings | None = None, redis_url: str | None = None
+) -> Iterator[StoreSettings]:
     """Migrated stores that are gone afterwards, with SQL, pictures and models of others where these are given.
 
+    `redis_url` is a server of the caller's own, which keeps what is written to it.
     The folder's path is short enough for a unix socket.
     """
     with ExitStack() as stack:
         var_dir = Path(tempfile.mkdtemp(prefix="itr"))
         stack.callback(shutil.rmtree, var_dir)
-        database_url = redis_url = None
+        database_url = None
         namespace = f"t{uuid.uuid4().hex}"
         if kind == "servers":
             database_url = stack.enter_context(own_database(original.database_url if original else None))
-            redis_url = stack.enter_context(own_namespace(namespace))
+            redis_url = redis_url or stack.enter_context(own_namespace(namespace))
         settings = StoreSettings(
             database_url=database_url,
             redis_url=redis_url,

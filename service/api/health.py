@@ -1,19 +1,29 @@
 """/health."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.api.parts import PartsDependency
 from service.schemas import Liveness, Readiness
 
+HANGS_SECONDS = 60.0
+"""For a batch of an encoder, which takes milliseconds on a GPU and seconds on a slow CPU."""
+
 router = APIRouter(prefix="/health", tags=["health"])
 
 
-@router.get("/live", summary="Whether the process answers")
-async def get_liveness() -> Liveness:
-    """The process answers."""
-    return Liveness()
+@router.get(
+    "/live",
+    summary="Whether the process is to go on",
+    responses={503: {"model": Liveness, "description": "Start it anew: its encoder hangs"}},
+)
+async def get_liveness(parts: PartsDependency, response: Response) -> Liveness:
+    """The process answers, and its encoder comes to an end of what it does."""
+    hangs = parts.ingest.batcher.busy_seconds > HANGS_SECONDS
+    if hangs:
+        response.status_code = 503
+    return Liveness(status="hangs" if hangs else "alive")
 
 
 @router.get(
@@ -21,10 +31,11 @@ async def get_liveness() -> Liveness:
     summary="Whether the service can do its work",
     responses={503: {"model": Readiness, "description": "Not ready: the body says which part"}},
 )
-async def get_readiness(parts: PartsDependency, response: Response) -> Readiness:
+async def get_readiness(request: Request, parts: PartsDependency, response: Response) -> Readiness:
     """200 where it can recommend: a model is there, and Redis or the database answers; else 503, and what is missing.
 
-    While one of the two does not answer, changes are answered 503; the body says which one it is.
+    While one of the two does not answer, changes are answered 503; the body says which one it is. 503, too, where the
+    service was told to end: it answers what still comes for a moment.
     """
     stores = parts.ingest
     model = stores.models.current
@@ -44,11 +55,12 @@ async def get_readiness(parts: PartsDependency, response: Response) -> Readiness
         await stores.database.check()
     except SQLAlchemyError:
         database, sources = "does not answer: reads go on without it", sources - 1
-    answering = loaded and sources > 0
+    ending = request.app.state.ending
+    answering = loaded and sources > 0 and not ending
     if not answering:
         response.status_code = 503
     return Readiness(
-        status="ready" if answering else "not ready",
+        status="ready" if answering else "ending" if ending else "not ready",
         model="none: run `python -m training retrain`" if model is None else model.version,
         redis=redis,
         database=database,

@@ -3,24 +3,27 @@
 import asyncio
 import errno
 import os
+import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
-import psycopg
+import numpy as np
 import pytest
-from psycopg import sql
 from sqlalchemy import make_url
 
 from contract.embedded import open_redis, redis_server
 from contract.environment import StoreSettings
+from contract.runtime import OnnxModel
 from contract.tables import Tweet
-from service import deadline
+from service import deadline, ingest
+from service.api import health
 from tests.conftest import own_database
+from tests.databases import Administered, owned_by_a_user
 from tests.integration.running import Service, png, problem, serving, until
 from tests.proxy import Proxy, place_of, proxy_to
 
@@ -37,6 +40,7 @@ class Cut:
     service: Service
     proxy: Proxy
     expected: dict[str, Any]
+    administered: Administered | None = None
 
 
 async def answer(service: Service, user: str) -> dict[str, Any]:
@@ -85,21 +89,7 @@ async def database(trained_servers: StoreSettings) -> AsyncIterator[Cut]:
             through = place.set(host="127.0.0.1", port=proxy.port, username=owner, password=owner)
             stores = trained_servers.model_copy(update={"database_url": url})
             async with behind(stores, proxy, database_url=through.render_as_string(hide_password=False)) as cut:
-                yield cut
-
-
-@contextmanager
-def owned_by_a_user(url: str) -> Iterator[str]:
-    """A role that may do all in a database, and nothing else: limits hold for it."""
-    role = f"itr_{uuid.uuid4().hex}"
-    with psycopg.connect(url, autocommit=True) as admin:
-        admin.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(role)))
-        admin.execute(sql.SQL("GRANT ALL ON ALL TABLES IN SCHEMA public TO {}").format(sql.Identifier(role)))
-        try:
-            yield role
-        finally:
-            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (role,))
-            admin.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role)))
+                yield replace(cut, administered=Administered(url))
 
 
 async def refused(service: Service, *, within: float, slug: str = "store-unavailable") -> None:
@@ -265,35 +255,10 @@ async def test_a_database_that_hangs_is_waited_for_no_longer_than_a_request_may_
     await until(lambda: works_again(database.service), 20)
 
 
-@asynccontextmanager
-async def administered(url: str, database: str, *commands: str) -> AsyncIterator[None]:
-    """Run commands on a database's settings, end its connections, and reset the settings afterwards."""
-    name = sql.Identifier(database)
-
-    def run(*statements: str) -> None:
-        with psycopg.connect(url, autocommit=True) as admin:
-            for statement in statements:
-                admin.execute(sql.SQL(statement).format(name))
-            admin.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename <> current_user",
-                (database,),
-            )
-
-    run(*commands)
-    try:
-        yield
-    finally:
-        run("ALTER DATABASE {} CONNECTION LIMIT -1", "ALTER DATABASE {} RESET default_transaction_read_only")
-
-
-@pytest.mark.parametrize(
-    "command", ["ALTER DATABASE {} CONNECTION LIMIT 0", "ALTER DATABASE {} SET default_transaction_read_only = on"]
-)
-async def test_a_database_that_is_read_only_or_takes_no_connections(database: Cut, command: str) -> None:
+@pytest.mark.parametrize("state", ["read_only", "full_up"])
+async def test_a_database_that_is_read_only_or_takes_no_connections(database: Cut, state: str) -> None:
     service = database.service
-    name = make_url(service.settings.database_url or "").database or ""
-    admin = os.environ.get("TEST_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/test")
-    async with administered(admin, name, command):
+    with getattr(database.administered, state)():
         for user in USERS:
             assert await answer(service, user) == database.expected[user]
         await refused(service, within=8)
@@ -316,3 +281,60 @@ async def test_a_full_store_of_pictures_takes_nothing_and_keeps_no_part(
     assert (await service.state(), service.blobs()) == (state, blobs)
     assert (await post(service, "no-room")).status_code == 201
     await removed(service, "no-room")
+
+
+async def test_an_encoder_that_hangs_holds_up_nobody(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    encode = OnnxModel.encode
+
+    def hangs(model: OnnxModel, *inputs: Any) -> Any:
+        gate.wait(30)
+        return encode(model, *inputs)
+
+    state = await service.state()
+    tweet_ids = [new_id() for _ in range(3)]
+    with monkeypatch.context() as patch:
+        patch.setattr(OnnxModel, "encode", hangs)
+        patch.setattr(ingest, "ENCODE_SECONDS", 0.3)
+        patch.setattr(health, "HANGS_SECONDS", 0.5)
+        for n, tweet_id in enumerate(tweet_ids):
+            started = time.monotonic()
+            assert (await post(service, tweet_id)).status_code == 202
+            assert n == 0 or time.monotonic() - started < 0.3
+        assert (await service.client.get("/users/u0001/recommendations")).status_code == 200
+        await asyncio.sleep(0.3)
+        live = await service.client.get("/health/live")
+        assert (live.status_code, live.json()) == (503, {"status": "hangs"})
+        gate.set()
+    for tweet_id in tweet_ids:
+        await until(lambda tweet_id=tweet_id: is_ready(service, tweet_id), 20)  # type: ignore[misc]
+        await removed(service, tweet_id)
+    assert (await service.client.get("/health/live")).status_code == 200
+    assert await service.state() == state
+
+
+class Lost:
+    """The session of a GPU that fell off the bus."""
+
+    def run(self, *_: object) -> None:
+        raise RuntimeError("CUDA failure 999: unknown error")
+
+
+async def test_the_cpu_stands_in_for_a_gpu_that_is_lost(service: Service) -> None:
+    model = service.parts.ingest.models.required().onnx
+    model.device, model._encoder = "cuda", Lost()
+    tweet_id = new_id()
+    posted = await post(service, tweet_id)
+    assert (posted.status_code, posted.json()["status"]) == (201, "ready")
+    assert (await service.client.get("/health/ready")).json()["device"] == "cpu"
+    await removed(service, tweet_id)
+
+
+async def test_what_no_device_can_encode_leaves_the_gpu_where_it_is(service: Service) -> None:
+    model = service.parts.ingest.models.required().onnx
+    session, lost = model._encoder, Lost()
+    model.device, model._encoder = "cuda", lost
+    with pytest.raises(Exception, match=r"(?i)invalid"):
+        model.encode(np.zeros((1, 3, 3, 3), dtype=np.uint8), np.zeros((1, 1, 16), dtype=np.int64))
+    assert (model.device, model._encoder) == ("cuda", lost)
+    model.device, model._encoder = "cpu", session

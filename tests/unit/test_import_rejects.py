@@ -16,16 +16,17 @@ from tests.conftest import fresh_stores, import_into
 from tests.datasets import FORMATS, Rows, event, tables, tweet, write_folder
 from training.__main__ import main
 from training.dataset.arrays import network_of_folder
+from training.dump import snapshot
 from training.errors import InputRejected
 from training.network import load_network
 from training.stores import Stores, with_stores
 
 
 def stored(stores: StoreSettings) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows by table, in order."""
+    """All rows by table, in order, as they were at one moment."""
 
     async def run() -> dict[str, list[tuple[Any, ...]]]:
-        async with open_database(stores.sqlalchemy_url) as engine, engine.connect() as connection:
+        async with open_database(stores.sqlalchemy_url) as engine, snapshot(engine) as connection:
             return {
                 table.name: sorted(tuple(row) for row in await connection.execute(select(table)))
                 for table in Base.metadata.sorted_tables

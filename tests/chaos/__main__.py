@@ -1,0 +1,122 @@
+"""python -m tests.chaos: every fault under load, on SQLite and on PostgreSQL; a table of what came of it.
+
+Exit status 1 where anything that was acknowledged is lost or there twice, or an answer was one that no fault excuses.
+"""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from contract.environment import StoreSettings
+from tests.chaos.faults import FAULTS
+from tests.chaos.runs import ENDED, KINDS, Row, plain_site, proxied_site, run_ends, run_fault, trained
+from tests.chaos.site import Valkey, valkey
+from tests.conftest import copied_stores
+
+PUBLISHED = ("fault", "database", "runs", "acknowledged", "lost", "duplicated", "reads_answered", "heal_seconds")
+
+
+def main() -> int:
+    """Run what is asked for, print the table, write the results."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--kills", type=int, default=30, help="of the service (default: 30); a third as often SIGTERM")
+    parser.add_argument("--runs", type=int, default=2, help="of every other fault, a database (default: 2)")
+    parser.add_argument("--databases", default=",".join(KINDS), help=f"default: {','.join(KINDS)}")
+    parser.add_argument("--only", default="", help="faults with this in their name")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="a folder for results.json")
+    options = parser.parse_args()
+    started = time.monotonic()
+    rows: list[Row] = []
+    with trained(options.databases.split(",")) as originals:
+        for database, original in originals.items():
+            rows += kill(database, original, options) + strike(database, original, options)
+    print("\n" + table(rows))
+    print(f"\n{len(rows)} rows in {time.monotonic() - started:.0f} s")
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        file = options.out / "results.json"
+        results = [{name: getattr(row, name) for name in PUBLISHED} for row in rows]
+        file.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+        print(f"wrote {file}")
+    return int(any(row.wrong for row in rows))
+
+
+def kill(database: str, original: StoreSettings, options: argparse.Namespace) -> list[Row]:
+    """The service itself."""
+
+    times = {signal.SIGKILL: options.kills, signal.SIGTERM: max(1, options.kills // 3)}
+    ends = [number for number, name in ENDED.items() if options.only in name]
+
+    async def run(stores: StoreSettings) -> list[Row]:
+        async with plain_site(stores) as site:
+            return [told(await run_ends(database, site, number, times[number], options.seed)) for number in ends]
+
+    if not options.kills or not ends:
+        return []
+    with copied_stores(original) as stores:
+        return asyncio.run(run(stores))
+
+
+def strike(database: str, original: StoreSettings, options: argparse.Namespace) -> list[Row]:
+    """What the service needs."""
+    faults = [fault for fault in FAULTS if database in fault.databases and options.only in fault.name]
+
+    async def run(stores: StoreSettings, server: Valkey) -> list[Row]:
+        async with proxied_site(stores, server) as site:
+            return [told(await run_fault(fault, database, site, options.runs)) for fault in faults]
+
+    if not faults or not options.runs:
+        return []
+    with (
+        tempfile.TemporaryDirectory(prefix="itr") as folder,
+        valkey(Path(folder) / "valkey") as server,
+        copied_stores(original, server.url) as stores,
+    ):
+        return asyncio.run(run(stores, server))
+
+
+def told(row: Row) -> Row:
+    """As soon as it is there."""
+    print(line(row), flush=True)
+    for wrong in row.wrong[:20]:
+        print(f"  wrong: {wrong}", flush=True)
+    return row
+
+
+def line(row: Row) -> str:
+    """For people."""
+    return (
+        f"{row.fault}, {row.database}, {row.runs} times: {row.acknowledged:,} writes acknowledged, {row.lost} lost, "
+        f"{row.duplicated} twice; {row.reads_answered:.1%} of reads answered, {row.degraded:.1%} of these degraded, "
+        f"the slowest after {row.slowest_read_seconds:.2f} s; healed within {row.heal_seconds:.1f} s"
+    )
+
+
+def table(rows: list[Row]) -> str:
+    """In Markdown."""
+    head = ["Fault", "Database", "Times", "Acknowledged", "Lost", "Twice", "Reads answered", "Slowest", "Healed after"]
+    cells = [
+        [
+            row.fault,
+            row.database,
+            str(row.runs),
+            f"{row.acknowledged:,}",
+            str(row.lost),
+            str(row.duplicated),
+            f"{row.reads_answered:.1%}",
+            f"{row.slowest_read_seconds:.2f} s",
+            f"{row.heal_seconds:.1f} s",
+        ]
+        for row in rows
+    ]
+    return "\n".join("| " + " | ".join(part) + " |" for part in [head, ["---"] * len(head), *cells])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""The short form of `make chaos`: every fault once, under load, on both kinds of database."""
+
+import asyncio
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from contract.environment import StoreSettings
+from tests.chaos.faults import FAULTS
+from tests.chaos.runs import KINDS, Row, plain_site, proxied_site, run_ends, run_fault
+from tests.chaos.site import Valkey, valkey
+from tests.conftest import copied_stores
+
+ENDS = 3
+SECONDS = 1.5
+HEALED_WITHIN = 30.0
+
+
+@pytest.fixture(params=KINDS)
+def database(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def original(request: pytest.FixtureRequest, database: str) -> StoreSettings:
+    stores: StoreSettings = request.getfixturevalue(f"trained_{KINDS[database]}")
+    return stores
+
+
+def nothing_lost(rows: list[Row]) -> None:
+    for row in rows:
+        assert (row.lost, row.duplicated, row.wrong) == (0, 0, []), row
+        assert row.acknowledged > 0, row
+        assert row.heal_seconds < HEALED_WITHIN, row
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_service_that_ends_loses_nothing(original: StoreSettings, database: str, number: signal.Signals) -> None:
+    async def run(stores: StoreSettings) -> Row:
+        async with plain_site(stores) as site:
+            return await run_ends(database, site, number, ENDS, seed=1)
+
+    with copied_stores(original) as stores:
+        row = asyncio.run(run(stores))
+    nothing_lost([row])
+    assert number == signal.SIGKILL or row.reads_answered == 1
+
+
+@pytest.mark.timeout(600)
+def test_what_the_service_needs_fails_and_reads_go_on(original: StoreSettings, database: str, tmp_path: Path) -> None:
+    faults = [replace(fault, seconds=SECONDS) for fault in FAULTS if database in fault.databases]
+
+    async def run(stores: StoreSettings, server: Valkey) -> list[Row]:
+        async with proxied_site(stores, server) as site:
+            return [await run_fault(fault, database, site, 1) for fault in faults]
+
+    with valkey(tmp_path / "valkey") as server, copied_stores(original, server.url) as stores:
+        rows = asyncio.run(run(stores, server))
+    nothing_lost(rows)
+    assert {row.fault: row.reads_answered for row in rows} == {fault.name: 1.0 for fault in faults}
