@@ -154,7 +154,7 @@ def load(folder: Path) -> Artifact:
     for name in FILES:
         check_file(folder / name, manifest)
     user_ids = json.loads((folder / "user_ids.json").read_text("utf-8"))
-    user_vectors_UD = np.load(folder / "user_vectors.npy", allow_pickle=False)
+    user_vectors_UD = _arrays(folder / "user_vectors.npy")[""]
     if user_vectors_UD.dtype != np.float16 or user_vectors_UD.shape != (len(user_ids), manifest.dim):
         raise ArtifactInvalid(
             f"{folder}/user_vectors.npy is {user_vectors_UD.dtype} {user_vectors_UD.shape}, "
@@ -162,8 +162,7 @@ def load(folder: Path) -> Artifact:
         )
     if not np.isfinite(user_vectors_UD).all():
         raise ArtifactInvalid(f"{folder}/user_vectors.npy has values that are not finite: train the model again")
-    with np.load(folder / "golden.npz", allow_pickle=False) as golden:
-        golden_arrays = {name: golden[name] for name in golden.files}
+    golden_arrays = _arrays(folder / "golden.npz")
     missing = GOLDEN - golden_arrays.keys()
     if missing:
         raise ArtifactInvalid(f"{folder}/golden.npz has no {', '.join(sorted(missing))}: export the model again")
@@ -182,6 +181,18 @@ def load(folder: Path) -> Artifact:
         user_vectors_UD=user_vectors_UD,
         golden=golden_arrays,
     )
+
+
+def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Of an .npz by name, or the one of an .npy; numbers and text alone, never objects, which could run code."""
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return {"": found}
+        with found:
+            return {name: found[name] for name in found.files}
+    except ValueError as error:
+        raise ArtifactInvalid(f"{path} cannot be read ({error}): export the model again") from error
 
 
 def check_file(path: Path, manifest: Manifest) -> None:

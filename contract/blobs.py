@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import uuid
 from contextlib import suppress
 
@@ -9,6 +10,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from contract.errors import StoreUnavailable
+
+_KEY = re.compile("[0-9a-f]{64}")
 
 
 def blob_key(data: bytes) -> str:
@@ -78,6 +81,8 @@ class BlobStore:
                 os.fsync(file.fileno())
 
     def _path(self, key: str) -> str:
+        if _KEY.fullmatch(key) is None:
+            raise ValueError(f"{key!r} is no SHA-256 of 64 hex digits")
         return f"{self._root}/{key[:2]}/{key}"
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, LargeBinary, String, Text, event, text
+from sqlalchemy import JSON, DateTime, Dialect, Float, ForeignKey, Index, LargeBinary, String, Text, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -47,6 +47,7 @@ class Base(DeclarativeBase):
         str: String(MAX_ID_LENGTH),
         datetime: UtcDateTime,
         bytes: LargeBinary,
+        float: Float,
         dict[str, Any]: JSON,
     }
 
@@ -204,9 +205,10 @@ async def open_database(sqlalchemy_url: str) -> AsyncIterator[AsyncEngine]:
                 f"database {shown} is not ready ({reason}): check DATABASE_URL and run `alembic upgrade head`"
             ) from error
         if found != SCHEMA_REVISION:
-            raise StoreUnavailable(
-                f"database {shown} has schema {found}, this code needs {SCHEMA_REVISION}: run `alembic upgrade head`"
-            )
+            advice = "it is newer than this code: install the release that made it"
+            if found < SCHEMA_REVISION:
+                advice = "run `alembic upgrade head`"
+            raise StoreUnavailable(f"database {shown} has schema {found}, this code needs {SCHEMA_REVISION}: {advice}")
         yield engine
     finally:
         await engine.dispose()

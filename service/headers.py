@@ -2,7 +2,9 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-ALWAYS = [(b"x-content-type-options", b"nosniff")]
+from service.guard import GUARDED
+
+ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 OF_PAGES = [
     (
         b"content-security-policy",
@@ -10,13 +12,16 @@ OF_PAGES = [
         b"img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ),
     (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
 ]
 """The API's page carries its script in itself, hence 'unsafe-inline'; nothing comes from another host."""
+OF_OTHERS = [(b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox")]
+"""Nothing that a picture or an answer might contain is run, whoever opens it as a page."""
+OF_GUARDED = [(b"cache-control", b"no-store")]
+"""What needs a key is kept by no cache, but where the answer itself says otherwise."""
 
 
 class SecurityHeaders:
-    """ASGI middleware: says of every answer that it is what it says it is, and of pages what they may do."""
+    """ASGI middleware: says of every answer that it is what it says it is, and what may be done with it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -26,9 +31,12 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = message["headers"]
-                is_page = any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers)
-                message["headers"] = [*headers, *ALWAYS, *(OF_PAGES if is_page else ())]
+                headers = dict(message["headers"])
+                is_page = headers.get(b"content-type", b"").startswith(b"text/html")
+                more = [*ALWAYS, *(OF_PAGES if is_page else OF_OTHERS)]
+                if b"cache-control" not in headers and scope["path"].startswith(GUARDED):
+                    more += OF_GUARDED
+                message["headers"] = [*message["headers"], *more]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

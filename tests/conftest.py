@@ -1,5 +1,6 @@
 """Stores to test on, a small dataset, and a small trained model that serves."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -22,6 +23,7 @@ from alembic import command
 from contract.embedded import redis_server
 from contract.environment import StoreSettings
 from contract.progress import silent
+from tests.secrets import NoSecrets
 from training.importer import ImportReport, import_dataset
 from training.retrain import publish_folder, retrain
 from training.settings import Gate, TrainingSettings
@@ -36,6 +38,16 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Say what failed at once: a run that is cut short comes to no summary."""
     if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
         print(f"\n{report.nodeid} ({report.when}):\n{report.longreprtext}", flush=True)  # noqa: T201 - it is for people
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_secrets_in_logs() -> Iterator[None]:
+    """Of this process; tests/processes.py looks at those of others."""
+    handler = NoSecrets()
+    logging.getLogger().addHandler(handler)
+    yield
+    logging.getLogger().removeHandler(handler)
+    assert not handler.found, handler.found
 
 
 @pytest.fixture(scope="session")

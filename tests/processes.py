@@ -15,6 +15,7 @@ import psutil
 
 from contract.environment import StoreSettings
 from tests.conftest import ROOT, wait_until
+from tests.secrets import no_secrets_in
 
 READY_SECONDS = 60
 
@@ -48,6 +49,7 @@ def service_process(
     finally:
         process.kill()
         process.wait()
+        no_secrets_in(log)
 
 
 @contextmanager
