@@ -3,14 +3,18 @@
 import hashlib
 import os
 import re
+import time
 import uuid
 from contextlib import suppress
+from pathlib import Path
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from contract.errors import StoreUnavailable
 
+_PARTIAL = ".partial"
+_ABANDONED_SECONDS = 3_600.0
 _KEY = re.compile("[0-9a-f]{64}")
 
 
@@ -30,7 +34,7 @@ class BlobStore:
         try:
             self._fs, self._root = fsspec.core.url_to_fs(url)
             self._is_folder = isinstance(self._fs, LocalFileSystem)
-            self._fs.makedirs(self._root, exist_ok=True)
+            self._fs.makedirs(f"{self._root}/{_PARTIAL}", exist_ok=True)
         except (ValueError, ImportError, OSError) as error:
             raise StoreUnavailable(f"BLOB_URL {url} cannot be used: {error}") from error
 
@@ -43,7 +47,7 @@ class BlobStore:
         path = self._path(key)
         if not self._fs.exists(path):
             self._fs.makedirs(self._fs._parent(path), exist_ok=True)
-            partial = f"{path}.{uuid.uuid4().hex}.partial"
+            partial = f"{self._root}/{_PARTIAL}/{uuid.uuid4().hex}"
             try:
                 self._write(partial, data)
                 self._fs.mv(partial, path)
@@ -53,12 +57,23 @@ class BlobStore:
                 raise
             if self._is_folder:
                 _sync_folder(self._fs._parent(path))
+                _sync_folder(self._root)
         return key
 
     def get(self, key: str) -> bytes:
         """The bytes of a key. Raises FileNotFoundError."""
         data: bytes = self._fs.cat_file(self._path(key))
         return data
+
+    def sweep(self) -> int:
+        """Remove what processes that were killed were writing to a folder; how many parts of pictures that were."""
+        if not self._is_folder:
+            return 0
+        oldest = time.time() - _ABANDONED_SECONDS
+        left = [part for part in Path(self._root, _PARTIAL).iterdir() if part.stat().st_mtime < oldest]
+        for part in left:
+            part.unlink(missing_ok=True)
+        return len(left)
 
     def exists(self, key: str) -> bool:
         """Whether there are bytes under a key."""

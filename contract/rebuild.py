@@ -19,7 +19,7 @@ from contract.transactions import hold_tweets, hold_users
 from contract.turns import take_turn
 from contract.vectors import VectorStore
 
-_USERS_AT_A_TIME = 25
+USERS_AT_A_TIME = 25
 _TWEETS_AT_A_TIME = 500
 
 
@@ -31,8 +31,8 @@ async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph, progress: Progr
     await _add_newest(engine, graph)
     async with engine.connect() as connection:
         user_ids = list(await connection.scalars(select(User.user_id).order_by(User.user_id)))
-    turns = [user_ids[start : start + _USERS_AT_A_TIME] for start in range(0, len(user_ids), _USERS_AT_A_TIME)]
-    for part in progress(turns, len(turns), f"put users online (turns of {_USERS_AT_A_TIME})"):
+    turns = [user_ids[start : start + USERS_AT_A_TIME] for start in range(0, len(user_ids), USERS_AT_A_TIME)]
+    for part in progress(turns, len(turns), f"put users online (turns of {USERS_AT_A_TIME})"):
         await take_turn(engine, replace_users, graph, part)
     await forget_what_is_gone(engine, graph)
 

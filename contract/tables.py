@@ -22,7 +22,10 @@ SCHEMA_REVISION = "0005"
 
 
 _PATIENCE_SECONDS = 5
-"""For a connection to a server: for one of the pool to be free, and for the server to take a new one."""
+"""For a connection to a server: for one of the pool to be free, and for the server to take a new one.
+
+A server that vanished without a word is given up after three times as long.
+"""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -169,7 +172,13 @@ def create_engine(sqlalchemy_url: str) -> AsyncEngine:
     of_a_server: dict[str, Any] = {
         "pool_pre_ping": True,
         "pool_timeout": _PATIENCE_SECONDS,
-        "connect_args": {"connect_timeout": _PATIENCE_SECONDS},
+        "connect_args": {
+            "connect_timeout": _PATIENCE_SECONDS,
+            "keepalives_idle": _PATIENCE_SECONDS,
+            "keepalives_interval": _PATIENCE_SECONDS,
+            "keepalives_count": 2,
+            "tcp_user_timeout": 3 * _PATIENCE_SECONDS * 1_000,
+        },
     }
     engine = create_async_engine(sqlalchemy_url, hide_parameters=True, **({} if is_sqlite else of_a_server))
     if engine.dialect.name == "sqlite":

@@ -15,15 +15,11 @@ from typing import Any, Literal
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.transactions import changing
 
 log = logging.getLogger(__name__)
-
-_IN_DOUBT = (RedisError, SQLAlchemyError, OSError)
-"""What else is raised within a change refuses it before anything is written."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,9 @@ class Doubt:
 class Unsure:
     """Which changes are under way. Redis errors pass through as redis.exceptions.RedisError."""
 
-    def __init__(self, redis: Redis, namespace: str) -> None:
+    def __init__(self, redis: Redis, namespace: str, refusals: tuple[type[Exception], ...]) -> None:
+        """`refusals` are raised within a change before it writes anything: they leave no doubt."""
+        self._refusals = refusals
         self._redis: Any = redis  # typed as if decoding
         self._key = f"{namespace}:unsure"
 
@@ -58,9 +56,8 @@ class Unsure:
         try:
             async with changing(engine) as connection:
                 yield connection
-        except Exception as error:
-            if not isinstance(error, _IN_DOUBT):
-                await self.settle(doubt)
+        except self._refusals:
+            await self.settle(doubt)
             raise
         await self.settle(doubt)
 
@@ -71,8 +68,8 @@ class Unsure:
         except RedisError as error:
             log.warning("%s agrees with SQL, but Redis could not be told: %r", doubt, error)
 
-    async def older_than(self, seconds: float, most: int = 100) -> list[Doubt]:
-        """The oldest ones that began so long ago."""
+    async def older_than(self, seconds: float, most: int = 1_000) -> list[Doubt]:
+        """Those that began so long ago, the oldest first."""
         until_ms = time.time() * 1_000 - seconds * 1_000
         members = await self._redis.zrange(self._key, "-inf", until_ms, byscore=True, offset=0, num=most)
         return [Doubt(*member.decode().split(":")) for member in members]

@@ -94,8 +94,8 @@ class MicroBatcher:
                 await self._encode(list(same_model))
 
     def close(self) -> None:
-        """End the encoder's thread after the batch it works on."""
-        self._thread.shutdown()
+        """End the encoder's thread after the batch it works on, without waiting: one that hangs has no end."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _encode(self, jobs: list[Job]) -> None:
         """Encode jobs of one version; a batch that fails goes one by one, once, so that one bad tweet fails alone."""

@@ -35,6 +35,7 @@ from service.changes import Changes
 from service.cursor import Cursors, cursor_key
 from service.database import Database
 from service.deadline import Deadline
+from service.errors import ServiceError
 from service.fold_in import FoldIns
 from service.guard import Guard
 from service.head import HeadAsGet
@@ -119,11 +120,13 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             vectors = VectorStore(redis, settings.redis_namespace)
             models = ActiveModels(vectors, engine, settings.models_dir, settings.device, settings.max_batch, metrics)
             graph = OnlineGraph(redis, settings.redis_namespace)
-            unsure = Unsure(redis, settings.redis_namespace)
+            unsure = Unsure(redis, settings.redis_namespace, (ServiceError,))
             foldable = FoldInStores(engine, graph, vectors)
+            blobs = BlobStore(settings.image_store_url)
+            await asyncio.to_thread(blobs.sweep)
             ingest = Ingest(
                 database=Database(engine),
-                blobs=BlobStore(settings.image_store_url),
+                blobs=blobs,
                 graph=graph,
                 vectors=vectors,
                 models=models,

@@ -1,16 +1,17 @@
 """Changes whose process died between Redis and SQL: what is online is made what SQL has, within seconds."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.graph import TimelineEntry, to_ms
-from contract.rebuild import count_retweets, replace_users
+from contract.rebuild import USERS_AT_A_TIME, count_retweets, replace_users
 from contract.tables import Hide, ModelVersion, Retweet, Tweet, TweetVector, User
 from contract.transactions import hold_tweets
 from contract.turns import take_turn
@@ -19,8 +20,9 @@ from service.ingest import Ingest
 
 log = logging.getLogger(__name__)
 
-_SETTLED_SECONDS = 1.0
-"""Changes under way are waited for in any case: the row is held until they end."""
+_SOON_SECONDS = 1.0
+_SETTLED_SECONDS = 120.0
+"""No change goes on for so long (service/deadline.py), and no command is so long on its way to Redis."""
 
 
 @dataclass(frozen=True)
@@ -29,49 +31,89 @@ class Mender:
 
     unsure: Unsure
     parts: Ingest
+    _mended: set[Doubt] = field(default_factory=set)
+    """Once already: the change may not have begun yet, and is settled later."""
 
     async def mend(self) -> None:
-        """All that were not settled in time. Every process does it: once more does no harm."""
-        for doubt in await self.unsure.older_than(_SETTLED_SECONDS):
-            await take_turn(
-                self.parts.database.engine, mend_user if doubt.kind == "user" else mend_tweet, doubt, self.parts
-            )
-            await self.unsure.settle(doubt)
-            log.warning("what is online of %s %s is what SQL has again", doubt.kind, doubt.id_)
+        """All that were not settled in a second; again, and for the last time, when none of them can go on any more.
+
+        Every process does it: once more does no harm.
+        """
+        over = set(await self.unsure.older_than(_SETTLED_SECONDS))
+        doubts = await self.unsure.older_than(_SOON_SECONDS)
+        self._mended.intersection_update(doubts)
+        for doubt in doubts:
+            if doubt in over or doubt not in self._mended:
+                await self._mend(doubt, settle=doubt in over)
+
+    async def _mend(self, doubt: Doubt, *, settle: bool) -> None:
+        engine = self.parts.database.engine
+        try:
+            if doubt.kind == "user":
+                await take_turn(engine, mend_user, doubt.id_, self.parts)
+            else:
+                await mend_tweet(engine, doubt.id_, self.parts)
+            if settle:
+                await self.unsure.settle(doubt)
+        except Exception:  # whatever it was, the others must not wait for this one
+            log.exception("what is online of %s %s cannot be mended yet", doubt.kind, doubt.id_)
+            return
+        self._mended.add(doubt)
+        log.warning("what is online of %s %s is what SQL has", doubt.kind, doubt.id_)
 
 
-async def mend_user(connection: AsyncConnection, doubt: Doubt, parts: Ingest) -> None:
+async def mend_user(connection: AsyncConnection, user_id: str, parts: Ingest) -> None:
     """What is online of a user, and the vector that is folded in; of one who is not in SQL nothing is left."""
-    await parts.fold_ins.changed([doubt.id_])
-    if await replace_users(connection, parts.graph, [doubt.id_]):
+    await parts.fold_ins.changed([user_id])
+    if await replace_users(connection, parts.graph, [user_id]):
         return
     try:
         async with connection.begin_nested() as attempt:  # so that nobody makes the same user meanwhile
-            await connection.execute(insert(User).values(user_id=doubt.id_, created_at=datetime.now(UTC)))
-            await parts.graph.remove_user(doubt.id_)
+            await connection.execute(insert(User).values(user_id=user_id, created_at=datetime.now(UTC)))
+            await parts.graph.remove_user(user_id)
             await attempt.rollback()
     except IntegrityError:  # somebody did
-        await replace_users(connection, parts.graph, [doubt.id_])
+        await replace_users(connection, parts.graph, [user_id])
 
 
-async def mend_tweet(connection: AsyncConnection, doubt: Doubt, parts: Ingest) -> None:
-    """Its vectors, where it is not hidden, and what is online of its author and of who retweeted or hid it."""
-    owners = set(await connection.scalars(select(Tweet.author_id).where(Tweet.tweet_id == doubt.id_)))
-    for table in (Retweet, Hide):
-        owners.update(await connection.scalars(select(table.user_id).where(table.tweet_id == doubt.id_)))
-    await replace_users(connection, parts.graph, sorted(owners))
-    await parts.fold_ins.changed(sorted(owners))
-    await hold_tweets(connection, [doubt.id_])
-    tweet = (await connection.execute(select(Tweet).where(Tweet.tweet_id == doubt.id_))).one_or_none()
+async def mend_tweet(engine: AsyncEngine, tweet_id: str, parts: Ingest) -> None:
+    """Its vectors, and what is online of its author and of who retweeted or hid it; of these again if it is gone."""
+    owners = await owners_of(engine, tweet_id)
+    await mend_owners(engine, owners, parts)
+    if not await take_turn(engine, mend_vectors, tweet_id, parts):
+        await mend_owners(engine, owners, parts)
+
+
+async def owners_of(engine: AsyncEngine, tweet_id: str) -> list[str]:
+    """Of whom something online names the tweet."""
+    async with engine.connect() as connection:
+        owners = set(await connection.scalars(select(Tweet.author_id).where(Tweet.tweet_id == tweet_id)))
+        for table in (Retweet, Hide):
+            owners.update(await connection.scalars(select(table.user_id).where(table.tweet_id == tweet_id)))
+    return sorted(owners)
+
+
+async def mend_owners(engine: AsyncEngine, owners: Sequence[str], parts: Ingest) -> None:
+    """Some at a time: those of a popular tweet are many."""
+    for start in range(0, len(owners), USERS_AT_A_TIME):
+        some = owners[start : start + USERS_AT_A_TIME]
+        await parts.fold_ins.changed(some)
+        await take_turn(engine, replace_users, parts.graph, some)
+
+
+async def mend_vectors(connection: AsyncConnection, tweet_id: str, parts: Ingest) -> bool:
+    """Those of a tweet that is there and not hidden, and its place among the newest; whether it is there."""
+    await hold_tweets(connection, [tweet_id])
+    tweet = (await connection.execute(select(Tweet).where(Tweet.tweet_id == tweet_id))).one_or_none()
     versions = set(await connection.scalars(select(ModelVersion.version)))
-    vectors = select(TweetVector.version, TweetVector.vector).where(TweetVector.tweet_id == doubt.id_)
-    shown = {row.version: row.vector for row in await connection.execute(vectors)}
-    if tweet is None or tweet.hidden_at is not None:
-        shown = {}
-    await parts.vectors.forget_tweet(sorted(versions - shown.keys()), doubt.id_)
+    vectors = select(TweetVector.version, TweetVector.vector).where(TweetVector.tweet_id == tweet_id)
+    stored = {row.version: row.vector for row in await connection.execute(vectors)}
+    shown = {} if tweet is None or tweet.hidden_at is not None else stored
+    await parts.vectors.forget_tweet(sorted(versions - shown.keys()), tweet_id)
     for version, vector in shown.items():
-        await parts.vectors.put_tweets(version, [doubt.id_], np.frombuffer(vector, dtype="<f2")[None])
+        await parts.vectors.put_tweets(version, [tweet_id], np.frombuffer(vector, dtype="<f2")[None])
     if tweet is not None:
-        counts = await count_retweets(connection, [doubt.id_])
-        entry = TimelineEntry(doubt.id_, tweet.author_id, to_ms(tweet.created_at))
-        await parts.graph.add_recent([entry], {doubt.id_: counts.get(doubt.id_, 0)})
+        counts = await count_retweets(connection, [tweet_id])
+        entry = TimelineEntry(tweet_id, tweet.author_id, to_ms(tweet.created_at))
+        await parts.graph.add_recent([entry], {tweet_id: counts.get(tweet_id, 0)})
+    return tweet is not None

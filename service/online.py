@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Literal, TypeVar
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from contract.changelog import EVERYTHING, ChangeLog
@@ -55,14 +56,12 @@ class OnlineNetwork:
         metrics: Metrics,
     ) -> None:
         self.graph = graph
-        self._log, self._vectors, self._stored = log, vectors, stored
+        self._log, self._vectors, self.stored = log, vectors, stored
         self._most_bytes, self._metrics = most_bytes, metrics
         self.lost = False
         """Whether Redis lost its contents and has not got all of it back."""
         self.away = False
         """Whether Redis does not answer."""
-        self._stood_in = False
-        """Whether anything held may come from SQL."""
         self._held: dict[str, Held] = {}
         """By version, the one that was used last at the end."""
         self._looking = asyncio.Lock()
@@ -74,7 +73,7 @@ class OnlineNetwork:
         self._looked_at = time.monotonic()
         """Last tried: while Redis does not answer, nobody changes anything."""
         self._again: set[str] = set()
-        """Vectors that changed while they were read: the next look drops them."""
+        """Vectors that changed while they were read, or are from SQL: the next look that succeeds drops them."""
 
     async def fresh(self, model: ActiveModel) -> Held:
         """What is held under a version, without what changed before this call. Use this one to the request's end."""
@@ -103,7 +102,7 @@ class OnlineNetwork:
     async def look(self) -> None:
         """See what changed, with others who wait for the same look. Raises RedisError."""
         if self._next_look is None:
-            self._next_look = asyncio.create_task(self._look())
+            self._next_look = asyncio.create_task(self._look(self.away))
         await asyncio.shield(self._next_look)
 
     @property
@@ -115,11 +114,11 @@ class OnlineNetwork:
         if (kept := held.views.get(user_id)) is not None:
             return kept
         with self._reading() as changed:
-            found = await self._ask(partial(self.graph.user, user_id), partial(self._stored.user, user_id))
+            found, fresh = await self._ask(partial(self.graph.user, user_id), partial(self.stored.user, user_id))
         if not found.exists:
             return None
         view = held.view(user_id, found)
-        if not self.lost and not changed & _keys(user_id, "user", "follow", "seen", "hidden"):
+        if fresh and not self.lost and not changed & _keys(user_id, "user", "follow", "seen", "hidden"):
             held.keep(held.views, user_id, view)
         return view
 
@@ -140,27 +139,30 @@ class OnlineNetwork:
         if held.recent is not None:
             return held.recent
         with self._reading() as changed:
-            found = await self.recent_entries()
+            found, fresh = await self._ask(self.graph.recent, self.stored.recent)
         recent = held.entries(found)
-        if not self.lost and not changed & {"recent", EVERYTHING}:
+        if fresh and not self.lost and not changed & {"recent", EVERYTHING}:
             held.recent = recent
         return recent
 
     async def recent_entries(self) -> list[TimelineEntry]:
         """The same, read now."""
-        return await self._ask(self.graph.recent, self._stored.recent)
+        found, _ = await self._ask(self.graph.recent, self.stored.recent)
+        return found
 
     async def retweet_counts(self, tweet_ids: Sequence[str]) -> list[int]:
         """How often each of the newest tweets was retweeted."""
         asked = list(tweet_ids)
-        return await self._ask(partial(self.graph.retweet_counts, asked), partial(self._stored.retweet_counts, asked))
+        stored = partial(self.stored.retweet_counts, asked)
+        found, _ = await self._ask(partial(self.graph.retweet_counts, asked), stored)
+        return found
 
     async def vectors(
         self, kind: Literal["t", "u"], version: str, ids: Sequence[str], dim: int
-    ) -> tuple[list[str], Vectors]:
-        """Of tweets or users under a version, those that have one: ids and fp16 [K, D], read now."""
+    ) -> tuple[tuple[list[str], Vectors], bool]:
+        """Of tweets or users under a version, those that have one: ids and fp16 [K, D]; whether from Redis."""
         redis = self._vectors.tweets if kind == "t" else self._vectors.users
-        stored = self._stored.tweets if kind == "t" else self._stored.users
+        stored = self.stored.tweets if kind == "t" else self.stored.users
         return await self._ask(partial(redis, version, ids, dim), partial(stored, version, ids, dim))
 
     async def need(self, held: Held, kind: Literal["t", "u"], rows: Ints) -> None:
@@ -170,15 +172,17 @@ class OnlineNetwork:
         absent: set[str] = set()
         while unknown := [id_ for id_ in table.unknown(rows) if id_ not in absent]:  # others may be dropped meanwhile
             with self._reading() as changed:
-                found, vectors_KD = await self.vectors(kind, held.version, unknown, held.dim)
+                (found, vectors_KD), fresh = await self.vectors(kind, held.version, unknown, held.dim)
             table.put(unknown, found, vectors_KD)
             absent.update(set(unknown).difference(found))
-            self._again.update(f"{family}:{id_}" for id_ in unknown if changed and changed & _keys(id_, family))
+            self._again.update(
+                f"{family}:{id_}" for id_ in unknown if not fresh or (changed and changed & _keys(id_, family))
+            )
 
     async def _read_timelines(self, held: Held, author_ids: Sequence[str], depth: int) -> dict[str, AuthorTimeline]:
         with self._reading() as changed:
-            found = await self._ask(
-                partial(self.graph.timelines, author_ids, depth), partial(self._stored.timelines, author_ids, depth)
+            found, fresh = await self._ask(
+                partial(self.graph.timelines, author_ids, depth), partial(self.stored.timelines, author_ids, depth)
             )
         read = {}
         for author_id, entries in zip(author_ids, found, strict=True):
@@ -187,14 +191,20 @@ class OnlineNetwork:
                 read[author_id] = other
                 continue
             timeline = read[author_id] = held.timeline(entries, depth)
-            if not self.lost and not (changed and changed & _keys(author_id, "timeline")):
+            if fresh and not self.lost and not (changed and changed & _keys(author_id, "timeline")):
                 held.keep(held.timelines, author_id, timeline)
         return read
 
-    async def _look(self) -> None:
+    async def _look(self, was_away: bool) -> None:
         async with self._looking:
             self._next_look = None  # who asks from now on waits for the next one
-            changed = await self._changed()
+            if self.away and not was_away:
+                raise RedisConnectionError("Redis did not answer the look before")
+            try:
+                changed = await self._changed()
+            except RedisError as error:
+                self._went_away(error)
+                raise
         for names in self._reads:
             names.update(changed)
         again, self._again = self._again, set()
@@ -210,9 +220,6 @@ class OnlineNetwork:
             log.error("Redis forgot what was written last: it is to be written anew")
             await self._vectors.miss()
             self._log.went_back = False
-            self._unseen.append(EVERYTHING)
-        if self._stood_in:  # what was read from SQL may be older than what the log tells
-            self._stood_in = False
             self._unseen.append(EVERYTHING)
         anew = EVERYTHING in self._unseen
         lost = await self._vectors.active_version() is None if was_lost or anew else False
@@ -232,15 +239,17 @@ class OnlineNetwork:
             held.forget_absent()
         return [name for name in changed if not name.endswith(EVERYTHING)]
 
-    async def _ask(self, redis: Callable[[], Awaitable[T]], stored: Callable[[], Awaitable[T]]) -> T:
-        """From Redis; where it does not answer, from SQL."""
+    async def _ask(self, redis: Callable[[], Awaitable[T]], stored: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
+        """From Redis (True); where it does not answer, from SQL (False), which is not kept.
+
+        What is read from SQL may lack a change that the log told already and that is yet to be committed.
+        """
         if not self.away:
             try:
-                return await redis()
+                return await redis(), True
             except RedisError as error:
                 self._went_away(error)
-        self._stood_in = True
-        return await stored()
+        return await stored(), False
 
     def _went_away(self, error: RedisError) -> None:
         if not self.away:

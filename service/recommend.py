@@ -134,7 +134,9 @@ async def known_user(user_id: str, held: Held, online: Online) -> tuple[View, bo
     view = await online.network.view(held, user_id)
     if view is not None:
         return view, False
-    if not online.network.away and await online.database.user_exists(user_id):
+    if await online.database.user_exists(user_id):
+        if online.network.away:
+            return held.view(user_id, await online.network.stored.user(user_id)), True
         async with changing(online.database.engine) as connection:
             (state,) = await replace_users(connection, online.network.graph, [user_id])
         return held.view(user_id, state.view), True

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.graph import TimelineEntry, to_ms
@@ -70,7 +71,7 @@ async def _remove_picture(key: str, parts: Ingest) -> bool:
             if shown is None:
                 await asyncio.to_thread(parts.blobs.delete, key)
             await connection.execute(update(DeletedTweet).where(DeletedTweet.image_key == key).values(image_key=None))
-    except OSError as error:
+    except (OSError, SQLAlchemyError) as error:
         log.error("picture %s of a deleted tweet cannot be removed yet: %r", key, error)
         return False
     return True

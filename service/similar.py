@@ -25,17 +25,18 @@ async def similar_tweets(tweet_id: str, k: int, parts: Ingest, network: OnlineNe
     vector = await parts.database.vector(tweet_id, model.version)
     if vector is None:
         raise NotReady(f"tweet_id {tweet_id} has no vector under version {model.version} yet")
-    authors = {
-        entry.tweet_id: entry.author_id for entry in await network.recent_entries() if entry.tweet_id != tweet_id
-    }
-    ids, z_CD = await network.vectors("t", model.version, list(authors), model.manifest.dim)
+    await network.fresh(model)
+    whole = network.whole
+    entries = await network.recent_entries()
+    authors = {entry.tweet_id: entry.author_id for entry in entries if entry.tweet_id != tweet_id}
+    (ids, z_CD), _ = await network.vectors("t", model.version, list(authors), model.manifest.dim)
     unit_CD, unit_1D = unit(z_CD), unit(np.frombuffer(vector, dtype="<f2")[None])
     similarity_C = unit_CD @ unit_1D[0]
     best = sorted(range(len(ids)), key=lambda c: (-similarity_C[c], ids[c]))[:k]
     return SimilarTweets(
         tweet_id=tweet_id,
         version=model.version,
-        degraded=not network.whole,
+        degraded=not (whole and network.whole),
         candidates=len(ids),
         items=[
             SimilarTweet(tweet_id=ids[c], author_id=authors[ids[c]], similarity=float(similarity_C[c])) for c in best

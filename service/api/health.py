@@ -1,14 +1,23 @@
 """/health."""
 
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.api.parts import PartsDependency
+from service.api.parts import Parts, PartsDependency
 from service.schemas import Liveness, Readiness
 
 HANGS_SECONDS = 60.0
 """For a batch of an encoder, which takes milliseconds on a GPU and seconds on a slow CPU."""
+
+AWAY = "does not answer: reads go on without it"
+OTHER_VERSION = "names version"
+STATE_SECONDS = 1.0
+"""How long a store is waited for: who asks has little patience."""
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -37,26 +46,11 @@ async def get_readiness(request: Request, parts: PartsDependency, response: Resp
     While one of the two does not answer, changes are answered 503; the body says which one it is. 503, too, where the
     service was told to end: it answers what still comes for a moment.
     """
-    stores = parts.ingest
-    model = stores.models.current
-    redis, database = "ok", "ok"
-    loaded, sources = model is not None, 2
-    try:
-        version = await stores.vectors.active_version()
-        if version is None and model is None:
-            redis = "names no active version: run `python -m training publish VERSION`"
-        elif version is None:
-            redis = "lost its contents and gets them back: answers are degraded"
-        elif model is not None and version != model.version:
-            redis, loaded = f"names version {version}, which is not loaded: the log says why", False
-    except RedisError:
-        redis, sources = "does not answer: reads go on without it", sources - 1
-    try:
-        await stores.database.check()
-    except SQLAlchemyError:
-        database, sources = "does not answer: reads go on without it", sources - 1
+    model = parts.ingest.models.current
+    redis, database = await asyncio.gather(in_time(redis_state(parts)), in_time(database_state(parts)))
+    loaded = model is not None and not redis.startswith(OTHER_VERSION)
     ending = request.app.state.ending
-    answering = loaded and sources > 0 and not ending
+    answering = loaded and (redis, database) != (AWAY, AWAY) and not ending
     if not answering:
         response.status_code = 503
     return Readiness(
@@ -66,3 +60,38 @@ async def get_readiness(request: Request, parts: PartsDependency, response: Resp
         database=database,
         device="none" if model is None else model.onnx.device,
     )
+
+
+async def redis_state(parts: Parts) -> str:
+    """In words."""
+    model = parts.ingest.models.current
+    try:
+        version = await parts.ingest.vectors.active_version()
+    except RedisError:
+        return AWAY
+    if version is None and model is None:
+        return "names no active version: run `python -m training publish VERSION`"
+    if version is None:
+        return "lost its contents and gets them back: answers are degraded"
+    if model is not None and version != model.version:
+        return f"{OTHER_VERSION} {version}, which is not loaded: the log says why"
+    return "ok"
+
+
+async def database_state(parts: Parts) -> str:
+    """In words."""
+    try:
+        await parts.ingest.database.check()
+    except SQLAlchemyError:
+        return AWAY
+    return "ok"
+
+
+async def in_time(state: Coroutine[Any, Any, str]) -> str:
+    """What does not answer in time does not answer; nobody waits for the end of the question, in which drivers hang."""
+    task = asyncio.create_task(state)
+    done, _ = await asyncio.wait({task}, timeout=STATE_SECONDS)
+    if not done:
+        task.cancel()
+        return AWAY
+    return task.result()

@@ -65,10 +65,10 @@ async def get_recommendations(
     answer = await recommend(ask, model, parts.online)
     if on_trial is not None:
         answer.trial = model is on_trial.model
-        if on_trial.trial.share and not parts.online.network.away:
-            await parts.trials.note(answer)
-        else:
+        if not on_trial.trial.share:
             parts.shadow.look_on(ask, answer, on_trial)
+        elif not parts.online.network.away:
+            await parts.trials.note(answer)
     return Response(answer.model_dump_json(), media_type="application/json")
 
 

@@ -29,6 +29,7 @@ class Fault:
     strike: Strike
     databases: tuple[str, ...] = ("sqlite", "postgres")
     seconds: float = 3.0
+    """How long it lasts; 0: it is a moment."""
 
 
 @asynccontextmanager
@@ -191,8 +192,8 @@ FAULTS = [
     Fault("Redis slow (50 ms each way)", redis_slow),
     Fault("Redis connections reset ten times a second", redis_reset),
     Fault("Redis full (maxmemory)", redis_full),
-    Fault("Redis emptied (FLUSHALL)", redis_emptied),
-    Fault("Redis failed over to a replica half a second behind", redis_failed_over),
+    Fault("Redis emptied (FLUSHALL)", redis_emptied, seconds=0),
+    Fault("Redis failed over to a replica half a second behind", redis_failed_over, seconds=0),
     Fault("database cut off", database_cut_off, ("postgres",)),
     Fault("database hangs", database_hung, ("postgres",)),
     Fault("database slow (50 ms each way)", database_slow, ("postgres",)),
@@ -201,5 +202,5 @@ FAULTS = [
     Fault("database locked by another process", database_locked, ("sqlite",)),
     Fault("disk full", disk_full),
     Fault("encoder throws", encoder_throws),
-    Fault("encoder hangs", encoder_hangs),
+    Fault("encoder hangs", encoder_hangs, seconds=12),
 ]

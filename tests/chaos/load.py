@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -14,6 +14,7 @@ from tests.integration.running import png
 
 RETRY_SECONDS = 0.05
 REFUSED = (429, 503)
+Stage = Literal["posted", "retweeted", "unretweeting", "unretweeted", "deleting", "deleted"]
 USERS = [f"u{n:04}" for n in range(1, 61)]
 
 
@@ -24,7 +25,8 @@ class Unit:
     name: str
     tweet_id: str | None = None
     follows: bool = False
-    retweeted: bool = False
+    stage: Stage = "posted"
+    """How far the tweet came; what is under way was done or not."""
 
     @property
     def author(self) -> str:
@@ -70,7 +72,7 @@ class Load:
     """Writers and readers on one service, wherever it is at the moment."""
 
     def __init__(self, url: str, ledger: Ledger, name: str) -> None:
-        self._ledger, self._name = ledger, name
+        self._ledger, self.name = ledger, name
         self._numbers: Iterator[int] = itertools.count()
         self._client = httpx.AsyncClient(base_url=url, timeout=40)
         self._wanted = asyncio.Event()
@@ -104,7 +106,7 @@ class Load:
     async def _write(self) -> None:
         while True:
             number = next(self._numbers)
-            unit = Unit(f"{self._name}-{number}")
+            unit = Unit(f"{self.name}-{number}")
             self._ledger.units.append(unit)
             for user in (unit.author, unit.reader, unit.fan):
                 await self._until_done("POST", "/users", json={"user_id": user})
@@ -120,7 +122,26 @@ class Load:
             )
             unit.tweet_id = posted["tweet_id"]
             await self._until_done("PUT", f"/users/{unit.reader}/retweets/{unit.tweet_id}")
-            unit.retweeted = True
+            unit.stage = "retweeted"
+            if posted["status"] == "ready":
+                await self._next_answer_has(unit)
+            if number % 3 == 1:
+                unit.stage = "unretweeting"
+                await self._until_done("DELETE", f"/users/{unit.reader}/retweets/{unit.tweet_id}")
+                unit.stage = "unretweeted"
+            elif number % 3 == 2:
+                unit.stage = "deleting"
+                await self._until_done("DELETE", f"/tweets/{unit.tweet_id}")
+                unit.stage = "deleted"
+
+    async def _next_answer_has(self, unit: Unit) -> None:
+        """What was acknowledged is known to the very next answer, unless that says that it may not be."""
+        url = f"/users/{unit.fan}/recommendations?k=100"
+        body = await self._ask("GET", url, self._ledger.reads)
+        if body is None or "online_network" in body["missing"]:
+            return
+        if unit.tweet_id not in {item["tweet_id"] for item in body["items"]}:
+            self._ledger.wrong.append(f"{unit.tweet_id}, acknowledged, is not in the next answer to {unit.fan}")
 
     async def _until_done(self, method: str, url: str, **more: Any) -> Any:
         """As a client does who retries: the same request until it is acknowledged."""
@@ -134,16 +155,21 @@ class Load:
     async def _read(self, first: int) -> None:
         for n in itertools.count(first):
             asked = time.monotonic()
-            url = f"/users/{USERS[n * 7 % len(USERS)]}/recommendations"
+            url = f"/users/{self._somebody(n)}/recommendations"
             body = await self._ask("GET", url, self._ledger.reads)
             if body is None:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             if self._ledger.at_fault:
                 self._ledger.slowest_read = max(self._ledger.slowest_read, time.monotonic() - asked)
-                self._ledger.reads["degraded"] += body["degraded"]
+                self._ledger.reads["degraded"] += "online_network" in body["missing"]
             self._ledger.shown.update(item["tweet_id"] for item in body["items"])
             await asyncio.sleep(0.005)
+
+    def _somebody(self, n: int) -> str:
+        """One of the network, or one whom a writer made lately."""
+        made = [unit.fan for unit in self._ledger.units[-20:] if unit.follows]
+        return made[n % len(made)] if made and n % 2 else USERS[n * 7 % len(USERS)]
 
     async def _ask(self, method: str, url: str, counts: Counter[str], **more: Any) -> Any:
         await self._wanted.wait()
@@ -159,8 +185,8 @@ class Load:
             if "retry-after" not in answer.headers:
                 self._ledger.wrong.append(f"{method} {url}: {answer.status_code} without Retry-After")
             return None
-        if answer.status_code not in (200, 201, 202):
+        if answer.status_code not in (200, 201, 202, 204):
             self._ledger.wrong.append(f"{method} {url}: {answer.status_code} {answer.text[:200]}")
             return None
         counts["answered"] += self._ledger.at_fault
-        return answer.json()
+        return answer.json() if answer.content else {}

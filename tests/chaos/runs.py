@@ -21,6 +21,7 @@ from tests.chaos.load import Ledger, Load
 from tests.chaos.site import Service, Site, Valkey, running
 from tests.conftest import trained_stores, valkey_servers
 from tests.databases import owned_by_a_user
+from tests.integration.running import png
 from tests.proxy import Proxy, proxy_to
 from training.synthesize import SynthesisSettings, synthesize
 
@@ -104,21 +105,25 @@ async def run_fault(fault: Fault, database: str, site: Site, runs: int) -> Row:
         ledger.at_fault = True
         async with fault.strike(site):
             await asyncio.sleep(fault.seconds)
+            ended = time.monotonic()
+        if not await healed(site, load.name):
+            ledger.wrong.append(f"not healed within {HEAL_SECONDS:g} s")
+        heal = max(heal, time.monotonic() - ended)
         ledger.at_fault = False
-        heal = max(heal, await healed(site, f"{fault.strike.__name__}-{n}"))
         await asyncio.sleep(0.5)
         await load.stop()
     return await row(fault.name, database, runs, ledger, site, heal)
 
 
-async def healed(site: Site, name: str) -> float:
-    """Wait until the service has all its stores, answers in full, and takes changes; how long that took."""
+async def healed(site: Site, name: str) -> bool:
+    """Wait until the service has all its stores, answers in full, and takes and encodes tweets; whether it does."""
     started = time.monotonic()
     async with httpx.AsyncClient(base_url=site.service.url, timeout=40) as client:
         while not await is_well(client, name):
-            assert time.monotonic() - started < HEAL_SECONDS, f"not healed within {HEAL_SECONDS:g} s"
+            if time.monotonic() - started > HEAL_SECONDS:
+                return False
             await asyncio.sleep(0.02)
-    return time.monotonic() - started
+    return True
 
 
 async def is_well(client: httpx.AsyncClient, name: str) -> bool:
@@ -128,7 +133,9 @@ async def is_well(client: httpx.AsyncClient, name: str) -> bool:
     answer = await client.get("/users/u0001/recommendations")
     if answer.status_code != 200 or answer.json()["degraded"]:
         return False
-    return (await client.post("/users", json={"user_id": f"{name}-well"})).status_code in (200, 201)
+    form, headers = {"author_id": "u0002", "text": f"All is well. {name}"}, {"Idempotency-Key": name}
+    posted = await client.post("/tweets", data=form, files={"image": png("gold")}, headers=headers)
+    return posted.status_code == 201
 
 
 async def run_ends(database: str, site: Site, number: signal.Signals, times: int, seed: int) -> Row:
@@ -156,7 +163,7 @@ async def run_ends(database: str, site: Site, number: signal.Signals, times: int
 async def row(fault: str, database: str, runs: int, ledger: Ledger, site: Site, heal: float) -> Row:
     """Judge a run once all is settled."""
     direct = site.direct if site.valkey is None else site.direct.model_copy(update={"redis_url": site.valkey.url})
-    await settled(direct)
+    ledger.wrong += await settled(direct)
     verdict: Verdict = await check(ledger, direct, site.service.url)
     asked = sum(ledger.reads[outcome] for outcome in ("answered", "refused", "failed"))
     return Row(

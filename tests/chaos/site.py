@@ -86,7 +86,7 @@ class Service:
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
-        self.environment = environment_of(self.stores, FAULTS=str(self.faults))
+        self.environment = environment_of(self.stores, FAULTS=str(self.faults), DRAIN_SECONDS="3")
 
     @property
     def url(self) -> str:

@@ -8,7 +8,10 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract import unsure
+from contract.rebuild import USERS_AT_A_TIME
 from contract.transactions import changing
+from service import mend
+from service.ingest import Ingest
 from tests.agreement import disagreements
 from tests.integration.running import Service, changed, new_user, png, problem, until
 
@@ -21,6 +24,10 @@ async def never_commits(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     async with changing(engine) as connection:
         yield connection
         raise OperationalError("COMMIT", {}, ConnectionResetError())
+
+
+async def agrees(service: Service) -> bool:
+    return not await disagreements(service.settings)
 
 
 async def is_settled(service: Service) -> bool:
@@ -67,10 +74,15 @@ async def test_what_sql_did_not_take_is_taken_back(
     offered = await service.recommended("mends", 100)
     with monkeypatch.context() as patch:
         patch.setattr(unsure, "changing", never_commits)
+        monkeypatch.setattr(mend, "_SOON_SECONDS", 60.0)  # not before this test has seen it
         problem(await service.client.request(method, url), 503, "store-unavailable")
     assert await disagreements(service.settings) != []
-    await until(lambda: is_settled(service), 10)
-    assert await disagreements(service.settings) == []
+    monkeypatch.setattr(mend, "_SOON_SECONDS", 0.5)
+    await until(lambda: agrees(service), 20)
+    assert not await is_settled(service)
+    monkeypatch.setattr(mend, "_SETTLED_SECONDS", 0.5)
+    await until(lambda: is_settled(service), 20)
+    assert await agrees(service)
 
     async def as_before() -> bool:
         return await service.recommended("mends", 100) == offered
@@ -81,9 +93,12 @@ async def test_what_sql_did_not_take_is_taken_back(
 async def test_a_user_whom_sql_did_not_take_is_gone(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(unsure, "changing", never_commits)
+        monkeypatch.setattr(mend, "_SOON_SECONDS", 60.0)
         problem(await service.client.post("/users", json={"user_id": "half-made"}), 503, "store-unavailable")
     assert (await service.client.get("/users/half-made/recommendations")).status_code == 200
-    await until(lambda: is_settled(service), 10)
+    for name in ("_SOON_SECONDS", "_SETTLED_SECONDS"):
+        monkeypatch.setattr(mend, name, 0.5)
+    await until(lambda: is_settled(service), 20)
     problem(await service.client.get("/users/half-made/recommendations"), 404, "unknown-user")
     await new_user(service, "half-made")
     assert await disagreements(service.settings) == []
@@ -94,3 +109,40 @@ async def test_a_refused_change_leaves_no_doubt(service: Service) -> None:
     problem(await service.client.put("/users/nobody/followees/u0001"), 404, "unknown-user")
     problem(await service.client.delete("/tweets/none"), 404, "unknown-tweet")
     assert await is_settled(service)
+
+
+async def test_one_that_cannot_be_mended_holds_up_no_other(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = mend.mend_user
+
+    async def fails(connection: AsyncConnection, user_id: str, parts: Ingest) -> None:
+        if user_id == "u0001":
+            raise RuntimeError("as where a store has rows that cannot be read")
+        await real(connection, user_id, parts)
+
+    for name, value in (("mend_user", fails), ("_SOON_SECONDS", 0.2), ("_SETTLED_SECONDS", 0.4)):
+        monkeypatch.setattr(mend, name, value)
+    redis, key = service.parts.ingest.graph._redis, f"{service.settings.redis_namespace}:unsure"
+    await redis.zadd(key, {"user:u0001:first": 1, "user:u0002:second": 2})
+
+    async def only_the_first() -> bool:
+        return bool(await redis.zrange(key, 0, -1) == [b"user:u0001:first"])
+
+    await until(only_the_first, 10)
+    monkeypatch.setattr(mend, "mend_user", real)
+    await until(lambda: is_settled(service), 10)
+
+
+async def test_a_tweet_with_many_retweeters_is_mended_some_at_a_time(service: Service) -> None:
+    many = USERS_AT_A_TIME * 2 + 1
+    await new_user(service, "popular")
+    posted = await service.post(png("gold"), author_id="popular", tweet_id="mend-popular", text="All like it.")
+    assert posted.status_code == 201
+    users = [await new_user(service, f"fan-{n}") for n in range(many)]
+    for user in users:
+        await changed(service, "PUT", f"/users/{user}/retweets/mend-popular", 201)
+    graph = service.parts.ingest.graph
+    for user in users:
+        await graph.remove_user(user)
+    assert len(await disagreements(service.settings)) > many
+    await mend.mend_tweet(service.parts.ingest.database.engine, "mend-popular", service.parts.ingest)
+    assert await agrees(service)

@@ -227,7 +227,7 @@ async def test_reads_go_on_without_the_database(database: Cut) -> None:
     await refused(service, within=8)
     problem(await post(service, "without-sql"), 503, "store-unavailable")
     problem(await service.client.get("/users/nobody/recommendations"), 503, "store-unavailable")
-    assert "without-sql" not in {path.name for path in service.settings.var_dir.rglob("*.partial")}
+    assert not list((service.settings.var_dir / "images" / ".partial").iterdir())
     database.proxy.heal()
     await until(lambda: works_again(service), 10)
 
@@ -248,7 +248,11 @@ async def test_a_database_that_hangs_is_waited_for_no_longer_than_a_request_may_
     database.proxy.stall()
     for user in USERS:
         assert await answer(database.service, user) == database.expected[user]
-    await refused(database.service, within=3, slug="took-too-long")
+    started = time.monotonic()
+    ready = await database.service.client.get("/health/ready")
+    assert (ready.status_code, ready.json()["database"]) == (200, "does not answer: reads go on without it")
+    assert time.monotonic() - started < 2
+    await refused(database.service, within=4, slug="took-too-long")
     for user in USERS:
         assert await answer(database.service, user) == database.expected[user]
     database.proxy.heal()
@@ -295,14 +299,14 @@ async def test_an_encoder_that_hangs_holds_up_nobody(service: Service, monkeypat
     tweet_ids = [new_id() for _ in range(3)]
     with monkeypatch.context() as patch:
         patch.setattr(OnnxModel, "encode", hangs)
-        patch.setattr(ingest, "ENCODE_SECONDS", 0.3)
-        patch.setattr(health, "HANGS_SECONDS", 0.5)
+        patch.setattr(ingest, "ENCODE_SECONDS", 2.0)
+        patch.setattr(health, "HANGS_SECONDS", 2.5)
         for n, tweet_id in enumerate(tweet_ids):
             started = time.monotonic()
             assert (await post(service, tweet_id)).status_code == 202
-            assert n == 0 or time.monotonic() - started < 0.3
+            assert n == 0 or time.monotonic() - started < 1.5
         assert (await service.client.get("/users/u0001/recommendations")).status_code == 200
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1)
         live = await service.client.get("/health/live")
         assert (live.status_code, live.json()) == (503, {"status": "hangs"})
         gate.set()
@@ -338,3 +342,14 @@ async def test_what_no_device_can_encode_leaves_the_gpu_where_it_is(service: Ser
         model.encode(np.zeros((1, 3, 3, 3), dtype=np.uint8), np.zeros((1, 1, 16), dtype=np.int64))
     assert (model.device, model._encoder) == ("cuda", lost)
     model.device, model._encoder = "cpu", session
+
+
+async def test_what_a_killed_process_was_writing_is_swept(service: Service) -> None:
+    blobs = service.parts.ingest.blobs
+    folder = service.settings.var_dir / "images" / ".partial"
+    (folder / "at-work").write_bytes(b"half")
+    (folder / "abandoned").write_bytes(b"half")
+    os.utime(folder / "abandoned", (0, 0))
+    assert blobs.sweep() == 1
+    assert [path.name for path in folder.iterdir()] == ["at-work"]
+    (folder / "at-work").unlink()
