@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-_PATIENCE_SECONDS = 0.2
+_PATIENCE_SECONDS = 3.0
+"""A rollback may take long on a busy machine; one that is cancelled leaves its locks to the garbage collector."""
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:

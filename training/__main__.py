@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from contract.environment import StoreSettings
 from contract.errors import ContractError
 from training import demo, progress
+from training.backup_commands import add_backup
 from training.dataset.writing import FORMATS
 from training.dump import export_dataset
 from training.errors import GateClosed, TrainingError
@@ -96,6 +97,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder to write, or an empty one")
     command.add_argument("--format", choices=FORMATS, default="jsonl", help="of the tables (default: jsonl)")
     command.set_defaults(run=run_export)
+
+    add_backup(commands)
 
     command = commands.add_parser("retrain", help="train on the database and put the new version into service")
     add_settings(command, TrainingSettings)

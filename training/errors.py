@@ -13,6 +13,10 @@ class ExportFailed(TrainingError):
     """The network cannot be written to the folder, or not whole."""
 
 
+class BackupFailed(TrainingError):
+    """Cannot be backed up or restored there, or something is missing."""
+
+
 class NotEnoughData(TrainingError):
     """The network has too little in it to train or to judge."""
 

@@ -1,9 +1,13 @@
 import asyncio
 
+import pytest
+
+from contract import tasks
 from contract.tasks import end
 
 
-def test_a_task_that_swallows_a_cancellation_is_ended_all_the_same() -> None:
+def test_a_task_that_swallows_a_cancellation_is_ended_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_PATIENCE_SECONDS", 0.1)
     swallowed = 0
 
     async def stubborn() -> None:
@@ -24,3 +28,24 @@ def test_a_task_that_swallows_a_cancellation_is_ended_all_the_same() -> None:
 
     asyncio.run(scenario())
     assert swallowed == 2
+
+
+def test_what_a_task_does_in_the_end_is_not_cancelled() -> None:
+    """As a rollback, which frees locks."""
+    rolled_back = False
+
+    async def changes() -> None:
+        nonlocal rolled_back
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(1)
+            rolled_back = True
+
+    async def scenario() -> None:
+        task = asyncio.create_task(changes())
+        await asyncio.sleep(0)
+        await end(task)
+
+    asyncio.run(scenario())
+    assert rolled_back
