@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +22,7 @@ from contract.runtime import OnnxModel
 from contract.tables import Tweet
 from service import deadline, ingest
 from service.api import health
-from tests.conftest import own_database
+from tests.conftest import copied_stores
 from tests.databases import Administered, owned_by_a_user
 from tests.integration.running import Service, png, problem, serving, until
 from tests.proxy import Proxy, place_of, proxy_to
@@ -80,15 +80,27 @@ async def redis(trained: StoreSettings) -> AsyncIterator[Cut]:
             yield cut
 
 
+@pytest.fixture(scope="module")
+def servers(trained_servers: StoreSettings) -> Iterator[StoreSettings]:
+    with copied_stores(trained_servers) as stores:
+        yield stores
+
+
+@pytest.fixture(scope="module")
+def embedded(trained_embedded: StoreSettings) -> Iterator[StoreSettings]:
+    with copied_stores(trained_embedded) as stores:
+        yield stores
+
+
 @pytest.fixture
-async def database(trained_servers: StoreSettings) -> AsyncIterator[Cut]:
-    """PostgreSQL is behind the proxy. The database is a copy of the trained one, owned by one who is no superuser."""
-    with own_database(trained_servers.database_url) as url, owned_by_a_user(url) as owner:
+async def database(servers: StoreSettings) -> AsyncIterator[Cut]:
+    """PostgreSQL is behind the proxy, and used by one who is no superuser."""
+    url = servers.database_url or ""
+    with owned_by_a_user(url) as owner:
         place = make_url(url)
         async with proxy_to((place.host or "127.0.0.1", place.port or 5432)) as proxy:
             through = place.set(host="127.0.0.1", port=proxy.port, username=owner, password=owner)
-            stores = trained_servers.model_copy(update={"database_url": url})
-            async with behind(stores, proxy, database_url=through.render_as_string(hide_password=False)) as cut:
+            async with behind(servers, proxy, database_url=through.render_as_string(hide_password=False)) as cut:
                 yield replace(cut, administered=Administered(url))
 
 
@@ -198,11 +210,11 @@ async def test_connections_that_are_reset_now_and_then_are_noticed_by_nobody(red
         task.cancel()
 
 
-async def test_a_full_redis_goes_on_being_read(trained_embedded: StoreSettings) -> None:
-    async with serving(trained_embedded) as service:
+async def test_a_full_redis_goes_on_being_read(embedded: StoreSettings) -> None:
+    async with serving(embedded) as service:
         expected = {user: await answer(service, user) for user in USERS}
         state = await service.state()
-        with redis_server(trained_embedded) as (url, _):
+        with redis_server(embedded) as (url, _):
             async with open_redis(url) as client:
                 await client.config_set("maxmemory", 1)
                 try:
