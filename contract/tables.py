@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
+from sqlalchemy.util.concurrency import in_greenlet
 
 from contract.errors import StoreUnavailable
 from contract.ids import MAX_ID_LENGTH
@@ -189,6 +190,12 @@ def create_engine(sqlalchemy_url: str) -> AsyncEngine:
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
                 cursor.execute(f"PRAGMA {pragma}")
             cursor.close()
+
+        @event.listens_for(engine.sync_engine, "invalidate")
+        def free_locks(connection: Any, _record: object, _error: object) -> None:
+            """Of a cancelled statement: closed with a cursor that is referred to still, it would keep them."""
+            if in_greenlet():
+                connection.rollback()
 
     return engine
 
