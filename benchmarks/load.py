@@ -32,6 +32,16 @@ class Load:
         return float(np.quantile(self.latencies, q)) * 1_000
 
 
+def head_of(received: bytes) -> bytes | None:
+    """The head of an answer, in lower case, once all of the answer is there."""
+    end = received.find(_END_OF_HEAD)
+    if end < 0:
+        return None
+    head = received[:end].lower()
+    length = int(head[head.index(_LENGTH) + len(_LENGTH) :].split(b"\r\n", 1)[0])
+    return head if len(received) >= end + len(_END_OF_HEAD) + length else None
+
+
 class _Connection(asyncio.Protocol):
     """Asks the next of some paths until told to stop."""
 
@@ -52,12 +62,7 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Wait for the whole answer, then ask again."""
         self._received += data
-        head = self._received.find(_END_OF_HEAD)
-        if head < 0:
-            return
-        lower = self._received[:head].lower()
-        length = int(lower[lower.index(_LENGTH) + len(_LENGTH) :].split(b"\r\n", 1)[0])
-        if len(self._received) < head + len(_END_OF_HEAD) + length:
+        if head_of(self._received) is None:
             return
         if b" 200 " not in self._received[:20]:
             self.done.set_exception(RuntimeError(self._received.decode(errors="replace")))

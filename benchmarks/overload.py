@@ -16,14 +16,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import psutil
 
-from benchmarks.load import load
+from benchmarks.load import head_of, load
 from benchmarks.read_path import GROUPS
 from benchmarks.site import made_site
 
 ROUNDS = 3
 TIMES = 10
 CONNECTIONS = 400
-_END_OF_HEAD = b"\r\n\r\n"
 
 
 @dataclass
@@ -55,19 +54,15 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Count the whole answer, and wait until the next is due."""
         self._received += data
-        head = self._received.find(_END_OF_HEAD)
-        if head < 0:
-            return
-        lower = self._received[:head].lower()
-        length = int(lower[lower.index(b"content-length:") + 15 :].split(b"\r\n", 1)[0])
-        if len(self._received) < head + 4 + length:
+        head = head_of(self._received)
+        if head is None:
             return
         seconds = time.perf_counter() - self._asked
         if b" 200 " in self._received[:20]:
             self._came.answered.append(seconds)
         else:
             self._came.shed.append(seconds)
-            self._came.without_retry_after += b"retry-after:" not in lower
+            self._came.without_retry_after += b"retry-after:" not in head
         self._received = b""
         self._due += self._every
         self._wait()

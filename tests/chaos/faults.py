@@ -30,6 +30,8 @@ class Fault:
     databases: tuple[str, ...] = ("sqlite", "postgres")
     seconds: float = 3.0
     """How long it lasts; 0: it is a moment."""
+    short: bool = True
+    """Whether it belongs to the short form."""
 
 
 @asynccontextmanager
@@ -189,16 +191,16 @@ def _valkey(site: Site) -> Valkey:
 FAULTS = [
     Fault("Redis killed (kill -9), started again", redis_killed),
     Fault("Redis hangs", redis_hung),
-    Fault("Redis slow (50 ms each way)", redis_slow),
-    Fault("Redis connections reset ten times a second", redis_reset),
+    Fault("Redis slow (50 ms each way)", redis_slow, short=False),
+    Fault("Redis connections reset ten times a second", redis_reset, short=False),
     Fault("Redis full (maxmemory)", redis_full),
     Fault("Redis emptied (FLUSHALL)", redis_emptied, seconds=0),
     Fault("Redis failed over to a replica half a second behind", redis_failed_over, seconds=0),
     Fault("database cut off", database_cut_off, ("postgres",)),
     Fault("database hangs", database_hung, ("postgres",)),
-    Fault("database slow (50 ms each way)", database_slow, ("postgres",)),
-    Fault("database read-only", database_read_only, ("postgres",)),
-    Fault("database takes no connections", database_full_up, ("postgres",)),
+    Fault("database slow (50 ms each way)", database_slow, ("postgres",), short=False),
+    Fault("database read-only", database_read_only, ("postgres",), short=False),
+    Fault("database takes no connections", database_full_up, ("postgres",), short=False),
     Fault("database locked by another process", database_locked, ("sqlite",)),
     Fault("disk full", disk_full),
     Fault("encoder throws", encoder_throws),

@@ -1,4 +1,4 @@
-"""The short form of `make chaos`: every fault once, under load, on both kinds of database."""
+"""The short form of `make chaos`: most faults once, under load, on both kinds of database."""
 
 import asyncio
 import signal
@@ -13,7 +13,7 @@ from tests.chaos.runs import KINDS, Row, plain_site, proxied_site, run_ends, run
 from tests.chaos.site import Valkey, valkey
 from tests.conftest import copied_stores
 
-ENDS = 3
+ENDS = 2
 HEALED_WITHIN = 30.0
 
 
@@ -56,7 +56,7 @@ def test_a_service_that_ends_loses_nothing(original: StoreSettings, database: st
 
 @pytest.mark.timeout(600)
 def test_what_the_service_needs_fails_and_reads_go_on(original: StoreSettings, database: str, tmp_path: Path) -> None:
-    faults = [replace(fault, seconds=shorter(fault)) for fault in FAULTS if database in fault.databases]
+    faults = [replace(fault, seconds=shorter(fault)) for fault in FAULTS if fault.short and database in fault.databases]
 
     async def run(stores: StoreSettings, server: Valkey) -> list[Row]:
         async with proxied_site(stores, server) as site:

@@ -99,6 +99,15 @@ async def new_user(service: Service, user_id: str) -> str:
     return user_id
 
 
+async def answer(service: Service, user: str) -> dict[str, Any]:
+    """Ten recommendations, as they are; but for the cursor, which has the time in it."""
+    response = await service.client.get(f"/users/{user}/recommendations", params={"k": 10})
+    assert response.status_code == 200, response.text
+    body: dict[str, Any] = response.json()
+    del body["next_cursor"]
+    return body
+
+
 async def offered(service: Service, user_id: str) -> set[str]:
     return {item["tweet_id"] for item in await service.recommended(user_id, 100)}
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -17,7 +16,7 @@ from contract.rebuild import rebuild_graph
 from contract.vectors import Vectors, VectorStore
 from service.online import OnlineNetwork
 from service.restore import Restorer
-from tests.integration.running import Service, changed, new_user, problem, serving, until
+from tests.integration.running import Service, answer, changed, new_user, problem, serving, until
 from training import publish
 from training.retrain import publish_folder
 from training.stores import Stores, with_stores
@@ -61,14 +60,6 @@ async def whole(service: Service) -> bool:
 async def answers(network: OnlineNetwork) -> bool:
     """Whether Redis does again."""
     return not network.away
-
-
-async def answer(service: Service, user: str) -> dict[str, Any]:
-    response = await service.client.get(f"/users/{user}/recommendations", params={"k": 10})
-    assert response.status_code == 200, response.text
-    body: dict[str, Any] = response.json()
-    del body["next_cursor"]
-    return body
 
 
 async def test_what_is_held_is_answered_from(lost: Service) -> None:

@@ -24,7 +24,7 @@ from service import deadline, ingest
 from service.api import health
 from tests.conftest import copied_stores
 from tests.databases import Administered, owned_by_a_user
-from tests.integration.running import Service, png, problem, serving, until
+from tests.integration.running import Service, answer, png, problem, serving, until
 from tests.proxy import Proxy, place_of, proxy_to
 
 pytestmark = pytest.mark.anyio
@@ -41,14 +41,6 @@ class Cut:
     proxy: Proxy
     expected: dict[str, Any]
     administered: Administered | None = None
-
-
-async def answer(service: Service, user: str) -> dict[str, Any]:
-    response = await service.client.get(f"/users/{user}/recommendations", params={"k": 10})
-    assert response.status_code == 200, response.text
-    body: dict[str, Any] = response.json()
-    del body["next_cursor"]
-    return body
 
 
 async def whole(service: Service) -> bool:
