@@ -26,7 +26,7 @@ from tests.proxy import Proxy, proxy_to
 from training.synthesize import SynthesisSettings, synthesize
 
 WRITERS, READERS = 3, 2
-HEAL_SECONDS = 60.0
+HEAL_SECONDS = 120.0
 ENDED = {signal.SIGKILL: "service killed (SIGKILL)", signal.SIGTERM: "service told to end (SIGTERM)"}
 KINDS = {"sqlite": "embedded", "postgres": "servers"}
 

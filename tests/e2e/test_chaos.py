@@ -14,7 +14,7 @@ from tests.chaos.site import Valkey, valkey
 from tests.conftest import copied_stores
 
 ENDS = 2
-HEALED_WITHIN = 30.0
+HEALED_WITHIN = 120.0
 
 
 @pytest.fixture(params=KINDS)
