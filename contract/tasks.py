@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-_PATIENCE_SECONDS = 3.0
+_PATIENCE_SECONDS = 0.5
 """A rollback may take long on a busy machine; one that is cancelled leaves its locks to the garbage collector."""
 
 

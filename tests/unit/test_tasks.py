@@ -39,7 +39,7 @@ def test_what_a_task_does_in_the_end_is_not_cancelled() -> None:
         try:
             await asyncio.sleep(60)
         finally:
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.3)
             rolled_back = True
 
     async def scenario() -> None:
