@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.artifact import Artifact, Manifest
 from contract.graph import RECENT_LIMIT, SEEN_LIMIT, TIMELINE_LIMIT, OnlineGraph, TimelineEntry, UserState, to_ms
+from contract.parts import in_parts
 from contract.progress import Progress, silent
 from contract.tables import Follow, Hide, Retweet, Tweet, TweetVector, User
 from contract.transactions import hold_tweets, hold_users
@@ -31,7 +32,7 @@ async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph, progress: Progr
     await _add_newest(engine, graph)
     async with engine.connect() as connection:
         user_ids = list(await connection.scalars(select(User.user_id).order_by(User.user_id)))
-    turns = [user_ids[start : start + USERS_AT_A_TIME] for start in range(0, len(user_ids), USERS_AT_A_TIME)]
+    turns = in_parts(user_ids, USERS_AT_A_TIME)
     for part in progress(turns, len(turns), f"put users online (turns of {USERS_AT_A_TIME})"):
         await take_turn(engine, replace_users, graph, part)
     await forget_what_is_gone(engine, graph)
@@ -86,7 +87,7 @@ async def copy_tweet_vectors(
         encoded = select(TweetVector.tweet_id).where(TweetVector.version == manifest.version)
         async with engine.connect() as connection:
             tweet_ids = list(await connection.scalars(encoded.order_by(TweetVector.tweet_id)))
-    turns = [tweet_ids[start : start + _TWEETS_AT_A_TIME] for start in range(0, len(tweet_ids), _TWEETS_AT_A_TIME)]
+    turns = in_parts(tweet_ids, _TWEETS_AT_A_TIME)
     for part in progress(turns, len(turns), f"copy tweet vectors to Redis (turns of {_TWEETS_AT_A_TIME})"):
         await take_turn(engine, _copy_some, vectors, manifest, part)
 

@@ -68,8 +68,11 @@ class Unsure:
         except RedisError as error:
             log.warning("%s agrees with SQL, but Redis could not be told: %r", doubt, error)
 
-    async def older_than(self, seconds: float, most: int = 1_000) -> list[Doubt]:
-        """Those that began so long ago, the oldest first."""
-        until_ms = time.time() * 1_000 - seconds * 1_000
-        members = await self._redis.zrange(self._key, "-inf", until_ms, byscore=True, offset=0, num=most)
-        return [Doubt(*member.decode().split(":")) for member in members]
+    async def older_than(self, seconds: float, most: int = 1_000) -> dict[Doubt, float]:
+        """Those that began so long ago, and how many seconds it is, the oldest first."""
+        now_ms = time.time() * 1_000
+        until_ms = now_ms - seconds * 1_000
+        members = await self._redis.zrange(
+            self._key, "-inf", until_ms, byscore=True, offset=0, num=most, withscores=True
+        )
+        return {Doubt(*member.decode().split(":")): (now_ms - at_ms) / 1_000 for member, at_ms in members}

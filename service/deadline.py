@@ -38,7 +38,7 @@ class Deadline:
                 started = True
                 await send(message)
 
-        task: asyncio.Task[None] = asyncio.create_task(self._pass_on(scope, receive, send_in_time))
+        task = asyncio.ensure_future(self._app(scope, receive, send_in_time))
         seconds = _seconds(scope)
         try:
             await asyncio.wait({task}, timeout=seconds)
@@ -54,9 +54,6 @@ class Deadline:
         if not started:
             refused = TookTooLong(f"this took more than {seconds:g} s and may have been done or not: send it again")
             await refusal_of(refused).response()(scope, receive, send)
-
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
 
     def _end(self, task: "asyncio.Task[None]") -> None:
         self._ending.add(task)

@@ -5,18 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import numpy as np
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.graph import TimelineEntry, to_ms
+from contract.parts import in_parts
 from contract.rebuild import USERS_AT_A_TIME, count_retweets, replace_users
-from contract.tables import Hide, ModelVersion, Retweet, Tweet, TweetVector, User
+from contract.tables import ModelVersion, Tweet, User
 from contract.transactions import hold_tweets
 from contract.turns import take_turn
 from contract.unsure import Doubt, Unsure
 from service.ingest import Ingest
+from service.removal import put_vectors, retweeters_and_hiders, vectors_of
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +40,12 @@ class Mender:
 
         Every process does it: once more does no harm.
         """
-        over = set(await self.unsure.older_than(_SETTLED_SECONDS))
         doubts = await self.unsure.older_than(_SOON_SECONDS)
         self._mended.intersection_update(doubts)
-        for doubt in doubts:
-            if doubt in over or doubt not in self._mended:
-                await self._mend(doubt, settle=doubt in over)
+        for doubt, seconds in doubts.items():
+            over = seconds >= _SETTLED_SECONDS
+            if over or doubt not in self._mended:
+                await self._mend(doubt, settle=over)
 
     async def _mend(self, doubt: Doubt, *, settle: bool) -> None:
         engine = self.parts.database.engine
@@ -87,16 +88,13 @@ async def mend_tweet(engine: AsyncEngine, tweet_id: str, parts: Ingest) -> None:
 async def owners_of(engine: AsyncEngine, tweet_id: str) -> list[str]:
     """Of whom something online names the tweet."""
     async with engine.connect() as connection:
-        owners = set(await connection.scalars(select(Tweet.author_id).where(Tweet.tweet_id == tweet_id)))
-        for table in (Retweet, Hide):
-            owners.update(await connection.scalars(select(table.user_id).where(table.tweet_id == tweet_id)))
-    return sorted(owners)
+        author = await connection.scalars(select(Tweet.author_id).where(Tweet.tweet_id == tweet_id))
+        return sorted({*author, *await retweeters_and_hiders(connection, tweet_id)})
 
 
 async def mend_owners(engine: AsyncEngine, owners: Sequence[str], parts: Ingest) -> None:
     """Some at a time: those of a popular tweet are many."""
-    for start in range(0, len(owners), USERS_AT_A_TIME):
-        some = owners[start : start + USERS_AT_A_TIME]
+    for some in in_parts(owners, USERS_AT_A_TIME):
         await parts.fold_ins.changed(some)
         await take_turn(engine, replace_users, parts.graph, some)
 
@@ -106,12 +104,9 @@ async def mend_vectors(connection: AsyncConnection, tweet_id: str, parts: Ingest
     await hold_tweets(connection, [tweet_id])
     tweet = (await connection.execute(select(Tweet).where(Tweet.tweet_id == tweet_id))).one_or_none()
     versions = set(await connection.scalars(select(ModelVersion.version)))
-    vectors = select(TweetVector.version, TweetVector.vector).where(TweetVector.tweet_id == tweet_id)
-    stored = {row.version: row.vector for row in await connection.execute(vectors)}
-    shown = {} if tweet is None or tweet.hidden_at is not None else stored
+    shown = {} if tweet is None or tweet.hidden_at is not None else await vectors_of(connection, tweet_id)
     await parts.vectors.forget_tweet(sorted(versions - shown.keys()), tweet_id)
-    for version, vector in shown.items():
-        await parts.vectors.put_tweets(version, [tweet_id], np.frombuffer(vector, dtype="<f2")[None])
+    await put_vectors(tweet_id, shown, parts)
     if tweet is not None:
         counts = await count_retweets(connection, [tweet_id])
         entry = TimelineEntry(tweet_id, tweet.author_id, to_ms(tweet.created_at))

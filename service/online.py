@@ -19,7 +19,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Literal, TypeVar
 
@@ -78,10 +78,8 @@ class OnlineNetwork:
     async def fresh(self, model: ActiveModel) -> Held:
         """What is held under a version, without what changed before this call. Use this one to the request's end."""
         if not self.away:
-            try:
+            with suppress(RedisError):  # Redis is away from now on
                 await self.look()
-            except RedisError as error:
-                self._went_away(error)
         held = self._held.pop(model.version, None)
         if held is not None and held.nbytes + self._nbytes > self._most_bytes:
             held = None

@@ -35,8 +35,7 @@ async def show_tweet(tweet_id: str, parts: Ingest) -> None:
     async with parts.unsure.changing(parts.database.engine, "tweet", tweet_id) as connection:
         await _hold(connection, tweet_id)
         await connection.execute(update(Tweet).where(Tweet.tweet_id == tweet_id).values(hidden_at=None))
-        for version, vector in (await _vectors(connection, tweet_id)).items():
-            await parts.vectors.put_tweets(version, [tweet_id], np.frombuffer(vector, dtype="<f2")[None])
+        await put_vectors(tweet_id, await vectors_of(connection, tweet_id), parts)
 
 
 async def delete_tweet(tweet_id: str, parts: Ingest) -> None:
@@ -80,9 +79,7 @@ async def _remove_picture(key: str, parts: Ingest) -> bool:
 async def _delete(connection: AsyncConnection, tweet_id: str, parts: Ingest) -> str:
     """Returns the picture's key."""
     tweet = (await connection.execute(select(Tweet).where(Tweet.tweet_id == tweet_id))).one()
-    owners = {tweet.author_id}
-    for table in (Retweet, Hide):
-        owners.update(await connection.scalars(select(table.user_id).where(table.tweet_id == tweet_id)))
+    owners = {tweet.author_id} | await retweeters_and_hiders(connection, tweet_id)
     await _forget_vectors(connection, tweet_id, parts)
     post = TimelineEntry(tweet_id, tweet.author_id, to_ms(tweet.created_at))
     await parts.graph.remove_tweet(post, owners)
@@ -106,7 +103,21 @@ async def _forget_vectors(connection: AsyncConnection, tweet_id: str, parts: Ing
     await parts.vectors.forget_tweet(list(versions), tweet_id)
 
 
-async def _vectors(connection: AsyncConnection, tweet_id: str) -> dict[str, bytes]:
+async def retweeters_and_hiders(connection: AsyncConnection, tweet_id: str) -> set[str]:
+    """Of whom, beside the author, something online names the tweet."""
+    users: set[str] = set()
+    for table in (Retweet, Hide):
+        users.update(await connection.scalars(select(table.user_id).where(table.tweet_id == tweet_id)))
+    return users
+
+
+async def put_vectors(tweet_id: str, vectors: dict[str, bytes], parts: Ingest) -> None:
+    """Write a tweet's vectors by version, as SQL has them, to Redis."""
+    for version, vector in vectors.items():
+        await parts.vectors.put_tweets(version, [tweet_id], np.frombuffer(vector, dtype="<f2")[None])
+
+
+async def vectors_of(connection: AsyncConnection, tweet_id: str) -> dict[str, bytes]:
     """A tweet's vectors by version."""
     rows = select(TweetVector.version, TweetVector.vector).where(TweetVector.tweet_id == tweet_id)
     return {row.version: row.vector for row in await connection.execute(rows)}

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.graph import TIMELINE_LIMIT, TimelineEntry, UserView
+from contract.parts import in_parts
 from contract.rebuild import count_retweets, newest_timelines, newest_tweets, user_states
 from contract.tables import Tweet, TweetVector, User
 from contract.vectors import Vectors
@@ -41,7 +42,7 @@ class StoredNetwork:
         """Each author's timeline, newest first, at most `limit` entries."""
         found: list[list[TimelineEntry]] = []
         async with self.engine.connect() as connection:
-            for some in _parts(author_ids):
+            for some in in_parts(author_ids, _AT_A_TIME):
                 timelines = await newest_timelines(connection, some, limit)
                 found += [timelines[author_id] for author_id in some]
         return found
@@ -61,7 +62,7 @@ class StoredNetwork:
         """The ids that have a vector and are not hidden, in the order asked for, and their vectors, fp16 [K', D]."""
         stored: dict[str, bytes] = {}
         async with self.engine.connect() as connection:
-            for some in _parts(tweet_ids):
+            for some in in_parts(tweet_ids, _AT_A_TIME):
                 shown = (
                     select(TweetVector.tweet_id, TweetVector.vector)
                     .join(Tweet, Tweet.tweet_id == TweetVector.tweet_id)
@@ -80,7 +81,3 @@ class StoredNetwork:
                 found = [user_id for user_id in user_ids if user_id in rows]
                 return found, model.artifact.user_vectors_UD[[rows[user_id] for user_id in found]]
         return [], np.empty((0, dim), dtype=np.float16)
-
-
-def _parts(ids: Sequence[str]) -> list[list[str]]:
-    return [list(ids[start : start + _AT_A_TIME]) for start in range(0, len(ids), _AT_A_TIME)]

@@ -14,7 +14,7 @@ import gzip
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract import artifact
 from contract.blobs import BlobStore, blob_key
+from contract.parts import in_parts
 from contract.progress import Progress
 from contract.tables import SCHEMA_REVISION, Base, DeletedTweet, Tweet, UtcDateTime
 from contract.versions import activated_last, kept_versions, known_versions
@@ -155,12 +156,7 @@ async def copy_pictures(
 
     Raises BackupFailed where one is gone that is not.
     """
-    target = place.blobs()
-    gone: list[str] = []
-    parts = [keys[start : start + _PICTURES_AT_A_TIME] for start in range(0, len(keys), _PICTURES_AT_A_TIME)]
-    for part in progress(parts, len(parts), f"back up pictures ({_PICTURES_AT_A_TIME} at a time)"):
-        copied = await asyncio.gather(*(asyncio.to_thread(copy_picture, key, stores.blobs, target) for key in part))
-        gone += [key for key, there in zip(part, copied, strict=True) if not there]
+    gone = [key async for key in copy_or_miss(keys, stores.blobs, place.blobs(), progress, "back up")]
     if not gone:
         return []
     tweets = set(await connection.scalars(select(Tweet.tweet_id).where(Tweet.image_key.in_(gone))))
@@ -169,6 +165,18 @@ async def copy_pictures(
     if lost := sorted(tweets - deleted):
         raise BackupFailed(f"the pictures of {len(lost):,} tweets are lost or damaged, as of {lost[0]}: restore them")
     return sorted(deleted)
+
+
+async def copy_or_miss(
+    keys: Sequence[str], source: BlobStore, target: BlobStore, progress: Progress, what: str
+) -> AsyncIterator[str]:
+    """Copy the pictures that are not there yet; yields the keys of those that are missing or damaged."""
+    parts = in_parts(keys, _PICTURES_AT_A_TIME)
+    for part in progress(parts, len(parts), f"{what} pictures ({_PICTURES_AT_A_TIME} at a time)"):
+        copied = await asyncio.gather(*(asyncio.to_thread(copy_picture, key, source, target) for key in part))
+        for key, there in zip(part, copied, strict=True):
+            if not there:
+                yield key
 
 
 def copy_picture(key: str, source: BlobStore, target: BlobStore) -> bool:
@@ -251,13 +259,8 @@ def restore_model(place: Place, version: str, models_dir: Path) -> None:
 
 async def restore_pictures(place: Place, keys: Sequence[str], stores: Stores, progress: Progress) -> None:
     """Those that are not there yet. Raises BackupFailed where one is missing or damaged."""
-    source = place.blobs()
-    parts = [keys[start : start + _PICTURES_AT_A_TIME] for start in range(0, len(keys), _PICTURES_AT_A_TIME)]
-    for part in progress(parts, len(parts), f"restore pictures ({_PICTURES_AT_A_TIME} at a time)"):
-        copied = await asyncio.gather(*(asyncio.to_thread(copy_picture, key, source, stores.blobs) for key in part))
-        for key, there in zip(part, copied, strict=True):
-            if not there:
-                raise BackupFailed(f"{place.url}: picture {key} is missing or damaged")
+    async for key in copy_or_miss(keys, place.blobs(), stores.blobs, progress, "restore"):
+        raise BackupFailed(f"{place.url}: picture {key} is missing or damaged")
 
 
 def checked(place: Place, name: str, backup: Backup) -> bytes:

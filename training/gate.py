@@ -20,6 +20,7 @@ from contract import artifact
 from contract.artifact import Artifact, Manifest
 from contract.errors import ArtifactInvalid
 from contract.graph import to_ms
+from contract.parts import in_parts
 from contract.progress import Progress
 from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import Tweet, TweetVector
@@ -198,7 +199,7 @@ async def tweet_vectors(
     version, preprocessing = exported.manifest.version, exported.manifest.preprocessing
     vectors = await stored_vectors(version, [network.tweet_ids[t] for t in tweet_T], stores)
     missing = [t for t in tweet_T.tolist() if network.tweet_ids[t] not in vectors]
-    batches = [missing[start : start + _BATCH] for start in range(0, len(missing), _BATCH)]
+    batches = in_parts(missing, _BATCH)
     for batch in progress(batches, len(batches), f"encode held-out tweets (batches of {_BATCH})"):
         images = [read_image(stores.blobs, network.image_keys[t], preprocessing.image_size) for t in batch]
         z_BD = encode_tweets(model, exported.tokenizer, preprocessing, images, [network.texts[t] for t in batch])

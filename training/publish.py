@@ -15,6 +15,7 @@ from contract.errors import ArtifactInvalid, StoreUnavailable
 from contract.fold_in import FoldInStores, fit_user, put_fitted
 from contract.graph import OnlineGraph
 from contract.marks import is_written, writing
+from contract.parts import in_parts
 from contract.progress import Progress
 from contract.rebuild import copy_tweet_vectors, rebuild_graph, write_vectors
 from contract.runtime import OnnxModel, encode_tweets
@@ -180,7 +181,7 @@ async def encode_missing(stores: Stores, exported: Artifact, model: OnnxModel, p
     missing = select(Tweet.tweet_id, Tweet.text, Tweet.image_key).where(Tweet.tweet_id.not_in(has_vector))
     async with stores.engine.connect() as connection:
         tweets = (await connection.execute(missing.order_by(Tweet.tweet_id))).all()
-    batches = [tweets[start : start + _BATCH] for start in range(0, len(tweets), _BATCH)]
+    batches = in_parts(tweets, _BATCH)
     encoded: list[str] = []
     for batch in progress(batches, len(batches), f"encode tweets (batches of {_BATCH})"):
         encoded += await encode_batch(batch, stores, exported, model)

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.blobs import blob_key
 from contract.graph import OnlineGraph, TimelineEntry, to_ms
+from contract.parts import in_parts
 from contract.pending import PendingTweets
 from contract.progress import Progress
 from contract.tables import Base, DeletedTweet, Follow, Hide, Retweet, Tweet, User
@@ -87,7 +88,7 @@ class Storing:
     ) -> int:
         """Store rows turn by turn in the order of their keys, so that two imports cannot block each other."""
         rows = sorted(rows, key=lambda row: row.key)
-        turns = [rows[start : start + size] for start in range(0, len(rows), size)]
+        turns = in_parts(rows, size)
         added = 0
         for part in self._progress(turns, len(turns), f"store {name} (turns of {size})"):
             turn = await take_turn(self._engine, work, part)
