@@ -30,7 +30,7 @@ class ChangeLog:
 
     def __init__(self, redis: Redis, namespace: str) -> None:
         self._redis: Any = redis.client()  # a connection of its own, asked before every request; typed as if decoding
-        self._stream = f"{namespace}:changes"
+        self.stream = f"{namespace}:changes"
         self._read: bytes | None = None
         self.went_back = False
         """Whether Redis has forgotten the newest of what it had told, as a replica that was behind and took over."""
@@ -38,20 +38,20 @@ class ChangeLog:
     async def changed(self) -> list[str]:
         """Names since the last call; [EVERYTHING] at first, and where the log does not reach back so far."""
         if self._read is not None:
-            entries = await self._redis.xrange(self._stream, min=self._read)
+            entries = await self._redis.xrange(self.stream, min=self._read)
             if entries and entries[0][0] == self._read:  # the last one read is there still: nothing is missing
                 self._read = entries[-1][0]
                 return [name for _, fields in entries[1:] for name in fields[_FIELD].decode().split("\n")]
-            oldest = await self._redis.xrange(self._stream, count=1)
+            oldest = await self._redis.xrange(self.stream, count=1)
             self.went_back = self.went_back or (bool(oldest) and _place(oldest[0][0]) < _place(self._read))
             self._read = None
-        newest = await self._redis.xrevrange(self._stream, count=1)
-        self._read = newest[0][0] if newest else await self._redis.xadd(self._stream, {_FIELD: EVERYTHING})
+        newest = await self._redis.xrevrange(self.stream, count=1)
+        self._read = newest[0][0] if newest else await self._redis.xadd(self.stream, {_FIELD: EVERYTHING})
         return [EVERYTHING]
 
     async def all(self) -> list[str]:
         """Names of all entries that are there."""
-        entries = await self._redis.xrange(self._stream)
+        entries = await self._redis.xrange(self.stream)
         return [name for _, fields in entries for name in fields[_FIELD].decode().split("\n")]
 
     async def aclose(self) -> None:

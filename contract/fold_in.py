@@ -85,12 +85,14 @@ async def put_fitted(
 ) -> bool:
     """Write what was fitted, or take the vector away where there is none; False where the user did more meanwhile.
 
+    Of a user who was deleted meanwhile nothing is written.
+
     The user's row is held, so that nothing older is written over something newer.
     """
-    await hold_users(connection, [user_id])
-    if await user_history(user_id, stores.graph) != fitted.done:
+    there = await hold_users(connection, [user_id])
+    if there and await user_history(user_id, stores.graph) != fitted.done:
         return False
-    if fitted.u_D is None:
+    if fitted.u_D is None or not there:
         await stores.vectors.forget_user([version], user_id)
     else:
         await stores.vectors.put_users(version, [user_id], fitted.u_D[None])

@@ -21,7 +21,7 @@ from contract.turns import take_turn
 from contract.vectors import VectorStore
 
 USERS_AT_A_TIME = 25
-_TWEETS_AT_A_TIME = 500
+_VECTORS_AT_A_TIME = 500
 
 
 async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph, progress: Progress = silent) -> None:
@@ -71,8 +71,26 @@ async def write_vectors(
     engine: AsyncEngine, vectors: VectorStore, exported: Artifact, progress: Progress = silent
 ) -> None:
     """A version's vectors: of users whom it was trained on, and of the tweets that SQL has some of."""
-    await vectors.put_users(exported.manifest.version, exported.user_ids, exported.user_vectors_UD)
+    await copy_user_vectors(engine, vectors, exported, progress)
     await copy_tweet_vectors(engine, vectors, exported.manifest, progress=progress)
+
+
+async def copy_user_vectors(
+    engine: AsyncEngine, vectors: VectorStore, exported: Artifact, progress: Progress = silent
+) -> None:
+    """The vectors of users whom a version was trained on, but of those who were deleted since."""
+    turns = in_parts(exported.user_ids, _VECTORS_AT_A_TIME)
+    for part in progress(turns, len(turns), f"copy user vectors to Redis (turns of {_VECTORS_AT_A_TIME})"):
+        await take_turn(engine, _copy_users, vectors, exported, part)
+
+
+async def _copy_users(
+    connection: AsyncConnection, vectors: VectorStore, exported: Artifact, user_ids: Sequence[str]
+) -> None:
+    """Some of them, held while they are copied."""
+    held = sorted(await hold_users(connection, user_ids))
+    rows = [exported.row_of_user[user_id] for user_id in held]
+    await vectors.put_users(exported.manifest.version, held, exported.user_vectors_UD[rows])
 
 
 async def copy_tweet_vectors(
@@ -87,8 +105,8 @@ async def copy_tweet_vectors(
         encoded = select(TweetVector.tweet_id).where(TweetVector.version == manifest.version)
         async with engine.connect() as connection:
             tweet_ids = list(await connection.scalars(encoded.order_by(TweetVector.tweet_id)))
-    turns = in_parts(tweet_ids, _TWEETS_AT_A_TIME)
-    for part in progress(turns, len(turns), f"copy tweet vectors to Redis (turns of {_TWEETS_AT_A_TIME})"):
+    turns = in_parts(tweet_ids, _VECTORS_AT_A_TIME)
+    for part in progress(turns, len(turns), f"copy tweet vectors to Redis (turns of {_VECTORS_AT_A_TIME})"):
         await take_turn(engine, _copy_some, vectors, manifest, part)
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.util.concurrency import in_greenlet
 from contract.errors import StoreUnavailable
 from contract.ids import MAX_ID_LENGTH
 
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 """The alembic revision that this code reads and writes."""
 
 
@@ -27,6 +27,10 @@ _PATIENCE_SECONDS = 5
 
 A server that vanished without a word is given up after three times as long.
 """
+
+
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000", "secure_delete=ON")
+"""SQLite overwrites what is deleted: nothing of it is left in the file."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -60,9 +64,11 @@ class User(Base):
     """A person on the network."""
 
     __tablename__ = "users"
+    __table_args__ = (Index("ix_users_leaving_at", "leaving_at"),)
 
     user_id: Mapped[str] = mapped_column(primary_key=True)
     created_at: Mapped[datetime]
+    leaving_at: Mapped[datetime | None] = mapped_column(doc="since when they are gone for everybody, and being erased")
 
 
 class Follow(Base):
@@ -130,6 +136,15 @@ class DeletedTweet(Base):
     image_key: Mapped[str | None]
 
 
+class DeletedUser(Base):
+    """What is kept of a deleted user: a hash of their id (`contract.ids.id_hash`), which no other can take."""
+
+    __tablename__ = "deleted_users"
+
+    user_sha256: Mapped[str] = mapped_column(primary_key=True)
+    deleted_at: Mapped[datetime]
+
+
 class ModelVersion(Base):
     """An exported model; the one activated last serves."""
 
@@ -187,7 +202,7 @@ def create_engine(sqlalchemy_url: str) -> AsyncEngine:
         @event.listens_for(engine.sync_engine, "connect")
         def configure(connection: Any, _record: object) -> None:
             cursor = connection.cursor()
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+            for pragma in _PRAGMAS:
                 cursor.execute(f"PRAGMA {pragma}")
             cursor.close()
 

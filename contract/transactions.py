@@ -2,19 +2,23 @@
 
 Whoever writes to Redis what SQL has does so in a transaction that holds the row which owns it, before the commit: a
 user's row owns whom they follow, what they retweeted and hid, and their timeline; a tweet's row owns its vectors. So
-Redis never keeps the older of two changes, and a change that Redis refuses is not in SQL either. Two things are let go,
-since neither shows: a deleted tweet may stay on a timeline, where it has no vector, and counts of retweets are near.
+Redis never keeps the older of two changes, and a change that Redis refuses is not in SQL either. Who deletes a tweet
+takes it from its owners once more afterwards, holding them. One thing is let go: counts of retweets are near.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Engine, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from contract.tables import DeletedTweet, Tweet, User
+from contract.ids import id_hash
+from contract.tables import DeletedTweet, DeletedUser, Tweet, User
+
+STAYS = User.leaving_at.is_(None)
+"""A user who is being deleted is none any more (service/leaving.py)."""
 
 _turns: WeakKeyDictionary[Engine, asyncio.Lock] = WeakKeyDictionary()
 
@@ -39,7 +43,7 @@ async def changing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 async def hold_users(connection: AsyncConnection, user_ids: Sequence[str]) -> set[str]:
     """Those of the users that exist, held until the transaction ends. Hold users before tweets."""
-    rows = select(User.user_id).where(User.user_id.in_(user_ids)).order_by(User.user_id)
+    rows = select(User.user_id).where(User.user_id.in_(user_ids), STAYS).order_by(User.user_id)
     return set(await connection.scalars(rows.with_for_update(key_share=True)))
 
 
@@ -68,3 +72,10 @@ async def is_deleted(connection: AsyncConnection, tweet_id: str) -> bool:
     """Whether there was such a tweet and is no more."""
     deleted = select(DeletedTweet.tweet_id).where(DeletedTweet.tweet_id == tweet_id)
     return await connection.scalar(deleted) is not None
+
+
+async def deleted_users(connection: AsyncConnection, user_ids: Iterable[str]) -> set[str]:
+    """Those of the ids that are of deleted users, or of such who are being deleted."""
+    by_hash = {id_hash(user_id): user_id for user_id in user_ids}
+    known = select(DeletedUser.user_sha256).where(DeletedUser.user_sha256.in_(by_hash))
+    return {by_hash[digest] for digest in await connection.scalars(known)}

@@ -60,6 +60,14 @@ class Recommended:
         if keys:
             await self._redis.unlink(*keys)
 
+    async def forget_user(self, versions: Sequence[str], user_id: str) -> None:
+        """Forget what some versions answered a user."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for version in versions:
+            pipeline.unlink(f"{self._namespace}:shown:{version}:{user_id}")
+            pipeline.zrem(f"{self._namespace}:answered:{version}", user_id)
+        await pipeline.execute()
+
     async def note(self, version: str, user_id: str, tweet_ids: Sequence[str]) -> None:
         """A version answered a user with these tweets."""
         key = f"{self._namespace}:shown:{version}:{user_id}"

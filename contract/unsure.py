@@ -47,15 +47,17 @@ class Unsure:
     async def changing(
         self, engine: AsyncEngine, kind: Literal["user", "tweet"], id_: str
     ) -> AsyncIterator[AsyncConnection]:
-        """A transaction (contract/transactions.py) that changes SQL and Redis alike, of one user or tweet.
+        """A transaction (contract/transactions.py) that changes SQL and Redis alike, of one user or tweet."""
+        async with self.during(kind, id_), changing(engine) as connection:
+            yield connection
 
-        Where it does not end well, what is online of them is made what SQL has of them, within seconds.
-        """
+    @asynccontextmanager
+    async def during(self, kind: Literal["user", "tweet"], id_: str) -> AsyncIterator[None]:
+        """Where it does not end well, what is online of them is made what SQL has of them, within seconds."""
         doubt = Doubt(kind, id_, uuid.uuid4().hex[:16])
         await self._redis.zadd(self._key, {str(doubt): time.time_ns() // 1_000_000})
         try:
-            async with changing(engine) as connection:
-                yield connection
+            yield
         except self._refusals:
             await self.settle(doubt)
             raise

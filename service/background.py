@@ -15,6 +15,7 @@ from service.active import ActiveModel
 from service.database import StoredTweet
 from service.ingest import Ingest, decode, make_recommendable
 from service.keys import Keys
+from service.leaving import erase_users
 from service.mend import Mender
 from service.online import OnlineNetwork
 from service.removal import remove_pictures
@@ -105,14 +106,14 @@ async def keep_up(redis: Redis, embedded: EmbeddedValkey) -> None:
 
 
 async def work_off_backlog(parts: Ingest) -> None:
-    """Encode what is stored without a vector: when this process fell behind or hears of some, and twice a minute."""
+    """Erase who was deleted, encode what has no vector: when this process fell behind, hears of some, and at times."""
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_SECONDS):  # wait_for of Python 3.11 can swallow a cancellation
                 await parts.behind.wait()
         parts.behind.clear()
         try:
-            failed = await remove_pictures(parts)
+            failed = await erase_users(parts) + await remove_pictures(parts)
             unencoded = [await encode_pending(parts, model) for model in parts.models.serving()]
             parts.metrics.pending.set(sum(unencoded))
             failed += sum(unencoded)

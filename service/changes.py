@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.graph import MOST_FOLLOWEES, OnlineGraph, TimelineEntry, to_ms
 from contract.tables import Follow, Hide, Retweet, Tweet, User
-from contract.transactions import hold_users, keep_tweets
+from contract.transactions import STAYS, deleted_users, hold_users, keep_tweets
 from contract.unsure import Unsure
-from service.errors import FollowLimit, InvalidChange, UnknownTweet, UnknownUser
+from service.errors import FollowLimit, InvalidChange, UnknownTweet, UnknownUser, UserDeleted
 from service.fold_in import FoldIns
 from service.trials import Trials
 
@@ -40,9 +40,11 @@ class Change:
 
 
 async def add_user(user_id: str, stores: Changes) -> Change:
-    """Make a user known."""
+    """Make a user known. Raises UserDeleted."""
     try:
         async with stores.unsure.changing(stores.engine, "user", user_id) as connection:
+            if await deleted_users(connection, [user_id]):
+                raise UserDeleted(f"user_id {user_id} is that of a deleted user: choose another id")
             change = await _add(connection, User, {"user_id": user_id}, datetime.now(UTC))
             await stores.graph.add_users([user_id])
     except IntegrityError:  # another request made the same user at the same moment
@@ -137,7 +139,7 @@ async def _hold_user(connection: AsyncConnection, user_id: str) -> None:
 
 
 async def _need_user(connection: AsyncConnection, user_id: str) -> None:
-    if await connection.scalar(select(User.user_id).where(User.user_id == user_id)) is None:
+    if await connection.scalar(select(User.user_id).where(User.user_id == user_id, STAYS)) is None:
         raise UnknownUser(f"followee_id {user_id} is not known: add it by POST /users")
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.tables import Tweet, TweetVector, User
+from contract.transactions import STAYS
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Database:
     async def user_exists(self, user_id: str) -> bool:
         """Whether there is such a user."""
         async with self.engine.connect() as connection:
-            return await connection.scalar(select(User.user_id).where(User.user_id == user_id)) is not None
+            return await connection.scalar(select(User.user_id).where(User.user_id == user_id, STAYS)) is not None
 
     async def tweet(self, tweet_id: str) -> StoredTweet | None:
         """A tweet by id."""

@@ -8,6 +8,7 @@ ServiceError
 ├── UnknownTweet        404
 ├── UnknownVersion      404
 ├── TweetConflict       409
+├── UserDeleted         409
 ├── FollowLimit         409
 ├── VersionUnfit        409
 ├── CursorExpired       410
@@ -107,6 +108,12 @@ class TweetConflict(ServiceError):
     """The tweet id is taken by another tweet."""
 
     status, slug = 409, "tweet-conflict"
+
+
+class UserDeleted(ServiceError):
+    """The user id is that of a deleted user."""
+
+    status, slug = 409, "user-deleted"
 
 
 class BodyTooLarge(ServiceError):

@@ -42,6 +42,10 @@ class FoldIns:
         untrained = [id_ for id_ in user_ids if any(id_ not in model.artifact.trained_users for model in serving)]
         await self._list(untrained)
 
+    async def forget(self, user_id: str) -> None:
+        """Take a user off the list who is no more."""
+        await self._waiting.take(user_id)
+
     async def fill_up(self) -> None:
         """Once a version, the active one and that on trial: list who retweeted and has no trained vector.
 

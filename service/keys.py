@@ -1,9 +1,11 @@
 """Who may do what: bearer keys with scopes, kept as hashes.
 
 A key reads `itr_ID_SECRET`. SQL has the SHA-256 of the secret, 256 random bits, so that no slow hash is needed.
-Every process reads the keys anew twice a second, and where it meets one that it does not know.
+Every process reads the keys anew twice a second, and where it meets one that it does not know: a key is good from the
+moment that it was made.
 """
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -58,6 +60,7 @@ class Keys:
         self._open_door = open_door
         self._keys: dict[str, StoredKey] = {}
         self._read_at = 0.0
+        self._reading: asyncio.Task[None] | None = None
 
     @property
     def any(self) -> bool:
@@ -94,12 +97,20 @@ class Keys:
 
     async def _known(self, bearer: str) -> StoredKey | None:
         key_id, secret = _parts(bearer)
-        if key_id not in self._keys and time.monotonic() - self._read_at > _LEAST_SECONDS:
-            await self.read()
+        if key_id not in self._keys:
+            if self._reading is None:
+                self._reading = asyncio.create_task(self._read_soon())
+            await asyncio.shield(self._reading)
         key = self._keys.get(key_id)
         if key is None or key.revoked:
             return None
         return key if hmac.compare_digest(_hash(secret), key.secret_sha256) else None
+
+    async def _read_soon(self) -> None:
+        """Read for all who wait. Who comes while SQL answers waits for the next one: their key may be newer."""
+        await asyncio.sleep(self._read_at + _LEAST_SECONDS - time.monotonic())
+        self._reading = None
+        await self.read()
 
 
 async def open_keys(engine: AsyncEngine, settings: Settings) -> Keys:

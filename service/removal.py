@@ -6,6 +6,7 @@ A candidate needs a vector in Redis: without it a tweet is gone from the very ne
 import asyncio
 import logging
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from sqlalchemy import delete, insert, select, update
@@ -13,12 +14,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.graph import TimelineEntry, to_ms
+from contract.parts import in_parts
 from contract.tables import DeletedTweet, Hide, ModelVersion, Retweet, Tweet, TweetVector
-from contract.transactions import changing, hold_picture, hold_tweets, is_deleted
+from contract.transactions import changing, hold_picture, hold_tweets, hold_users, is_deleted
 from service.errors import UnknownTweet
 from service.ingest import Ingest
 
 log = logging.getLogger(__name__)
+
+_OWNERS_AT_A_TIME = 500
 
 
 async def hide_tweet(tweet_id: str, parts: Ingest) -> None:
@@ -43,13 +47,15 @@ async def delete_tweet(tweet_id: str, parts: Ingest) -> None:
 
     Raises UnknownTweet where there never was one.
     """
-    async with parts.unsure.changing(parts.database.engine, "tweet", tweet_id) as connection:
-        if not await hold_tweets(connection, [tweet_id], to_delete=True):
-            if await is_deleted(connection, tweet_id):
-                return
-            raise UnknownTweet(f"tweet_id {tweet_id} is not known")
-        image_key = await _delete(connection, tweet_id, parts)
-    if not await _remove_picture(image_key, parts):
+    async with parts.unsure.during("tweet", tweet_id):
+        async with changing(parts.database.engine) as connection:
+            if not await hold_tweets(connection, [tweet_id], to_delete=True):
+                if await is_deleted(connection, tweet_id):
+                    return
+                raise UnknownTweet(f"tweet_id {tweet_id} is not known")
+            tweet, owners = await _delete(connection, tweet_id, parts)
+        await _sweep(tweet, owners, parts)
+    if not await _remove_picture(tweet.image_key, parts):
         parts.behind.set()
 
 
@@ -76,20 +82,30 @@ async def _remove_picture(key: str, parts: Ingest) -> bool:
     return True
 
 
-async def _delete(connection: AsyncConnection, tweet_id: str, parts: Ingest) -> str:
-    """Returns the picture's key."""
+async def _delete(connection: AsyncConnection, tweet_id: str, parts: Ingest) -> tuple[Any, set[str]]:
+    """Returns its row as it was, and of whom something online named it."""
     tweet = (await connection.execute(select(Tweet).where(Tweet.tweet_id == tweet_id))).one()
     owners = {tweet.author_id} | await retweeters_and_hiders(connection, tweet_id)
     await _forget_vectors(connection, tweet_id, parts)
-    post = TimelineEntry(tweet_id, tweet.author_id, to_ms(tweet.created_at))
-    await parts.graph.remove_tweet(post, owners)
+    await parts.graph.remove_tweet(_post(tweet), owners)
     await parts.fold_ins.changed(owners)
     for of_tweet in (TweetVector, Retweet, Hide, Tweet):
         await connection.execute(delete(of_tweet).where(of_tweet.tweet_id == tweet_id))
     deleted = {"tweet_id": tweet_id, "deleted_at": datetime.now(UTC), "image_key": tweet.image_key}
     await connection.execute(insert(DeletedTweet).values(deleted))
-    image_key: str = tweet.image_key
-    return image_key
+    return tweet, owners
+
+
+async def _sweep(tweet: Any, owners: set[str], parts: Ingest) -> None:
+    """Once more, with the owners held: somebody may have written anew what was online of them before the deletion."""
+    for some in in_parts(sorted(owners), _OWNERS_AT_A_TIME):
+        async with changing(parts.database.engine) as connection:
+            await hold_users(connection, some)
+            await parts.graph.remove_tweet(_post(tweet), some)
+
+
+def _post(tweet: Any) -> TimelineEntry:
+    return TimelineEntry(tweet.tweet_id, tweet.author_id, to_ms(tweet.created_at))
 
 
 async def _hold(connection: AsyncConnection, tweet_id: str) -> None:

@@ -14,6 +14,7 @@ from contract.graph import TIMELINE_LIMIT, TimelineEntry, UserView
 from contract.parts import in_parts
 from contract.rebuild import count_retweets, newest_timelines, newest_tweets, user_states
 from contract.tables import Tweet, TweetVector, User
+from contract.transactions import STAYS
 from contract.vectors import Vectors
 from service.active import ActiveModels
 
@@ -33,7 +34,7 @@ class StoredNetwork:
     async def user(self, user_id: str) -> UserView:
         """Whom a user follows, and what they retweeted or hid."""
         async with self.engine.connect() as connection:
-            if await connection.scalar(select(User.user_id).where(User.user_id == user_id)) is None:
+            if await connection.scalar(select(User.user_id).where(User.user_id == user_id, STAYS)) is None:
                 return UserView(exists=False, followee_ids=[], seen_tweet_ids=set())
             (state,) = await user_states(connection, [user_id])
         return state.view

@@ -8,6 +8,7 @@ from contract.rebuild import rebuild_graph
 from training import progress
 from training.backup import Backup, Place, back_up, restore
 from training.publish import rebuild_redis
+from training.redaction import any_to_redact, redact
 from training.stores import Stores, with_stores
 
 
@@ -22,8 +23,13 @@ def add_backup(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def run_backup(options: argparse.Namespace) -> None:
-    """Say what was backed up."""
+    """Say what was backed up; deleted users are taken out of the models first."""
     place, settings = Place(options.place), StoreSettings()
+    if with_stores(settings, lambda stores: any_to_redact(settings.models_dir, stores.engine)):
+        from training.retrain import one_at_a_time
+
+        with one_at_a_time(settings.var_dir / "runs"):
+            with_stores(settings, lambda stores: redact(settings.models_dir, stores.engine))
     backup = with_stores(settings, lambda stores: back_up(place, settings.models_dir, stores, progress.terminal))
     print(f"backed up {told(backup)} to {options.place}")
     if backup.deleted_meanwhile:

@@ -21,6 +21,7 @@ from contract.blobs import BlobStore, blob_key
 from contract.environment import StoreSettings
 from contract.progress import Progress
 from contract.tables import Base, DeletedTweet, Follow, Hide, Retweet, Tweet, User, open_database
+from contract.transactions import STAYS
 from training.dataset.rows import DeletedTweetRow, FollowRow, HideRow, RetweetRow, Row, TweetRow, UserRow
 from training.dataset.writing import Format, writing
 from training.errors import ExportFailed
@@ -28,6 +29,7 @@ from training.errors import ExportFailed
 _ROWS_AT_A_TIME = 5_000
 _TWEETS_AT_A_TIME = 200
 _PICTURES_AT_A_TIME = 16
+_USERS = {"user_id", "follower_id", "followee_id", "author_id"}
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -125,12 +127,15 @@ class Export:
         self._connection, self._engine, self._blobs = connection, engine, blobs
         self._folder, self._kind, self._progress = folder, kind, progress
         self._lost: list[str] = []
+        self._leaving: set[str] = set()
+        self._left_out: set[str] = set()
         self.report = ExportReport()
 
     async def tables(self) -> None:
         """Everything; tweets before what refers to them. Raises ExportFailed where pictures were lost."""
-        await self._table("users", User, UserRow, _all)
-        await self._table("follows", Follow, FollowRow, _all)
+        self._leaving = set(await self._connection.scalars(select(User.user_id).where(~STAYS)))
+        await self._table("users", User, UserRow, self._of_who_stays)
+        await self._table("follows", Follow, FollowRow, self._of_who_stays)
         await self._table("tweets", Tweet, TweetRow, self._with_pictures, _TWEETS_AT_A_TIME)
         self._refuse_lost()
         await self._table("retweets", Retweet, RetweetRow, self._of_written_tweets)
@@ -175,8 +180,14 @@ class Export:
             async for part in result.partitions():
                 yield [dict(zip(names, row, strict=True)) for row in part]
 
+    async def _of_who_stays(self, rows: Rows) -> Rows:
+        """Nothing that names a user who is being deleted."""
+        return [row for row in rows if self._leaving.isdisjoint(row[name] for name in _USERS & row.keys())]
+
     async def _with_pictures(self, rows: Rows) -> Rows:
         """Tweets with the paths of their pictures, which are copied; those whose picture is gone are left out."""
+        self._left_out.update(row["tweet_id"] for row in rows if row["author_id"] in self._leaving)
+        rows = await self._of_who_stays(rows)
         keys = list(dict.fromkeys(row["image_key"] for row in rows))
         gone: set[str] = set()
         for start in range(0, len(keys), _PICTURES_AT_A_TIME):
@@ -223,7 +234,8 @@ class Export:
             )
 
     async def _of_written_tweets(self, rows: Rows) -> Rows:
-        return [row for row in rows if row["tweet_id"] not in self.report.deleted_meanwhile]
+        written = [row for row in rows if row["tweet_id"] not in self._left_out | self.report.deleted_meanwhile.keys()]
+        return await self._of_who_stays(written)
 
     def _deleted_meanwhile(self) -> Rows:
         found = sorted(self.report.deleted_meanwhile.items())

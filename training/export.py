@@ -188,20 +188,21 @@ def export_fold_in(graph: FoldIn, path: Path, dim: int, negatives: int) -> None:
 def golden_inputs(
     model: Amnl, preprocessing: Preprocessing, vectors_UD: np.ndarray[Any, Any], negatives: int
 ) -> dict[str, Any]:
-    """Made inputs of all graphs, the same for every export with these shapes, but for the real user vectors."""
+    """Made inputs of all graphs; users' vectors are made, too, as long as the real ones are: those of nobody."""
     generator = np.random.default_rng(0)
     size, vocabulary = preprocessing.image_size, model.encoder.word_vectors.num_embeddings
     coarse_BHWC = generator.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
     token_ids_BSW = generator.integers(1, vocabulary, (3, 3, 7))
     token_ids_BSW[1, 1:], token_ids_BSW[0, 2, 4:], token_ids_BSW[2] = 0, 0, 0
+    u_4D = generator.normal(0, vectors_UD.std(dtype=np.float32), (4, vectors_UD.shape[1])).astype(np.float16)
     z_PD = generator.uniform(-1.7, 1.7, (2, vectors_UD.shape[1]))
     negative_PSKD = generator.uniform(-1.7, 1.7, (2, DRAWS, negatives, vectors_UD.shape[1]))
     return {
         "image": np.stack([_enlarge(image, size) for image in coarse_BHWC]),
         "token_ids": token_ids_BSW,
-        "user_vector": vectors_UD[0],
+        "user_vector": u_4D[0],
         "user_known": np.asarray(True),
-        "followee_vectors": vectors_UD[1:4],
+        "followee_vectors": u_4D[1:],
         "facets": generator.normal(size=(2, 5)).astype(np.float32),
         "retweet_vectors": z_PD.astype(np.float16),
         "negative_vectors": negative_PSKD.astype(np.float16),

@@ -16,7 +16,8 @@ from contract.graph import OnlineGraph
 from contract.preprocessing import decode_image
 from contract.progress import Progress
 from contract.rebuild import rebuild_graph
-from contract.tables import DeletedTweet, Follow, Hide, Retweet, Tweet, User
+from contract.tables import DeletedTweet, DeletedUser, Follow, Hide, Retweet, Tweet, User
+from contract.transactions import STAYS
 from training.dataset.checks import Known, KnownTweet
 from training.dataset.folder import Dataset, read_dataset, read_exposures
 from training.dataset.rejects import Rejects
@@ -69,7 +70,7 @@ async def import_dataset(folder: Path, stores: Stores, progress: Progress, rejec
 async def read_known(engine: AsyncEngine) -> Known:
     """What the database has."""
     async with engine.connect() as connection:
-        users = await connection.execute(select(User.user_id))
+        users = await connection.execute(select(User.user_id).where(STAYS))
         follows = await connection.execute(select(Follow.follower_id, Follow.followee_id))
         tweets = await connection.execute(
             select(Tweet.tweet_id, Tweet.author_id, Tweet.text, Tweet.image_key, Tweet.created_at)
@@ -84,6 +85,7 @@ async def read_known(engine: AsyncEngine) -> Known:
             retweets={(row.user_id, row.tweet_id) for row in retweets},
             hides={(row.user_id, row.tweet_id) for row in hides},
             deleted_tweets={(tweet_id,) for tweet_id in deleted},
+            deleted_users=set(await connection.scalars(select(DeletedUser.user_sha256))),
         )
 
 

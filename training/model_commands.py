@@ -23,6 +23,7 @@ def add_models(command: argparse.ArgumentParser) -> None:
         ("list", run_list, "all versions, the one activated last first"),
         ("rollback", run_rollback, "let the version before the active one serve"),
         ("rebuild-redis", run_rebuild, "write all of Redis anew from SQL and the exported models"),
+        ("redact", run_redact, "take deleted users out of the exported models"),
     ]
     of_one: list[tuple[str, Run, str]] = [
         ("show", run_show, "a version's manifest and what is known of it, as JSON"),
@@ -156,6 +157,20 @@ def run_delete(options: argparse.Namespace) -> None:
     stores = StoreSettings()
     with_stores(stores, lambda opened: models.delete_version(options.version, opened, stores.models_dir))
     print(f"version {options.version} is deleted")
+
+
+def run_redact(_: argparse.Namespace) -> None:
+    """Say which had some."""
+    from training.redaction import redact
+    from training.retrain import one_at_a_time
+
+    stores = StoreSettings()
+    with one_at_a_time(stores.var_dir / "runs"):
+        redacted = with_stores(stores, lambda opened: redact(stores.models_dir, opened.engine))
+    if redacted:
+        print(f"deleted users were taken out of {', '.join(redacted)} in {stores.models_dir}")
+    else:
+        print(f"no exported model in {stores.models_dir} has a deleted user")
 
 
 def run_rebuild(_: argparse.Namespace) -> None:

@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contract.artifact import DataSnapshot
 from contract.graph import to_ms
 from contract.tables import Follow, Retweet, Tweet, User
+from contract.transactions import STAYS
+from training.dump import snapshot
 from training.errors import NotEnoughData
 
 Ints = npt.NDArray[np.int64]
@@ -114,18 +116,22 @@ class Split:
 
 
 async def load_network(engine: AsyncEngine) -> Network:
-    """Read the network from SQL.
+    """Read the network from SQL, without users who are being deleted.
 
     Raises NotEnoughData where there are fewer than MIN_RETWEETS retweets.
     """
-    async with engine.connect() as connection:
-        user_ids = (await connection.scalars(select(User.user_id))).all()
-        tweets = await connection.execute(
-            select(Tweet.tweet_id, Tweet.author_id, Tweet.text, Tweet.image_key, Tweet.created_at)
+    stay = select(User.user_id).where(STAYS)
+    tweets_of_them = select(Tweet.tweet_id).where(Tweet.author_id.in_(stay))
+    follows = select(Follow.follower_id, Follow.followee_id)
+    tweets = select(Tweet.tweet_id, Tweet.author_id, Tweet.text, Tweet.image_key, Tweet.created_at)
+    retweets = select(Retweet.user_id, Retweet.tweet_id, Retweet.created_at)
+    async with snapshot(engine) as connection:
+        return build_network(
+            (await connection.scalars(stay)).all(),
+            await connection.execute(tweets.where(Tweet.author_id.in_(stay))),
+            await connection.execute(follows.where(Follow.follower_id.in_(stay), Follow.followee_id.in_(stay))),
+            await connection.execute(retweets.where(Retweet.user_id.in_(stay), Retweet.tweet_id.in_(tweets_of_them))),
         )
-        follows = await connection.execute(select(Follow.follower_id, Follow.followee_id))
-        retweets = await connection.execute(select(Retweet.user_id, Retweet.tweet_id, Retweet.created_at))
-        return build_network(user_ids, tweets, follows, retweets)
 
 
 def build_network(

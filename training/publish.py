@@ -17,7 +17,7 @@ from contract.graph import OnlineGraph
 from contract.marks import is_written, writing
 from contract.parts import in_parts
 from contract.progress import Progress
-from contract.rebuild import copy_tweet_vectors, rebuild_graph, write_vectors
+from contract.rebuild import copy_tweet_vectors, copy_user_vectors, rebuild_graph, write_vectors
 from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import ModelVersion, Retweet, Tweet, TweetVector
 from contract.transactions import changing, hold_tweets
@@ -38,6 +38,7 @@ from contract.versions import (
 from training.errors import InputRejected
 from training.features import read_image
 from training.gate import Verdict
+from training.redaction import redact
 from training.stores import Stores
 
 _BATCH = 16
@@ -65,9 +66,11 @@ async def publish(
 
     Safe to run again after a kill at any point, and for a version that serves already: what is stored is not encoded
     again, and everything of it in Redis is written anew.
+    Users who were deleted are taken out of it, and of all exported models beside it.
     Raises ArtifactInvalid; InputRejected where a trial has nothing beside it; StoreUnavailable where Redis lost
     meanwhile what was written.
     """
+    await redact(folder.parent, stores.engine)
     exported = artifact.load(folder)
     version, vectors = exported.manifest.version, VectorStore(stores.redis, stores.namespace)
     if share is not None:
@@ -76,7 +79,7 @@ async def publish(
     model.verify_golden(exported)
     await register(stores.engine, exported, verdict)
     async with writing(stores.redis, stores.namespace, version) as mark, announced(version, vectors):
-        await vectors.put_users(version, exported.user_ids, exported.user_vectors_UD)
+        await copy_user_vectors(stores.engine, vectors, exported, progress)
         encoded = len(await encode_missing(stores, exported, model, progress))
         await copy_tweet_vectors(stores.engine, vectors, exported.manifest, progress=progress)
         graph = OnlineGraph(stores.redis, stores.namespace)

@@ -3,6 +3,7 @@
 Vectors      of all versions that are not kept (contract/versions.py), when another one is published
 Folders      of published versions but the newest FOLDERS and the kept ones; what SQL knows of them stays
 Runs         that were not finished, DAYS after they were last gone on with, with what they exported
+Features     of pictures that no tweet shows, DAYS after they were computed: of deleted tweets, and of other data
 """
 
 import logging
@@ -11,7 +12,11 @@ import shutil
 import time
 from pathlib import Path
 
+from sqlalchemy import select
+
+from contract.environment import StoreSettings
 from contract.ids import ID_PATTERN
+from contract.tables import Tweet
 from contract.versions import kept_versions, known_versions
 from training.stores import Stores
 
@@ -24,11 +29,22 @@ DAYS = 7
 _SECONDS_A_DAY = 86_400
 
 
-async def forget_old(models_dir: Path, runs: Path, stores: Stores) -> list[str]:
+async def forget_old(settings: StoreSettings, stores: Stores) -> list[str]:
     """Delete what the policy says; returns the names. Within the lock of retrains, so that no run is at work."""
     known = await known_versions(stores.engine)
     published = [row.version for row in known]
-    return forget_folders(models_dir, published, kept_versions(known)) + forget_runs(runs, models_dir, published)
+    async with stores.engine.connect() as connection:
+        shown = set(await connection.scalars(select(Tweet.image_key).distinct()))
+    return [
+        *forget_folders(settings.models_dir, published, kept_versions(known)),
+        *forget_runs(settings.var_dir / "runs", settings.models_dir, published),
+        *forget_features(settings.var_dir / "features", shown),
+    ]
+
+
+def forget_features(cache: Path, shown: set[str]) -> list[str]:
+    """Of pictures other than those that tweets show."""
+    return _delete([path for path in cache.glob("*/*.npy") if path.stem not in shown and _untouched(path)])
 
 
 def forget_folders(models_dir: Path, published: list[str], kept: set[str]) -> list[str]:
@@ -50,9 +66,9 @@ def _untouched(path: Path) -> bool:
     return path.stat().st_mtime < time.time() - DAYS * _SECONDS_A_DAY
 
 
-def _delete(folders: list[Path]) -> list[str]:
-    there = [folder for folder in folders if folder.exists()]
-    for folder in there:
-        shutil.rmtree(folder)
-        log.info("deleted %s", folder)
-    return [folder.name for folder in there]
+def _delete(paths: list[Path]) -> list[str]:
+    there = [path for path in paths if path.exists()]
+    for path in there:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        log.info("deleted %s", path)
+    return [path.name for path in there]

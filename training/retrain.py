@@ -109,7 +109,7 @@ def retrain(
 def forget(stores: StoreSettings) -> None:
     """Delete old folders and runs; what cannot be deleted is said, since the new version serves already."""
     try:
-        with_stores(stores, lambda opened: forget_old(stores.models_dir, stores.var_dir / "runs", opened))
+        with_stores(stores, lambda opened: forget_old(stores, opened))
     except (OSError, ContractError, SQLAlchemyError, RedisError) as error:
         log.warning("old versions or runs could not be deleted: %s", error)
 

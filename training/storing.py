@@ -20,10 +20,18 @@ from contract.parts import in_parts
 from contract.pending import PendingTweets
 from contract.progress import Progress
 from contract.tables import Base, DeletedTweet, Follow, Hide, Retweet, Tweet, User
-from contract.transactions import hold_picture, hold_users, keep_tweets
+from contract.transactions import STAYS, deleted_users, hold_picture, hold_users, keep_tweets
 from contract.turns import take_turn
 from contract.waiting import WaitingUsers
-from training.dataset.checks import BadRow, Known, KnownTweet, refuse_change, still_there, was_deleted
+from training.dataset.checks import (
+    BadRow,
+    Known,
+    KnownTweet,
+    refuse_change,
+    still_there,
+    user_was_deleted,
+    was_deleted,
+)
 from training.dataset.folder import Dataset
 from training.dataset.rejects import Rejects
 from training.dataset.rows import DeletedTweetRow, FollowRow, HideRow, Key, RetweetRow, Row, TweetRow, UserRow
@@ -113,17 +121,22 @@ class Storing:
         ]
 
     async def users(self, connection: AsyncConnection, rows: list[UserRow]) -> Turn:
-        """Make users known."""
+        """Make users known, but for those who were deleted meanwhile."""
         added = await _insert(connection, User, [row.model_dump() for row in rows])
-        await self._graph.add_users(row.user_id for row in rows)
-        return Turn(added)
+        deleted = await deleted_users(connection, [row.user_id for row in rows])
+        await connection.execute(delete(User).where(User.user_id.in_(deleted), STAYS))
+        await self._graph.add_users(row.user_id for row in rows if row.user_id not in deleted)
+        refused: dict[Key, BadRow] = {(id_,): BadRow("user_id", user_was_deleted(id_)) for id_ in deleted}
+        return Turn(added - refused.keys(), refused)
 
     async def follows(self, connection: AsyncConnection, rows: list[FollowRow]) -> Turn:
         """Let users follow others."""
         await hold_users(connection, sorted({row.follower_id for row in rows}))
-        added = await _insert(connection, Follow, [row.model_dump() for row in rows])
+        refused = await _of_deleted(connection, rows, "follower_id", "followee_id")
+        kept = [row for row in rows if row.key not in refused]
+        added = await _insert(connection, Follow, [row.model_dump() for row in kept])
         await self._graph.add_follows((follower_id, followee_id) for follower_id, followee_id in added)
-        return Turn(added)
+        return Turn(added, refused)
 
     async def tweets(self, connection: AsyncConnection, rows: list[TweetRow]) -> Turn:
         """Rows and pictures; the service encodes them.
@@ -131,8 +144,10 @@ class Storing:
         Inserting comes before the look for deleted ones, as when a tweet is posted: a deletion that holds the id is
         waited for then, and seen.
         """
-        keys = {row.key: self._dataset.image_keys[row.key] for row in rows}
         await hold_users(connection, sorted({row.author_id for row in rows}))
+        orphans = await _of_deleted(connection, rows, "author_id")
+        rows = [row for row in rows if row.key not in orphans]
+        keys = {row.key: self._dataset.image_keys[row.key] for row in rows}
         for image_key in sorted(set(keys.values())):
             await hold_picture(connection, image_key)
         values = [row.model_dump(exclude={"image"}) | {"image_key": keys[row.key]} for row in rows]
@@ -148,7 +163,7 @@ class Storing:
         await self._graph.add_tweets(
             TimelineEntry(row.tweet_id, row.author_id, to_ms(row.created_at)) for row in stored if row.key in added
         )
-        return Turn(added, refused)
+        return Turn(added, refused | orphans)
 
     async def deleted_tweets(self, connection: AsyncConnection, rows: list[DeletedTweetRow]) -> Turn:
         """Take ids for good; on Postgres nobody posts meanwhile, so that none of them becomes a tweet's."""
@@ -208,8 +223,8 @@ class Storing:
         pairs = {row.key: row for row in rows}
         await hold_users(connection, sorted({user_id for user_id, _ in pairs}))
         there = await keep_tweets(connection, sorted({tweet_id for _, tweet_id in pairs}))
-        refused: dict[Key, BadRow] = {}
-        for user_id, tweet_id in pairs:
+        refused = await _of_deleted(connection, rows, "user_id")
+        for user_id, tweet_id in pairs.keys() - refused.keys():
             if place := self._refused_tweets.get((tweet_id,)):
                 refused[user_id, tweet_id] = BadRow(
                     "tweet_id", f"{tweet_id} was rejected ({place}): mend that row first"
@@ -225,6 +240,18 @@ class Storing:
 
 def _new(rows: dict[Key, R], known: set[Key]) -> list[R]:
     return [row for key, row in rows.items() if key not in known]
+
+
+async def _of_deleted(connection: AsyncConnection, rows: Sequence[Row], *fields: str) -> dict[Key, BadRow]:
+    """Rows that name a user who was deleted since they were checked."""
+    named = {getattr(row, field) for row in rows for field in fields}
+    there = set(await connection.scalars(select(User.user_id).where(User.user_id.in_(named), STAYS)))
+    return {
+        row.key: BadRow(field, f"{user_id} was deleted meanwhile: remove the row")
+        for row in rows
+        for field in fields
+        if (user_id := getattr(row, field)) not in there
+    }
 
 
 async def _those_of(

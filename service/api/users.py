@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Depends, Path, Query, Response
 from pydantic import StringConstraints, WithJsonSchema
 
 from contract.ids import ID_PATTERN
-from service import changes
+from service import changes, leaving
 from service.api.bodies import not_null
 from service.api.describe import answers, reference
 from service.api.parts import MayBeUnset, PartsDependency, TweetId, UserId
@@ -22,6 +22,7 @@ from service.errors import (
     NotReady,
     UnknownTweet,
     UnknownUser,
+    UserDeleted,
 )
 from service.recommend import Ask, recommend
 from service.schemas import Follow, Hide, NewUser, Recommendations, Retweet, RetweetTime, Scope, User
@@ -30,6 +31,9 @@ router = APIRouter(prefix="/users", tags=["users"])
 
 FolloweeId = Annotated[str, Path(pattern=ID_PATTERN, description="Id of the user who is followed", examples=["u0007"])]
 _UNKNOWN = (InvalidRequest, UnknownUser, UnknownTweet)
+_ERASING: dict[int | str, Any] = {
+    202: {"description": "The user is gone for everybody, and is being erased: ask again until 204"}
+}
 
 
 def _known_already(model: type[Any], *errors: type[Any]) -> dict[int | str, Any]:
@@ -76,18 +80,33 @@ async def get_recommendations(
     "",
     status_code=201,
     summary="Make a user known",
-    responses=_known_already(User, InvalidRequest, InvalidBody, BodyTooLarge),
+    responses=_known_already(User, InvalidRequest, InvalidBody, UserDeleted, BodyTooLarge),
 )
 async def create_user(
     parts: PartsDependency,
     response: Response,
     new: Annotated[NewUser, Body(examples=[{"user_id": "u0042"}, {}])],
 ) -> User:
-    """Make a user known; without `user_id` an id is made."""
+    """Make a user known; without `user_id` an id is made. That of a deleted user is taken for good."""
     user_id = new.user_id or uuid.uuid4().hex
     change = await changes.add_user(user_id, parts.changes)
     _status(change, response)
     return User(user_id=user_id, created_at=change.created_at)
+
+
+@router.delete(
+    "/{user_id}",
+    status_code=204,
+    summary="Delete a user",
+    responses=_ERASING | answers(InvalidRequest, UnknownUser),
+)
+async def delete_user(parts: PartsDependency, response: Response, user_id: UserId) -> None:
+    """Remove a user for good: tweets with their pictures, retweets, hidden tweets, follows both ways, vectors.
+
+    Nobody sees the user any more from the answer on, and the id is taken. Again changes nothing.
+    """
+    if not await leaving.delete_user(user_id, parts.ingest):
+        response.status_code = 202
 
 
 @router.put(

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from contract import unsure
 from contract.rebuild import USERS_AT_A_TIME
 from contract.transactions import changing
-from service import mend
+from service import mend, removal
 from service.ingest import Ingest
 from tests.agreement import disagreements
 from tests.integration.running import Service, changed, new_user, png, problem, until
@@ -73,7 +73,8 @@ async def test_what_sql_did_not_take_is_taken_back(
     assert await disagreements(service.settings) == []
     offered = await service.recommended("mends", 100)
     with monkeypatch.context() as patch:
-        patch.setattr(unsure, "changing", never_commits)
+        for module in (unsure, removal):
+            patch.setattr(module, "changing", never_commits)
         monkeypatch.setattr(mend, "_SOON_SECONDS", 60.0)  # not before this test has seen it
         problem(await service.client.request(method, url), 503, "store-unavailable")
     assert await disagreements(service.settings) != []

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from contract.graph import MOST_FOLLOWEES, to_ms
+from contract.ids import id_hash
 from training.dataset.rejects import Rejects
 from training.dataset.rows import (
     DeletedTweetRow,
@@ -38,6 +39,8 @@ class Known:
     retweets: set[Key] = field(default_factory=set)
     hides: set[Key] = field(default_factory=set)
     deleted_tweets: set[Key] = field(default_factory=set)
+    deleted_users: set[str] = field(default_factory=set)
+    """Hashes of their ids."""
 
 
 class BadRow(Exception):
@@ -60,6 +63,10 @@ class Check:
 
     def __post_init__(self) -> None:
         self.followees = Counter(follower_id for follower_id, _ in self.known.follows)
+
+    def user(self, row: UserRow) -> None:
+        if id_hash(row.user_id) in self.known.deleted_users:
+            raise BadRow("user_id", user_was_deleted(row.user_id))
 
     def follow(self, row: FollowRow) -> None:
         self._user("follower_id", row.follower_id)
@@ -129,6 +136,11 @@ def refuse_rejected(rejects: Rejects, table: str, name: str, value: str) -> None
     """Raises BadRow where a row refers to a rejected user or tweet."""
     if place := rejects.place(table, value):
         raise BadRow(name, f"{value} was rejected ({place}): mend that row first")
+
+
+def user_was_deleted(user_id: str) -> str:
+    """Why a user is not taken."""
+    return f"{user_id} was deleted: remove the row and what refers to it"
 
 
 def was_deleted(tweet_id: str) -> str:

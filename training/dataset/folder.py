@@ -69,7 +69,7 @@ def read_dataset(folder: Path, known: Known, rejects: Rejects, picture_key: Pict
     if not folder.is_dir():
         raise InputRejected(f"{folder} is no folder: give one with the tables users, follows, tweets and retweets")
     check = Check(known, rejects)
-    users = _table(folder, "users", UserRow, rejects, lambda _: None)
+    users = _table(folder, "users", UserRow, rejects, check.user)
     check.users = users.rows
     follows = _table(folder, "follows", FollowRow, rejects, check.follow)
     tweets = _table(folder, "tweets", TweetRow, rejects, check.tweet)

@@ -1,0 +1,136 @@
+"""Users who are deleted: whatever names them goes from SQL, Redis and the pictures, and their id is taken for good.
+
+Who is marked as leaving is no user any more for anybody. The rest is erased in short transactions: at once where that
+takes some seconds, else by whichever process finds them. Each step may be done again. What is erased from exported
+models is the trainer's work (training/redaction.py).
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from redis.exceptions import RedisError
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from contract.ids import id_hash
+from contract.tables import DeletedUser, Follow, Hide, ModelVersion, Retweet, Tweet, User
+from contract.transactions import STAYS, changing, deleted_users, hold_users
+from service.errors import UnknownUser
+from service.ingest import Ingest
+from service.removal import delete_tweet
+
+log = logging.getLogger(__name__)
+
+Step = Callable[[str, Ingest], Awaitable[bool]]
+"""Erases some of what there is of a user; whether there was any."""
+
+AT_ONCE_SECONDS = 5.0
+_AT_A_TIME = 100
+
+
+async def delete_user(user_id: str, parts: Ingest) -> bool:
+    """Whether all is erased; where it is not yet, the backlog goes on. Again changes nothing. Raises UnknownUser."""
+    if not await _mark(user_id, parts):
+        return True
+    try:
+        async with asyncio.timeout(AT_ONCE_SECONDS):
+            await _erase(user_id, parts)
+    except (TimeoutError, SQLAlchemyError, RedisError) as error:  # it is certain to go: that must not be refused
+        log.warning("user %s is deleted but not erased yet: %r", user_id, error)
+        parts.behind.set()
+        return False
+    return True
+
+
+async def erase_users(parts: Ingest) -> int:
+    """Go on with those who are leaving; returns how many are not erased yet."""
+    async with parts.database.engine.connect() as connection:
+        leaving = list(await connection.scalars(select(User.user_id).where(~STAYS).order_by(User.leaving_at)))
+    left = 0
+    for user_id in leaving:
+        try:
+            await _erase(user_id, parts)
+        except (SQLAlchemyError, RedisError) as error:
+            log.warning("user %s is deleted but not erased yet: %r", user_id, error)
+            left += 1
+    return left
+
+
+async def _mark(user_id: str, parts: Ingest) -> bool:
+    """Whether there is somebody to erase: who is marked, now or before."""
+    async with parts.unsure.changing(parts.database.engine, "user", user_id) as connection:
+        user = User.user_id == user_id
+        if await hold_users(connection, [user_id]):
+            now = datetime.now(UTC)
+            await connection.execute(update(User).where(user).values(leaving_at=now))
+            await connection.execute(insert(DeletedUser).values(user_sha256=id_hash(user_id), deleted_at=now))
+            await parts.graph.remove_user(user_id)
+        elif await connection.scalar(select(User.user_id).where(user)) is None:
+            if not await deleted_users(connection, [user_id]):
+                raise UnknownUser(f"user_id {user_id} is not known")
+            return False
+    return True
+
+
+async def _erase(user_id: str, parts: Ingest) -> None:
+    """All but what others add at the same moment: that is found by the database, which raises IntegrityError."""
+    steps: list[Step] = [_tweets, _retweets, _hides_and_follows, _followers]
+    for step in steps:
+        while await step(user_id, parts):
+            pass
+    await _user(user_id, parts)
+    log.info("user %s is erased", user_id)
+
+
+async def _tweets(user_id: str, parts: Ingest) -> bool:
+    async with parts.database.engine.connect() as connection:
+        mine = select(Tweet.tweet_id).where(Tweet.author_id == user_id).limit(_AT_A_TIME)
+        tweet_ids = list(await connection.scalars(mine))
+    for tweet_id in tweet_ids:
+        await delete_tweet(tweet_id, parts)
+    return bool(tweet_ids)
+
+
+async def _retweets(user_id: str, parts: Ingest) -> bool:
+    async with changing(parts.database.engine) as connection:
+        mine = select(Retweet.tweet_id).where(Retweet.user_id == user_id).limit(_AT_A_TIME)
+        tweet_ids = list(await connection.scalars(mine))
+        for tweet_id in tweet_ids:
+            await parts.graph.count_retweet(tweet_id, -1)
+        some = Retweet.user_id == user_id, Retweet.tweet_id.in_(tweet_ids)
+        await connection.execute(delete(Retweet).where(*some))
+    return bool(tweet_ids)
+
+
+async def _hides_and_follows(user_id: str, parts: Ingest) -> bool:
+    async with changing(parts.database.engine) as connection:
+        await connection.execute(delete(Hide).where(Hide.user_id == user_id))
+        await connection.execute(delete(Follow).where(Follow.follower_id == user_id))
+    return False
+
+
+async def _followers(user_id: str, parts: Ingest) -> bool:
+    """Those who follow the user do so no more."""
+    async with changing(parts.database.engine) as connection:
+        followers = select(Follow.follower_id).where(Follow.followee_id == user_id).order_by(Follow.follower_id)
+        follower_ids = list(await connection.scalars(followers.limit(_AT_A_TIME)))
+        await hold_users(connection, follower_ids)
+        for follower_id in follower_ids:
+            await parts.graph.remove_follow(follower_id, user_id)
+        await parts.fold_ins.changed(follower_ids)
+        some = Follow.followee_id == user_id, Follow.follower_id.in_(follower_ids)
+        await connection.execute(delete(Follow).where(*some))
+    return bool(follower_ids)
+
+
+async def _user(user_id: str, parts: Ingest) -> None:
+    """The user's own keys and vectors, and the row: not before nothing refers to it."""
+    async with changing(parts.database.engine) as connection:
+        await connection.execute(delete(User).where(User.user_id == user_id, ~STAYS))
+        versions = list(await connection.scalars(select(ModelVersion.version)))
+        await parts.graph.remove_user(user_id)
+        await parts.vectors.forget_user(versions, user_id)
+        await parts.fold_ins.forget(user_id)
+        await parts.recommended.forget_user(versions, user_id)
