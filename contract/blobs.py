@@ -7,11 +7,13 @@ import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from contract.errors import StoreUnavailable
+from contract.passwords import without_passwords
 
 _PARTIAL = ".partial"
 _ABANDONED_SECONDS = 3_600.0
@@ -29,14 +31,19 @@ class BlobStore:
     Calls block; an event loop uses a thread.
     """
 
-    def __init__(self, url: str) -> None:
-        """Raises StoreUnavailable where fsspec has no such protocol or the root cannot be made."""
+    def __init__(self, url: str, folder: str = "", named: str = "BLOB_URL") -> None:
+        """In a folder of a URL, where one is given. `named`: what a message calls the URL.
+
+        Raises StoreUnavailable where fsspec has no such protocol or the root cannot be made.
+        """
         try:
-            self._fs, self._root = fsspec.core.url_to_fs(url)
-            self._is_folder = isinstance(self._fs, LocalFileSystem)
+            self._fs, root = fsspec.core.url_to_fs(url)
+            self._root = f"{root}/{folder}" if folder else root
+            self._is_folder = is_local(self._fs)
             self._fs.makedirs(f"{self._root}/{_PARTIAL}", exist_ok=True)
         except (ValueError, ImportError, OSError) as error:
-            raise StoreUnavailable(f"BLOB_URL {url} cannot be used: {error}") from error
+            shown, reason = without_passwords(url), without_passwords(str(error))
+            raise StoreUnavailable(f"{named} {shown} cannot be used: {reason}") from None  # a log would show the cause
 
     def put(self, data: bytes) -> str:
         """Store bytes under their SHA-256 (64 hex digits), which is returned. No reader ever sees a part of them.
@@ -47,17 +54,8 @@ class BlobStore:
         path = self._path(key)
         if not self._fs.exists(path):
             self._fs.makedirs(self._fs._parent(path), exist_ok=True)
-            partial = f"{self._root}/{_PARTIAL}/{uuid.uuid4().hex}"
-            try:
-                self._write(partial, data)
-                self._fs.mv(partial, path)
-            except BaseException:
-                with suppress(OSError):  # it may not have been made
-                    self._fs.rm_file(partial)
-                raise
-            if self._is_folder:
-                _sync_folder(self._fs._parent(path))
-                _sync_folder(self._root)
+            write_whole(self._fs, path, data, f"{self._root}/{_PARTIAL}/{uuid.uuid4().hex}")
+            on_disk(self._fs, self._root)
         return key
 
     def get(self, key: str) -> bytes:
@@ -70,10 +68,7 @@ class BlobStore:
         if not self._is_folder:
             return 0
         oldest = time.time() - _ABANDONED_SECONDS
-        left = [part for part in Path(self._root, _PARTIAL).iterdir() if part.stat().st_mtime < oldest]
-        for part in left:
-            part.unlink(missing_ok=True)
-        return len(left)
+        return sum(_removed(part, oldest) for part in Path(self._root, _PARTIAL).iterdir())
 
     def exists(self, key: str) -> bool:
         """Whether there are bytes under a key."""
@@ -88,23 +83,49 @@ class BlobStore:
         """Where the bytes of a key are, in words."""
         return f"image {key} of the blob store"
 
-    def _write(self, path: str, data: bytes) -> None:
-        with self._fs.open(path, "wb") as file:
-            file.write(data)
-            if self._is_folder:
-                file.flush()
-                os.fsync(file.fileno())
-
     def _path(self, key: str) -> str:
         if _KEY.fullmatch(key) is None:
             raise ValueError(f"{key!r} is no SHA-256 of 64 hex digits")
         return f"{self._root}/{key[:2]}/{key}"
 
 
-def _sync_folder(path: str) -> None:
-    """So that a new name in it is on the disk, too."""
-    folder = os.open(path, os.O_RDONLY)
+def is_local(fs: Any) -> bool:
+    """Whether a file system of fsspec's is this machine's own."""
+    return isinstance(fs, LocalFileSystem)
+
+
+def write_whole(fs: Any, path: str, data: bytes, partial: str) -> None:
+    """Write a file under another name first: no reader sees a part of it, and where it fails, nothing is left.
+
+    On a local file system it is on the disk when this returns.
+    """
     try:
-        os.fsync(folder)
+        with fs.open(partial, "wb") as file:
+            file.write(data)
+        on_disk(fs, partial)
+        fs.mv(partial, path)
+    except BaseException:
+        with suppress(OSError):  # it may not have been made
+            fs.rm_file(partial)
+        raise
+    on_disk(fs, fs._parent(path))
+
+
+def on_disk(fs: Any, path: str) -> None:
+    """Wait until a local file, or the names in a local folder, are on the disk; other systems do so by themselves."""
+    if not is_local(fs):
+        return
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
     finally:
-        os.close(folder)
+        os.close(opened)
+
+
+def _removed(part: Path, oldest: float) -> bool:
+    """Whether an abandoned part was removed; one that its writer renames at this moment was not abandoned."""
+    with suppress(FileNotFoundError):
+        if part.stat().st_mtime < oldest:
+            part.unlink()
+            return True
+    return False
