@@ -1,15 +1,21 @@
 """python -m training backup, python -m training restore: the command line of training/backup.py."""
 
 import argparse
+from pathlib import Path
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.environment import StoreSettings
 from contract.graph import OnlineGraph
 from contract.rebuild import rebuild_graph
+from contract.tables import ApiKey
 from training import progress
-from training.backup import Backup, Place, back_up, restore
+from training.backup import Backup, back_up, restore
+from training.backup_files import Place
 from training.publish import rebuild_redis
 from training.redaction import any_to_redact, redact
-from training.stores import Stores, with_stores
+from training.stores import Stores, with_sql_and_pictures, with_stores
 
 
 def add_backup(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -25,30 +31,58 @@ def add_backup(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run_backup(options: argparse.Namespace) -> None:
     """Say what was backed up; deleted users are taken out of the models first."""
     place, settings = Place(options.place), StoreSettings()
-    if with_stores(settings, lambda stores: any_to_redact(settings.models_dir, stores.engine)):
+    models_dir = settings.models_dir
+    if with_sql_and_pictures(settings, lambda engine, _: any_to_redact(models_dir, engine)):
         from training.retrain import one_at_a_time
 
         with one_at_a_time(settings.var_dir / "runs"):
-            with_stores(settings, lambda stores: redact(settings.models_dir, stores.engine))
-    backup = with_stores(settings, lambda stores: back_up(place, settings.models_dir, stores, progress.terminal))
-    print(f"backed up {told(backup)} to {options.place}")
-    if backup.deleted_meanwhile:
-        print(f"LEFT OUT {len(backup.deleted_meanwhile):,} tweets that were deleted meanwhile")
+            with_sql_and_pictures(settings, lambda engine, _: redact(models_dir, engine))
+    backup = with_sql_and_pictures(
+        settings, lambda engine, blobs: back_up(place, models_dir, engine, blobs, progress.terminal)
+    )
+    print(f"backed up {told(backup)} to {place.shown}")
+    if backup.left_out:
+        print(f"LEFT OUT {backup.left_out:,} tweets that were deleted meanwhile")
 
 
 def run_restore(options: argparse.Namespace) -> None:
-    """Say what was restored."""
+    """Say what was restored, and what is undone by that."""
     place, settings = Place(options.place), StoreSettings()
 
-    async def work(stores: Stores) -> Backup:
-        backup = await restore(place, settings.models_dir, stores, progress.terminal)
-        if backup.models:
-            await rebuild_redis(settings.models_dir, stores, progress.terminal)
-        else:
-            await rebuild_graph(stores.engine, OnlineGraph(stores.redis, stores.namespace), progress.terminal)
-        return backup
+    async def work(stores: Stores) -> tuple[Backup, dict[str, str | None], int]:
+        backup = await restore(place, settings.models_dir, stores.engine, stores.blobs, progress.terminal)
+        return backup, await write_redis(backup, settings.models_dir, stores), await valid_keys(stores.engine)
 
-    print(f"restored {told(with_stores(settings, work))} from {options.place}")
+    backup, written, keys = with_stores(settings, work)
+    print(f"restored {told(backup)} from {place.shown}")
+    for version, fault in written.items():
+        if fault is not None:
+            print(f"NOT WRITTEN to Redis: {version} ({fault}); where it was on trial, that is ended")
+    print(undone(backup, keys))
+
+
+async def write_redis(backup: Backup, models_dir: Path, stores: Stores) -> dict[str, str | None]:
+    """All of it; returns versions, and why one could not be written."""
+    if backup.models:
+        return await rebuild_redis(models_dir, stores, progress.terminal)
+    await rebuild_graph(stores.engine, OnlineGraph(stores.redis, stores.namespace), progress.terminal)
+    return {}
+
+
+async def valid_keys(engine: AsyncEngine) -> int:
+    """How many API keys are not revoked."""
+    async with engine.connect() as connection:
+        count = select(func.count()).select_from(ApiKey).where(ApiKey.revoked_at.is_(None))
+        return await connection.scalar(count) or 0
+
+
+def undone(backup: Backup, keys: int) -> str:
+    """What a restore brings back, and what is to be done about it."""
+    return (
+        f"All is as of {backup.created_at:%Y-%m-%d %H:%M} UTC. Users and tweets that were deleted since are back: "
+        f"delete them again. {keys:,} keys are valid: revoke again those that were revoked since "
+        "(`python -m service keys list`)"
+    )
 
 
 def told(backup: Backup) -> str:

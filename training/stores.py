@@ -35,3 +35,13 @@ def with_stores(settings: StoreSettings, work: Callable[[Stores], Awaitable[T]])
 
     with redis_server(settings) as (redis_url, _):
         return asyncio.run(run(redis_url))
+
+
+def with_sql_and_pictures(settings: StoreSettings, work: Callable[[AsyncEngine, BlobStore], Awaitable[T]]) -> T:
+    """Open these alone, do the work, close them. Raises StoreUnavailable where one cannot be used."""
+
+    async def run() -> T:
+        async with open_database(settings.sqlalchemy_url) as engine:
+            return await work(engine, BlobStore(settings.image_store_url))
+
+    return asyncio.run(run())

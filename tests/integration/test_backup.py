@@ -1,38 +1,45 @@
 """A backup of one deployment, restored on a bare machine, gives the same recommendations."""
 
 import asyncio
+import gzip
+import io
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.exceptions import RedisError
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contract.blobs import BlobStore
+from contract.blobs import BlobStore, blob_key
 from contract.environment import StoreSettings
 from contract.progress import silent
-from contract.tables import Base, create_engine
-from service.keys import create_key
+from contract.tables import Base, ModelVersion, User, create_engine
+from service.keys import create_key, revoke_key
 from tests.agreement import disagreements
-from tests.conftest import KINDS, ROOT, copied_stores, fresh_stores, import_into
+from tests.conftest import copied_stores, fresh_stores, import_into
 from tests.integration.running import Service, changed, new_user, png, serving
 from tests.unit.test_import_rejects import stored
-from training import backup
-from training.backup import Backup, Place, back_up, restore
+from training import backup, backup_commands
+from training.__main__ import main
+from training.backup import Backup, back_up, checked, copy_picture, restore
+from training.backup_files import Place, packed, unpacked
 from training.errors import BackupFailed
-from training.stores import with_stores
+from training.stores import with_sql_and_pictures
 
 WORDS = "Two\u2028lines, \x85 and a \u202e sign. #caf\u00e9 \U0001f30a"
 
 
-@pytest.fixture(params=KINDS)
-def lived_in(request: pytest.FixtureRequest) -> Iterator[StoreSettings]:
+@pytest.fixture
+def lived_in(trained_embedded: StoreSettings) -> Iterator[StoreSettings]:
     """Stores of a deployment with a bit of everything."""
-    with copied_stores(request.getfixturevalue(f"trained_{request.param}")) as stores:
+    with copied_stores(trained_embedded) as stores:
         asyncio.run(live_in(stores))
         yield stores
 
@@ -50,14 +57,19 @@ async def live_in(stores: StoreSettings) -> None:
         await changed(service, "PUT", "/users/u0003/retweets/kept-tweet", 201)
     engine = create_engine(stores.sqlalchemy_url)
     await create_key(engine, "an app", ["read"], per_minute=5)
+    await revoke_key(engine, (await create_key(engine, "an old app", ["read"])).split("_")[1])
     await engine.dispose()
 
 
-def command(stores: StoreSettings, *arguments: str) -> subprocess.CompletedProcess[str]:
-    of_stores = {name.upper(): str(value) for name, value in stores.model_dump().items() if value is not None}
-    environment = {name: value for name, value in os.environ.items() if name.lower() not in StoreSettings.model_fields}
-    line = [sys.executable, "-m", "training", *arguments]
-    return subprocess.run(line, cwd=ROOT, env=environment | of_stores, capture_output=True, text=True, check=False)
+def command(stores: StoreSettings, *arguments: str) -> tuple[int, str]:
+    """What `python -m training` gives and says."""
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
+        for name, value in stores.model_dump().items():
+            patch.delenv(name.upper(), raising=False)
+            if value is not None:
+                patch.setenv(name.upper(), str(value))
+        return main(list(arguments)), said.getvalue()
 
 
 async def answers(stores: StoreSettings) -> list[Any]:
@@ -73,22 +85,28 @@ async def recommended(service: Service, user: str) -> Any:
     return body
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_bare_machine_answers_the_same(lived_in: StoreSettings, kind: str, tmp_path: Path) -> None:
-    """From either kind of stores to either."""
+def test_a_bare_machine_answers_the_same(lived_in: StoreSettings, tmp_path: Path) -> None:
+    """From either kind of stores to the other."""
     before = asyncio.run(answers(lived_in)), stored(lived_in)
-    done = command(lived_in, "backup", str(tmp_path / "backup"))
-    assert (done.returncode, "backed up" in done.stdout) == (0, True), done.stderr
-    with fresh_stores(kind) as bare:
-        done = command(bare, "restore", str(tmp_path / "backup"))
-        assert (done.returncode, "restored" in done.stdout) == (0, True), done.stderr
-        assert (asyncio.run(answers(bare)), stored(bare)) == before
-        assert asyncio.run(disagreements(bare)) == []
-        again = command(bare, "restore", str(tmp_path / "backup"))
-        assert (again.returncode, "restore into an empty one" in again.stderr) == (1, True)
-        assert stored(bare) == before[1]
-    again = command(lived_in, "backup", str(tmp_path / "backup"))
-    assert (again.returncode, "name a new place" in again.stderr) == (1, True)
+    with fresh_stores("servers") as servers, fresh_stores("embedded") as embedded:
+        for place, source, bare in (("there", lived_in, servers), ("back", servers, embedded)):
+            status, said = command(source, "backup", str(tmp_path / place))
+            assert (status, "backed up" in said) == (0, True), said
+            status, said = command(bare, "restore", str(tmp_path / place))
+            assert (status, "restored" in said) == (0, True), said
+            assert (asyncio.run(answers(bare)), stored(bare)) == before
+            assert asyncio.run(disagreements(bare)) == []
+
+
+def test_what_a_restore_undoes_is_said(lived_in: StoreSettings, made: Path) -> None:
+    status, said = command(lived_in, "backup", str(made))
+    assert (status, "name a new place" in said) == (1, True)
+    with fresh_stores("embedded") as bare:
+        take(lived_in, made.with_name("lived"))
+        _, said = command(bare, "restore", str(made.with_name("lived")))
+    assert f"All is as of {datetime.now(UTC):%Y-%m-%d}" in said
+    assert "1 keys are valid: revoke again those that were revoked since (`python -m service keys list`)" in said
+    assert "Users and tweets that were deleted since are back: delete them again" in said
 
 
 @pytest.fixture
@@ -98,21 +116,50 @@ def made(trained_embedded: StoreSettings, tmp_path: Path) -> Path:
     return tmp_path / "made"
 
 
-def take(stores: StoreSettings, folder: Path) -> Backup:
-    return with_stores(stores, lambda opened: back_up(Place(str(folder)), stores.models_dir, opened, silent))
+def take(stores: StoreSettings, place: Path | str) -> Backup:
+    def work(engine: AsyncEngine, blobs: BlobStore) -> Any:
+        return back_up(Place(str(place)), stores.models_dir, engine, blobs, silent)
+
+    made: Backup = with_sql_and_pictures(stores, work)
+    return made
 
 
-def put_back(stores: StoreSettings, folder: Path) -> Backup:
-    return with_stores(stores, lambda opened: restore(Place(str(folder)), stores.models_dir, opened, silent))
+def put_back(stores: StoreSettings, place: Path | str) -> None:
+    def work(engine: AsyncEngine, blobs: BlobStore) -> Any:
+        return restore(Place(str(place)), stores.models_dir, engine, blobs, silent)
+
+    with_sql_and_pictures(stores, work)
 
 
-def test_any_url_of_fsspec_will_do(trained_embedded: StoreSettings) -> None:
-    place = Place("memory://backups/monday")
-    stores = trained_embedded
-    with_stores(stores, lambda opened: back_up(place, stores.models_dir, opened, silent))
+async def run_sql(stores: StoreSettings, *statements: Any) -> None:
+    engine = create_engine(stores.sqlalchemy_url)
+    async with engine.begin() as connection:
+        for statement in statements:
+            await connection.execute(statement)
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("url", ["memory://backups/monday", "simplecache::memory://backups/tuesday"])
+def test_any_url_of_fsspec_will_do(trained_embedded: StoreSettings, url: str) -> None:
+    take(trained_embedded, url)
     with fresh_stores("embedded") as bare:
-        with_stores(bare, lambda opened: restore(place, bare.models_dir, opened, silent))
-        assert stored(bare) == stored(stores)
+        put_back(bare, url)
+        assert stored(bare) == stored(trained_embedded)
+
+
+def test_a_url_that_cannot_be_used_is_named_without_its_password(trained_embedded: StoreSettings) -> None:
+    status, said = command(trained_embedded, "backup", "nosuch://u:hushhush@h/b")
+    assert (status, said[:57]) == (1, "error: PLACE nosuch://u:***@h/b cannot be used (Protocol ")
+
+
+def test_a_backup_needs_no_redis(trained_embedded: StoreSettings, tmp_path: Path) -> None:
+    away = trained_embedded.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    assert command(away, "backup", str(tmp_path / "made"))[0] == 0
+
+
+def test_a_new_folder_is_its_owner_s_alone(made: Path) -> None:
+    assert made.stat().st_mode & 0o777 == 0o700
+    assert not [path for path in made.rglob("*") if path.is_file() and "partial" in path.name]
 
 
 def first(folder: Path, pattern: str) -> Path:
@@ -125,7 +172,8 @@ def first(folder: Path, pattern: str) -> Path:
         ("backup.json", "no whole backup"),
         ("tables/tweets-*.gz", "is missing"),
         ("images/*/*", "missing or damaged"),
-        ("models/*/encoder.onnx", "encoder.onnx"),
+        ("models/*/encoder.onnx", r"made: models/[\w-]+/encoder.onnx .*the model is damaged: use another backup"),
+        ("models/*/manifest.json", r"made: models/[\w-]+/manifest.json.*the model is damaged: use another backup"),
     ],
 )
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"{}" + path.read_bytes()[2:])])
@@ -134,18 +182,34 @@ def test_what_is_missing_or_damaged_is_named_and_nothing_is_half_restored(
 ) -> None:
     spoil(first(made, pattern))
     with fresh_stores("embedded") as bare:
-        with pytest.raises(Exception, match=rf"{said}|SHA-256|cannot be read"):
+        with pytest.raises(BackupFailed, match=said if "models" in pattern else rf"{said}|SHA-256|cannot be read"):
             put_back(bare, made)
         assert not any(stored(bare).values())
         whole = [path for path in bare.models_dir.glob("*") if not path.name.startswith(".")]
         assert not (whole and "models" in pattern)
 
 
-def test_a_backup_of_another_schema_is_refused(made: Path) -> None:
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("schema_revision", "0001", "the release that made it"),
+        ("models", ["../../elsewhere"], r"backup.json cannot be read \(models: 0: .*\): use another backup"),
+        ("models", ["20200101T000000Z-0"], r"models/20200101T000000Z-0/manifest.json is missing"),
+    ],
+)
+def test_a_manifest_that_says_too_much_is_refused(made: Path, field: str, value: Any, said: str) -> None:
     manifest = json.loads((made / "backup.json").read_text("utf-8"))
-    (made / "backup.json").write_text(json.dumps(manifest | {"schema_revision": "0001"}))
-    with fresh_stores("embedded") as bare, pytest.raises(BackupFailed, match="the release that made it"):
+    (made / "backup.json").write_text(json.dumps(manifest | {field: value}))
+    with fresh_stores("embedded") as bare, pytest.raises(BackupFailed, match=said):
         put_back(bare, made)
+
+
+def test_a_damaged_model_that_is_there_already_is_named(trained_embedded: StoreSettings, made: Path) -> None:
+    with fresh_stores("embedded") as bare:
+        shutil.copytree(trained_embedded.models_dir, bare.models_dir)
+        first(bare.models_dir, "*/encoder.onnx").write_bytes(b"half")
+        with pytest.raises(BackupFailed, match=f"{bare.models_dir}/.*encoder.onnx .*damaged: remove it, and restore"):
+            put_back(bare, made)
 
 
 def test_an_interrupted_backup_goes_on(trained_embedded: StoreSettings, tmp_path: Path, monkeypatch: Any) -> None:
@@ -170,43 +234,191 @@ def test_an_interrupted_backup_goes_on(trained_embedded: StoreSettings, tmp_path
         assert stored(bare) == stored(trained_embedded)
 
 
-def test_a_lost_picture_is_no_backup_and_a_deleted_one_is_left_out(
+def test_two_backups_to_one_place_do_not_mix(
     trained_embedded: StoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with copied_stores(trained_embedded) as stores:
-        picture = first(stores.var_dir / "images", "??/*")
-        data = picture.read_bytes()
-        picture.unlink()
-        with pytest.raises(BackupFailed, match="lost or damaged"):
-            take(stores, tmp_path / "lost")
-        picture.write_bytes(data)
-        real = backup.copy_pictures
+    """The second one is made while the first one runs, and has another user."""
+    real, place = backup.copy_models, tmp_path / "place"
 
-        async def deleted_meanwhile(*arguments: Any) -> list[str]:
-            async with serving(stores) as service:
-                await changed(service, "DELETE", "/tweets/t0005", 204)
-            return await real(*arguments)
+    async def meanwhile(*arguments: Any) -> None:
+        monkeypatch.setattr(backup, "copy_models", real)
+        await run_sql(stores, insert(User).values(user_id="zoe", created_at=datetime.now(UTC)))
+        await asyncio.to_thread(take, stores, place)
+        await real(*arguments)
 
-        monkeypatch.setattr(backup, "copy_pictures", deleted_meanwhile)
-        made = take(stores, tmp_path / "made")
-        assert made.deleted_meanwhile == ["t0005"]
-        with fresh_stores("embedded") as bare:
-            put_back(bare, tmp_path / "made")
-            rows = stored(bare)
-            assert "t0005" not in {row[0] for row in rows["tweets"]}
-            assert [row[0] for row in rows["deleted_tweets"]] == ["t0005"]
+    with copied_stores(trained_embedded) as stores, fresh_stores("embedded") as bare:
+        monkeypatch.setattr(backup, "copy_models", meanwhile)
+        with pytest.raises(BackupFailed, match="name a new place"):
+            take(stores, place)
+        put_back(bare, place)
+        assert stored(bare) == stored(stores)
+
+
+@pytest.mark.parametrize("moment", ["snapshot", "copy_pictures"])
+def test_the_model_that_serves_is_in_it_whenever_another_one_is_activated(
+    trained_embedded: StoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Right before and right after SQL is read."""
+    real: Callable[..., Any] = getattr(backup, moment)
+
+    def meanwhile(*arguments: Any) -> Any:
+        now = datetime.now(UTC)
+        row = insert(ModelVersion).values(version="another", created_at=now, activated_at=now, metrics={})
+        with ThreadPoolExecutor() as threads:
+            threads.submit(asyncio.run, run_sql(stores, row)).result()
+        return real(*arguments)
+
+    with copied_stores(trained_embedded) as stores, fresh_stores("embedded") as bare:
+        (serves,) = stores.models_dir.iterdir()
+        shutil.copytree(serves, stores.models_dir / "another")
+        monkeypatch.setattr(backup, moment, meanwhile)
+        take(stores, tmp_path / "made")
+        put_back(bare, tmp_path / "made")
+        active = max(stored(bare)["model_versions"], key=lambda row: row[2])[0]
+        assert active == ("another" if moment == "snapshot" else serves.name)
+        assert (bare.models_dir / active).is_dir()
+
+
+def test_no_transaction_is_open_while_pictures_are_copied(
+    trained_embedded: StoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_use: list[int] = []
+
+    def watched(engine: AsyncEngine) -> None:
+        def copied(*arguments: Any) -> bool:
+            in_use.append(engine.pool.checkedout())  # type: ignore[attr-defined] # a queue has it
+            return copy_picture(*arguments)
+
+        monkeypatch.setattr(backup, "copy_picture", copied)
+
+    def backed_up(engine: AsyncEngine, blobs: BlobStore) -> Any:
+        watched(engine)
+        return back_up(place, trained_embedded.models_dir, engine, blobs, silent)
+
+    def restored(engine: AsyncEngine, blobs: BlobStore) -> Any:
+        watched(engine)
+        return restore(place, bare.models_dir, engine, blobs, silent)
+
+    place = Place(str(tmp_path / "made"))
+    with fresh_stores("embedded") as bare:
+        with_sql_and_pictures(trained_embedded, backed_up)
+        with_sql_and_pictures(bare, restored)
+    assert len(in_use) >= 100
+    assert set(in_use) == {0}
+
+
+def test_lost_pictures_are_no_backup(
+    trained_embedded: StoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many: SQL takes so many ids at a time."""
+    monkeypatch.setattr(backup, "_IDS_AT_A_TIME", 7)
+    elsewhere = trained_embedded.model_copy(update={"blob_url": f"file://{tmp_path}/elsewhere"})
+    with pytest.raises(BackupFailed, match=r"the pictures of 80 tweets .* as of t\d+: set BLOB_URL"):
+        take(elsewhere, tmp_path / "lost")
+
+
+def test_what_is_deleted_meanwhile_is_left_out(
+    lived_in: StoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tweet, with all that refers to it."""
+    real = backup.copy_pictures
+
+    async def deleted_meanwhile(*arguments: Any) -> set[str]:
+        headers = {"authorization": "Bearer root"}
+        async with serving(lived_in, api_key="root") as service:
+            for tweet in ("kept", "hidden"):
+                await changed(service, "DELETE", f"/tweets/{tweet}-tweet", 204, headers=headers)
+        return await real(*arguments)
+
+    monkeypatch.setattr(backup, "copy_pictures", deleted_meanwhile)
+    status, said = command(lived_in, "backup", str(tmp_path / "made"))
+    assert (status, "LEFT OUT 2 tweets that were deleted meanwhile" in said) == (0, True), said
+    files = [path for path in (tmp_path / "made").rglob("*") if path.suffix == ".gz"]
+    assert not [path for path in files if b"#caf" in gzip.decompress(path.read_bytes())]
+    with fresh_stores("embedded") as bare:
+        put_back(bare, tmp_path / "made")
+        assert stored(bare) == stored(lived_in)
+
+
+@pytest.mark.parametrize("damaged", ["source", "target", "neither", "both"])
+def test_a_damaged_picture_is_replaced_and_never_copied(tmp_path: Path, damaged: str) -> None:
+    data, key = b"picture", blob_key(b"picture")
+    source, target = (BlobStore(str(tmp_path / name)) for name in ("source", "target"))
+    for name, blobs in (("source", source), ("target", target)):
+        blobs.put(data)
+        if damaged in (name, "both"):
+            (tmp_path / name / key[:2] / key).write_bytes(b"pict")
+    assert copy_picture(key, source, target) == (damaged != "both")
+    assert target.get(key) == (b"pict" if damaged == "both" else data)
+
+
+def breaks_off(*_: Any) -> Any:
+    raise RedisError("Redis is gone")
+
+
+def breaks_off_in_the_last_table(place: Place, name: str, made: Backup) -> bytes:
+    return breaks_off() if "tweet_vectors" in name else checked(place, name, made)
+
+
+@pytest.mark.parametrize(
+    ("module", "broken", "breaks", "restored"),
+    [
+        (backup, "copy_picture", breaks_off, False),
+        (backup, "checked", breaks_off_in_the_last_table, False),
+        (backup_commands, "rebuild_redis", breaks_off, True),
+    ],
+)
+def test_an_interrupted_restore_goes_on(
+    lived_in: StoreSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: Any,
+    broken: str,
+    breaks: Any,
+    restored: bool,
+) -> None:
+    """Before SQL is written, and after."""
+    older = datetime(2020, 1, 1, tzinfo=UTC)
+    asyncio.run(
+        run_sql(
+            lived_in, insert(ModelVersion).values(version="older", created_at=older, activated_at=older, metrics={})
+        )
+    )
+    take(lived_in, tmp_path / "made")
+    with fresh_stores("embedded") as bare:
+        with monkeypatch.context() as patch:
+            patch.setattr(module, broken, breaks)
+            status, said = command(bare, "restore", str(tmp_path / "made"))
+        assert (status, said.splitlines()[-1]) == (1, "error: Redis is gone")
+        assert any(stored(bare).values()) is restored
+        status, said = command(bare, "restore", str(tmp_path / "made"))
+        assert (status, "restored" in said) == (0, True), said
+        assert "NOT WRITTEN to Redis: older (" in said
+        assert stored(bare) == stored(lived_in)
+        assert asyncio.run(disagreements(bare)) == []
+
+
+def test_a_database_with_other_rows_is_not_written_to(made: Path) -> None:
+    with fresh_stores("embedded") as bare:
+        put_back(bare, made)
+        asyncio.run(run_sql(bare, insert(User).values(user_id="zoe", created_at=datetime.now(UTC))))
+        before = stored(bare)
+        with pytest.raises(BackupFailed, match=r"61 users\): restore into an empty one"):
+            put_back(bare, made)
+        assert stored(bare) == before
 
 
 def test_a_network_without_a_model_is_restored(tiny_network: Path, tmp_path: Path) -> None:
     with fresh_stores("embedded") as stores, fresh_stores("embedded") as bare:
         import_into(stores, tiny_network)
-        assert command(stores, "backup", str(tmp_path / "plain")).returncode == 0
-        done = command(bare, "restore", str(tmp_path / "plain"))
-        assert (done.returncode, "models: none" in done.stdout) == (0, True), done.stderr
+        assert command(stores, "backup", str(tmp_path / "plain"))[0] == 0
+        status, said = command(bare, "restore", str(tmp_path / "plain"))
+        assert (status, "models: none" in said) == (0, True), said
         assert stored(bare) == stored(stores)
 
 
 def test_words_with_any_line_end_come_back() -> None:
     table = Base.metadata.tables["hides"]
     row = {"user_id": WORDS, "tweet_id": "t1", "created_at": datetime(2026, 1, 1, tzinfo=UTC)}
-    assert list(backup.unpacked(table, backup.packed(table, [row, row]))) == [row, row]
+    assert list(unpacked(table, packed(table, [row, row]))) == [row, row]
+    assert list(unpacked(table, packed(table, []))) == []
