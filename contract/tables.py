@@ -219,11 +219,11 @@ def create_engine(sqlalchemy_url: str) -> AsyncEngine:
 async def open_database(sqlalchemy_url: str) -> AsyncIterator[AsyncEngine]:
     """An engine whose database is reachable and has this code's schema; disposed of at the end.
 
-    Raises StoreUnavailable where it cannot be reached or has another schema.
+    Raises StoreUnavailable where the URL is none, or the database cannot be reached or has another schema.
     """
     try:
         engine = create_engine(sqlalchemy_url)
-    except (SQLAlchemyError, ImportError) as error:
+    except (SQLAlchemyError, ImportError, ValueError) as error:
         raise StoreUnavailable(f"DATABASE_URL cannot be used ({error}): use postgresql:// or sqlite:///") from error
     shown = engine.url.render_as_string(hide_password=True)
     try:
@@ -237,9 +237,10 @@ async def open_database(sqlalchemy_url: str) -> AsyncIterator[AsyncEngine]:
             ) from error
         if found != SCHEMA_REVISION:
             advice = "it is newer than this code: install the release that made it"
-            if found < SCHEMA_REVISION:
+            if found is None or found < SCHEMA_REVISION:
                 advice = "run `alembic upgrade head`"
-            raise StoreUnavailable(f"database {shown} has schema {found}, this code needs {SCHEMA_REVISION}: {advice}")
+            has = "no schema" if found is None else f"schema {found}"
+            raise StoreUnavailable(f"database {shown} has {has}, this code needs {SCHEMA_REVISION}: {advice}")
         yield engine
     finally:
         await engine.dispose()

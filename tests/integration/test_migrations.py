@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,44 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import make_url
+from sqlalchemy import insert, make_url, update
 
 from alembic import command, op
 from contract.environment import StoreSettings
 from contract.errors import StoreUnavailable
-from contract.tables import SCHEMA_REVISION
+from contract.tables import (
+    SCHEMA_REVISION,
+    ApiKey,
+    Base,
+    DeletedTweet,
+    DeletedUser,
+    Hide,
+    ModelVersion,
+    Retweet,
+    Tweet,
+    TweetVector,
+    User,
+    open_database,
+)
 from tests.conftest import KINDS, ROOT, copied_stores, fresh_stores, import_into
 from tests.integration.running import serving
 from tests.unit.test_import_rejects import stored
-from training.stores import with_stores
+from training.stores import Stores, with_stores
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005"]
-LOST_ON_THE_WAY_DOWN = {"hides", "deleted_tweets", "api_keys"}
-"""Tables that the first revision has not."""
+Row = dict[str, Any]
+
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006"]
+LOST_ON_THE_WAY_DOWN: dict[str, set[str]] = {
+    "hides": set(),
+    "deleted_tweets": set(),
+    "deleted_users": set(),
+    "api_keys": set(),
+    "tweets": {"hidden_at"},
+    "retweets": {"recommended_by"},
+    "model_versions": {"share", "on_trial_since"},
+    "users": {"leaving_at"},
+}
+"""What the first revision has not: of a table these columns, or all of it."""
 
 
 @pytest.fixture
@@ -76,17 +101,57 @@ def test_a_drift_would_be_seen(config: Config) -> None:
 
 def test_data_outlives_every_step(migrated: StoreSettings, config: Config, tiny_network: Path) -> None:
     import_into(migrated, tiny_network)
-    before = stored(migrated)
-    assert len(before["retweets"]) > 100
+    with_stores(migrated, add_what_is_missing)
+    before = named_rows(migrated)
+    assert unfilled(before) == []
     for revision in reversed(REVISIONS[:-1]):
         command.downgrade(config, revision)
     for revision in REVISIONS[1:]:
         command.upgrade(config, revision)
     command.check(config)
-    after = stored(migrated)
-    assert {name: rows for name, rows in after.items() if name not in LOST_ON_THE_WAY_DOWN} == {
-        name: rows for name, rows in before.items() if name not in LOST_ON_THE_WAY_DOWN
-    }
+    assert named_rows(migrated) == {table: kept(table, rows) for table, rows in before.items()}
+
+
+async def add_what_is_missing(stores: Stores) -> None:
+    """Of tables and columns, beside an imported network."""
+    at = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+    metrics = {"amnl": {"auc": 0.75}}
+    new: list[tuple[type[Base], Row]] = [
+        (ModelVersion, {"version": "v1", "activated_at": at, "metrics": metrics, "share": 0.1, "on_trial_since": at}),
+        (TweetVector, {"version": "v1", "tweet_id": "t0001", "vector": b"\x00\xff\n"}),
+        (Hide, {"user_id": "u0001", "tweet_id": "t0001"}),
+        (DeletedTweet, {"tweet_id": "gone", "deleted_at": at, "image_key": "a" * 64}),
+        (DeletedUser, {"user_sha256": "b" * 64, "deleted_at": at}),
+        (ApiKey, {"key_id": "k1", "name": "an app", "scopes": "read", "secret_sha256": "c" * 64, "per_minute": 5}),
+    ]
+    async with stores.engine.begin() as connection:
+        for table, row in new:
+            more = {"created_at": at} if "created_at" in table.__table__.columns else {}
+            await connection.execute(insert(table).values(**row, **more))
+        await connection.execute(update(ApiKey).values(revoked_at=at))
+        await connection.execute(update(User).where(User.user_id == "u0002").values(leaving_at=at))
+        await connection.execute(update(Tweet).where(Tweet.tweet_id == "t0002").values(hidden_at=at))
+        await connection.execute(update(Retweet).where(Retweet.user_id == "u0003").values(recommended_by="v1"))
+
+
+def named_rows(stores: StoreSettings) -> dict[str, list[Row]]:
+    """All rows by table, with the names of their columns."""
+    names = {table.name: [column.name for column in table.columns] for table in Base.metadata.sorted_tables}
+    return {name: [dict(zip(names[name], row, strict=True)) for row in rows] for name, rows in stored(stores).items()}
+
+
+def unfilled(tables: dict[str, list[Row]]) -> list[str]:
+    """Columns without a value in any row."""
+    columns = [(table.name, column.name) for table in Base.metadata.sorted_tables for column in table.columns]
+    return [f"{table}.{name}" for table, name in columns if all(row[name] is None for row in tables[table])]
+
+
+def kept(table: str, rows: list[Row]) -> list[Row]:
+    """What is left of a table's rows that went all the way down and up."""
+    if table not in LOST_ON_THE_WAY_DOWN:
+        return rows
+    lost = LOST_ON_THE_WAY_DOWN[table]
+    return [row | dict.fromkeys(lost) for row in rows] if lost else []
 
 
 def test_a_service_answers_the_same_after_a_step_down_and_up(
@@ -106,16 +171,20 @@ async def answers(stores: StoreSettings) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("revision", "advice"),
-    [("0004", "run `alembic upgrade head`"), ("9999", "newer than this code: install the release that made it")],
+    ("revision", "said"),
+    [
+        ("base", "no schema, .*: run `alembic upgrade head`"),
+        ("0004", "schema 0004, .*: run `alembic upgrade head`"),
+        ("9999", "schema 9999, .*newer than this code: install the release that made it"),
+    ],
 )
 def test_another_schema_stops_the_start_and_the_trainer(
-    migrated: StoreSettings, config: Config, revision: str, advice: str
+    migrated: StoreSettings, config: Config, revision: str, said: str
 ) -> None:
-    if revision < SCHEMA_REVISION:
-        command.downgrade(config, revision)
-    else:
+    if revision == "9999":
         stamp(migrated, revision)
+    else:
+        command.downgrade(config, revision)
 
     async def start() -> None:
         async with serving(migrated):
@@ -124,10 +193,20 @@ def test_another_schema_stops_the_start_and_the_trainer(
     async def nothing(_: object) -> None:
         pytest.fail("it started")
 
-    with pytest.raises(StoreUnavailable, match=f"schema {revision}, .*{advice}"):
+    with pytest.raises(StoreUnavailable, match=said):
         asyncio.run(start())
-    with pytest.raises(StoreUnavailable, match=f"schema {revision}, .*{advice}"):
+    with pytest.raises(StoreUnavailable, match=said):
         with_stores(migrated, nothing)
+
+
+def test_a_url_of_no_database_is_named() -> None:
+    async def open_it() -> None:
+        async with open_database(StoreSettings(database_url="postgresql://u:hushhush@h:abc/db").sqlalchemy_url):
+            pytest.fail("it opened")
+
+    with pytest.raises(StoreUnavailable, match=r"DATABASE_URL cannot be used .*abc.*: use postgresql://") as caught:
+        asyncio.run(open_it())
+    assert "hushhush" not in str(caught.value)
 
 
 def stamp(stores: StoreSettings, revision: str) -> None:
