@@ -37,9 +37,13 @@ class Place:
             ) from None  # a log would show the cause
 
     def make(self) -> None:
-        """A new folder is for its owner alone; one that is there stays as it is."""
-        if is_local(self.fs):
+        """A new folder is for its owner alone; one that is there stays as it is. Raises BackupFailed."""
+        if not is_local(self.fs):
+            return
+        try:
             Path(self.root).mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise BackupFailed(f"PLACE {self.shown} cannot be used ({error.strerror}): name a new folder") from error
 
     def path(self, name: str) -> str:
         """Of something in it."""

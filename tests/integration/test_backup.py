@@ -152,6 +152,15 @@ def test_a_url_that_cannot_be_used_is_named_without_its_password(trained_embedde
     assert (status, said[:57]) == (1, "error: PLACE nosuch://u:***@h/b cannot be used (Protocol ")
 
 
+@pytest.mark.parametrize("file", ["", "images"])
+def test_a_place_that_is_no_folder_is_named(trained_embedded: StoreSettings, tmp_path: Path, file: str) -> None:
+    path = tmp_path / "place" / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"")
+    status, said = command(trained_embedded, "backup", str(tmp_path / "place"))
+    assert (status, f"error: PLACE {tmp_path}/place cannot be used" in said) == (1, True), said
+
+
 def test_a_backup_needs_no_redis(trained_embedded: StoreSettings, tmp_path: Path) -> None:
     away = trained_embedded.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
     assert command(away, "backup", str(tmp_path / "made"))[0] == 0
@@ -238,16 +247,16 @@ def test_two_backups_to_one_place_do_not_mix(
     trained_embedded: StoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second one is made while the first one runs, and has another user."""
-    real, place = backup.copy_models, tmp_path / "place"
+    real, place = backup.copy_tables, tmp_path / "place"
 
-    async def meanwhile(*arguments: Any) -> None:
-        monkeypatch.setattr(backup, "copy_models", real)
+    async def meanwhile(*arguments: Any) -> Any:
+        monkeypatch.setattr(backup, "copy_tables", real)
         await run_sql(stores, insert(User).values(user_id="zoe", created_at=datetime.now(UTC)))
         await asyncio.to_thread(take, stores, place)
-        await real(*arguments)
+        return await real(*arguments)
 
     with copied_stores(trained_embedded) as stores, fresh_stores("embedded") as bare:
-        monkeypatch.setattr(backup, "copy_models", meanwhile)
+        monkeypatch.setattr(backup, "copy_tables", meanwhile)
         with pytest.raises(BackupFailed, match="name a new place"):
             take(stores, place)
         put_back(bare, place)
