@@ -19,8 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.blobs import BlobStore, blob_key
 from contract.environment import StoreSettings
+from contract.ids import id_hash
 from contract.progress import silent
-from contract.tables import Base, ModelVersion, User, create_engine
+from contract.tables import Base, DeletedUser, ModelVersion, User, create_engine
 from service.keys import create_key, revoke_key
 from tests.agreement import disagreements
 from tests.conftest import copied_stores, fresh_stores, import_into
@@ -347,6 +348,15 @@ def test_what_is_deleted_meanwhile_is_left_out(
     with fresh_stores("embedded") as bare:
         put_back(bare, tmp_path / "made")
         assert stored(bare) == stored(lived_in)
+
+
+def test_deleted_users_are_taken_out_of_the_models_first(trained_embedded: StoreSettings, tmp_path: Path) -> None:
+    with copied_stores(trained_embedded) as stores:
+        user = json.loads(first(stores.models_dir, "*/user_ids.json").read_text("utf-8"))[0]
+        now = datetime.now(UTC)
+        asyncio.run(run_sql(stores, insert(DeletedUser).values(user_sha256=id_hash(user), deleted_at=now)))
+        assert command(stores, "backup", str(tmp_path / "made"))[0] == 0
+    assert user not in json.loads(first(tmp_path / "made", "models/*/user_ids.json").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("damaged", ["source", "target", "neither", "both"])
