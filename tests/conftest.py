@@ -1,5 +1,6 @@
 """Stores to test on, a small dataset, and a small trained model that serves."""
 
+import hashlib
 import logging
 import os
 import shutil
@@ -16,6 +17,7 @@ import psycopg
 import pytest
 import redis
 from alembic.config import Config
+from filelock import FileLock
 from psycopg import sql
 from sqlalchemy import make_url
 
@@ -26,7 +28,7 @@ from contract.progress import silent
 from tests.secrets import NoSecrets
 from training.importer import ImportReport, import_dataset
 from training.retrain import publish_folder, retrain
-from training.settings import Gate, TrainingSettings
+from training.settings import TrainingSettings
 from training.stores import with_stores
 from training.synthesize import SynthesisSettings, synthesize
 
@@ -65,9 +67,13 @@ def stores(request: pytest.FixtureRequest) -> Iterator[StoreSettings]:
 @pytest.fixture(scope="session")
 def tiny_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset folder of 60 users and 80 tweets; copy it before you change it."""
-    folder = tmp_path_factory.mktemp("network") / "tiny"
-    synthesize(folder, SynthesisSettings(users=60, tweets=80), silent)
-    return folder
+    return made_network(tmp_path_factory, "tiny", SynthesisSettings(users=60, tweets=80))
+
+
+@pytest.fixture(scope="session")
+def default_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset folder that `synthesize` makes by default; copy it before you change it."""
+    return made_network(tmp_path_factory, "default", SynthesisSettings())
 
 
 @pytest.fixture(scope="session")
@@ -91,15 +97,50 @@ def trained(request: pytest.FixtureRequest) -> Iterator[StoreSettings]:
         yield settings
 
 
+def made_network(tmp_path_factory: pytest.TempPathFactory, name: str, settings: SynthesisSettings) -> Path:
+    """Made once for all processes of this run."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"network-{name}" / name
+    folder.parent.mkdir(exist_ok=True)
+    with FileLock(folder.parent / "lock"):
+        if not folder.exists():
+            synthesize(folder, settings, silent)
+    return folder
+
+
+SMALL = TrainingSettings(backbone="tiny", dim=16, text_dim=16, word_dim=16, epochs=2)
+
+
+def exported_model(network: Path, settings: TrainingSettings) -> Path:
+    """A model of a network, trained once for all processes of this run: most of it is the export, some seconds."""
+    name = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:12]
+    place = network.parent / f"model-{name}"
+    with FileLock(network.parent / f"{name}.lock"):
+        if not place.exists():
+            with fresh_stores("embedded") as stores:
+                import_into(stores, network)
+                made = retrain(settings, stores, silent, dry_run=True)
+                shutil.copytree(made.folder, place / made.version)
+    (model,) = place.iterdir()
+    return model
+
+
+def publish_small(network: Path, stores: StoreSettings, settings: TrainingSettings = SMALL) -> str:
+    """Let a small model serve; its version."""
+    model = exported_model(network, settings)
+    shutil.copytree(model, stores.models_dir / model.name)
+    publish_folder(stores.models_dir / model.name, stores, silent)
+    return model.name
+
+
 @contextmanager
 def trained_stores(kind: str, network: Path, versions: int = 1) -> Iterator[StoreSettings]:
     """Stores with a network, on which a small model serves; the last one of so many versions."""
-    with fresh_stores(kind) as settings:
-        import_into(settings, network)
+    with fresh_stores(kind) as stores:
+        import_into(stores, network)
         for seed in range(versions):
-            small = TrainingSettings(backbone="tiny", dim=16, text_dim=16, word_dim=16, epochs=2, seed=seed)
-            retrain(small, settings, silent, Gate(worse_by=1))
-        yield settings
+            publish_small(network, stores, SMALL.model_copy(update={"seed": seed}))
+        yield stores
 
 
 @contextmanager

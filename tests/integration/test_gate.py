@@ -18,7 +18,7 @@ from contract.environment import StoreSettings
 from contract.errors import ArtifactInvalid
 from contract.progress import silent
 from contract.tables import Retweet, Tweet, TweetVector
-from tests.conftest import KINDS, fresh_stores, import_into
+from tests.conftest import fresh_stores, import_into
 from tests.unit.test_import_rejects import stored
 from training.errors import GateClosed
 from training.gate import Comparison, Verdict, cut_of
@@ -34,12 +34,12 @@ SMALL = TrainingSettings(backbone="tiny", dim=16, text_dim=16, word_dim=16, epoc
 OTHER = SMALL.model_copy(update={"seed": 1})
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def stores(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSettings]:
-    """With a network on which a model serves that learnt something."""
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSettings]:
+    """With a network on which a model serves that learnt something; what the gate reads is the same on any stores."""
     folder = tmp_path_factory.mktemp("network") / "small"
     synthesize(folder, SynthesisSettings(users=150, tweets=240), silent)
-    with fresh_stores(request.param) as settings:
+    with fresh_stores("embedded") as settings:
         import_into(settings, folder)
         assert training.retrain.retrain(SMALL, settings, silent).verdict is None
         yield settings

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,6 @@ from training.placebos import permuted_pictures, permuted_words, rewired_follows
 from training.problem import Problem, content_of, problem_of
 from training.retrain import Metrics, judge_all, read_network
 from training.settings import TrainingSettings
-from training.synthesize import SynthesisSettings, synthesize
 from training.train import fit
 
 SEEDS = (0, 1, 2)
@@ -25,12 +25,10 @@ EPOCHS = 6
 
 
 @pytest.fixture(scope="module")
-def problem(tmp_path_factory: pytest.TempPathFactory) -> Problem:
+def problem(default_network: Path) -> Problem:
     """The default made network, from real pictures in a real database."""
-    folder = tmp_path_factory.mktemp("made") / "network"
-    synthesize(folder, SynthesisSettings(), silent)
     with fresh_stores("embedded") as stores:
-        import_into(stores, folder)
+        import_into(stores, default_network)
         network = asyncio.run(read_network(stores))
         settings = TrainingSettings()
         split = split_by_time(network, settings.test_share, settings.validation_share)

@@ -29,7 +29,6 @@ from training.network import Network, exposures, split_by_time
 from training.problem import Content, problem_of
 from training.retrain import open_run, publish_folder, read_network, train_and_export
 from training.settings import Attention, Link, TrainingSettings
-from training.synthesize import SynthesisSettings, synthesize
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,10 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSettings]:
+def stores(default_network: Path) -> Iterator[StoreSettings]:
     """With the small made network."""
-    folder = tmp_path_factory.mktemp("network") / "small"
-    synthesize(folder, SynthesisSettings(), silent)
     with fresh_stores("embedded") as settings:
-        import_into(settings, folder)
+        import_into(settings, default_network)
         yield settings
 
 

@@ -19,11 +19,11 @@ from contract.runtime import OnnxModel
 from contract.tables import Tweet, TweetVector, create_engine
 from contract.transactions import changing
 from service.active import ActiveModels
-from tests.conftest import KINDS, fresh_stores, import_into
+from tests.conftest import KINDS, fresh_stores, import_into, publish_small
 from tests.integration.running import Service, changed, new_user, png, problem, serving, until
 from training import publish
-from training.retrain import publish_folder, retrain
-from training.settings import Gate, TrainingSettings
+from training.retrain import publish_folder
+from training.settings import TrainingSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -36,10 +36,7 @@ def two_versions(request: pytest.FixtureRequest, tiny_network: Path) -> Iterator
     with fresh_stores(request.param) as stores:
         import_into(stores, tiny_network)
         small = TrainingSettings(backbone="tiny", dim=8, text_dim=8, word_dim=8, epochs=1)
-        versions = [
-            retrain(small.model_copy(update={"dim": dim}), stores, silent, Gate(worse_by=1)).version for dim in (8, 12)
-        ]
-        yield stores, versions
+        yield stores, [publish_small(tiny_network, stores, small.model_copy(update={"dim": dim})) for dim in (8, 12)]
 
 
 @pytest.fixture
