@@ -5,7 +5,7 @@ DATASET := var/dataset
 export PORT ?= 8000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test chaos check fmt lock
+.PHONY: run test chaos soak check fmt lock
 
 # Set up, make a network, train, serve on http://127.0.0.1:$(PORT).
 run: var/trained
@@ -23,6 +23,10 @@ test: $(VENV)/installed
 # Kills, outages and full disks under load, on SQLite and PostgreSQL; some ten minutes.
 chaos: $(VENV)/installed
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m tests.chaos --out docs/reliability
+
+# Mixed load for 20 minutes: memory, descriptors and Redis are to be flat in the end.
+soak: $(VENV)/installed
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m tests.soak --out docs/reliability
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

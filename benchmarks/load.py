@@ -46,7 +46,7 @@ class _Connection(asyncio.Protocol):
     """Asks the next of some paths until told to stop."""
 
     def __init__(self, paths: Sequence[str], first: int, step: int, until: float) -> None:
-        self._requests = [f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode() for path in paths]
+        self._requests = [f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode() for path in paths]
         self._next, self._step, self._until = first, step, until
         self._received = b""
         self._asked = 0.0

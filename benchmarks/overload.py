@@ -3,7 +3,7 @@
     python -m benchmarks.overload
 
 Requests come by the clock, whatever becomes of those before (an open loop), over many connections. Peak and overload
-are measured in turns, in one run. Prints Markdown.
+are measured in turns, in one run; then one key floods, while another asks as much as it did before. Prints Markdown.
 """
 
 import argparse
@@ -19,10 +19,15 @@ import psutil
 from benchmarks.load import head_of, load
 from benchmarks.read_path import GROUPS
 from benchmarks.site import made_site
+from contract.environment import StoreSettings
+from contract.tables import create_engine
+from service.keys import create_key
 
 ROUNDS = 3
 TIMES = 10
 CONNECTIONS = 400
+LIGHT_RATE, LIGHT_CONNECTIONS = 50.0, 10
+"""Of the key that does not flood, a second."""
 
 
 @dataclass
@@ -39,8 +44,11 @@ class Came:
 class _Connection(asyncio.Protocol):
     """Asks at given times."""
 
-    def __init__(self, paths: Sequence[str], first_due: float, every: float, until: float, came: Came) -> None:
-        self._requests = [f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode() for path in paths]
+    def __init__(
+        self, paths: Sequence[str], first_due: float, every: float, until: float, came: Came, key: str | None
+    ) -> None:
+        told = f"Authorization: Bearer {key}\r\n" if key else ""
+        self._requests = [f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{told}\r\n".encode() for path in paths]
         self._due, self._every, self._until, self._came = first_due, every, until, came
         self._received, self._number = b"", 0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -90,14 +98,16 @@ class _Connection(asyncio.Protocol):
         self._number += 7
 
 
-async def flood(port: int, paths: Sequence[str], rate: float, connections: int, seconds: float) -> tuple[Came, float]:
+async def flood(
+    port: int, paths: Sequence[str], rate: float, connections: int, seconds: float, key: str | None = None
+) -> tuple[Came, float]:
     """Ask `rate` times a second over so many connections for so long; how long it took in the end."""
     came, loop = Came(), asyncio.get_running_loop()
     started = time.perf_counter()
     every = connections / rate
     made = [
         await loop.create_connection(
-            lambda n=n: _Connection(paths, started + n / rate, every, started + seconds, came),  # type: ignore[misc]
+            lambda n=n: _Connection(paths, started + n / rate, every, started + seconds, came, key),  # type: ignore[misc]
             "127.0.0.1",
             port,
         )
@@ -105,6 +115,21 @@ async def flood(port: int, paths: Sequence[str], rate: float, connections: int, 
     ]
     await asyncio.gather(*(connection.done for _, connection in made))
     return came, time.perf_counter() - started
+
+
+async def beside_a_flood(
+    stores: StoreSettings, port: int, paths: Sequence[str], rate: float, connections: int, seconds: float
+) -> list[Came]:
+    """What comes of a key's few requests: while nobody else asks, and while another key floods."""
+    engine = create_engine(stores.sqlalchemy_url)
+    light, heavy = [await create_key(engine, name, ["read"]) for name in ("light", "heavy")]
+    await engine.dispose()
+    alone, _ = await flood(port, paths, LIGHT_RATE, LIGHT_CONNECTIONS, seconds, light)
+    (beside, _), _ = await asyncio.gather(
+        flood(port, paths, LIGHT_RATE, LIGHT_CONNECTIONS, seconds, light),
+        flood(port, paths, rate, connections, seconds, heavy),
+    )
+    return [alone, beside]
 
 
 def main() -> None:
@@ -135,7 +160,15 @@ def main() -> None:
                 f"| {process.memory_info().rss / 1e6:,.0f} |",
                 flush=True,
             )
-    print(f"\nmedian of the rounds: {statistics.median(shares):.2f} of the peak")
+        print(f"\nmedian of the rounds: {statistics.median(shares):.2f} of the peak\n")
+        asked = TIMES * peak.rate
+        found = asyncio.run(beside_a_flood(site.stores, site.port, paths, asked, options.connections, options.seconds))
+        for came, what in zip(found, ("alone", "beside a key that floods"), strict=True):
+            p50, p99 = 1_000 * np.quantile(came.answered, [0.5, 0.99])
+            print(
+                f"{LIGHT_RATE:.0f} requests a second {what}: {len(came.answered)} answered, p50 {p50:.0f} ms, "
+                f"p99 {p99:.0f} ms, {len(came.shed)} refused"
+            )
 
 
 if __name__ == "__main__":

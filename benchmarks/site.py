@@ -192,7 +192,15 @@ def main() -> None:
         return ["t1", "t2", "t3"]
 
     add_floors(app)
-    uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        loop="asyncio",
+    )
 
 
 if __name__ == "__main__":

@@ -95,7 +95,13 @@ def serve(settings: Settings, _: argparse.Namespace) -> int:
     return_large_blocks()
     app = create_app(settings)
     config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        loop="asyncio",  # uvloop leaves some connections unread for seconds where many ask (docs/experiments.md)
     )
     server = DrainingServer(config, app, settings.drain_seconds)
     with suppress(KeyboardInterrupt):  # raised again by uvicorn once it has shut down

@@ -1,5 +1,6 @@
 """Asks for a key before anything of a request is read."""
 
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -11,38 +12,61 @@ from service.problems import refusal_of
 from service.rates import Rates
 
 READS = ("GET", "HEAD", "OPTIONS")
-GUARDED = ("/users", "/tweets", "/models", "/metrics")
-"""First parts of the paths that need a key; health and the API's documentation need none."""
+OPEN = ("/health/", "/docs", "/redoc", "/openapi.json", "/static-offline-docs/")
+"""First parts of the paths that need no key: health and the API's documentation."""
+
+
+def is_guarded(path: str) -> bool:
+    """Whether it needs a key."""
+    return not path.startswith(OPEN)
 
 
 class Guard:
-    """ASGI middleware: answers 401, 403 and, to a key that asks too often, 429. Keys are those of the app's parts."""
+    """ASGI middleware: answers 401, 403 and, to a key that asks too often, 429. Keys are those of the app's parts.
+
+    Who asks is the scope's `caller` then: the key's id, empty for that of the environment and where none is needed.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on if its key has the scope."""
-        if scope["type"] == "http" and scope["path"].startswith(GUARDED):
+        if scope["type"] == "http" and is_guarded(scope["path"]):
             keys: Keys = scope["app"].state.parts.keys
             rates: Rates = scope["app"].state.parts.rates
             try:
                 headers = Headers(scope=scope)
                 if keys.open_door:
-                    check_origin(headers)
+                    check_neighbour(headers)
                 key = await keys.check(bearer(headers), needed(scope["method"], scope["path"]))
                 await rates.check(key)
+                scope["caller"] = key.key_id if key else ""
             except (Unauthorized, Forbidden, RateLimited) as error:
                 await refusal_of(error).response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
-def check_origin(headers: Headers) -> None:
-    """Raises Forbidden where another site's page asks: without keys, a browser on this machine would let it in."""
-    origin = headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != headers.get("Host"):
-        raise Forbidden(f"a page of {origin} asks, and there is no key: make one, `python -m service keys create NAME`")
+def check_neighbour(headers: Headers) -> None:
+    """Raises Forbidden where another site's page asks: without keys, a browser on this machine would let it in.
+
+    A name that is not this machine's own is refused, too: its owner may have it point here (DNS rebinding).
+    """
+    origin, host = headers.get("Origin"), headers.get("Host", "")
+    if not _is_loopback(host) or (origin is not None and origin.partition("://")[2] != host):
+        raise Forbidden(
+            f"a page of {origin or host} asks, and there is no key: ask http://127.0.0.1, or make a key, "
+            "`python -m service keys create NAME`"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def needed(method: str, path: str) -> KeyScope:

@@ -2,7 +2,7 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.guard import GUARDED
+from service.guard import is_guarded
 
 ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 OF_PAGES = [
@@ -34,7 +34,7 @@ class SecurityHeaders:
                 headers = dict(message["headers"])
                 is_page = headers.get(b"content-type", b"").startswith(b"text/html")
                 more = [*ALWAYS, *(OF_PAGES if is_page else OF_OTHERS)]
-                if b"cache-control" not in headers and scope["path"].startswith(GUARDED):
+                if b"cache-control" not in headers and is_guarded(scope["path"]):
                     more += OF_GUARDED
                 message["headers"] = [*message["headers"], *more]
             await send(message)

@@ -99,8 +99,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Admission, most_reads=settings.max_reads, most_writes=settings.max_writes, metrics=metrics)
     app.add_middleware(Guard)
     app.add_middleware(Deadline)
-    app.add_middleware(SecurityHeaders)
     app.add_middleware(Observe, metrics=metrics)
+    app.add_middleware(SecurityHeaders)
     return app
 
 

@@ -138,8 +138,9 @@ async def known_user(user_id: str, held: Held, online: Online) -> tuple[View, bo
         if online.network.away:
             return held.view(user_id, await online.network.stored.user(user_id)), True
         async with changing(online.database.engine) as connection:
-            (state,) = await replace_users(connection, online.network.graph, [user_id])
-        return held.view(user_id, state.view), True
+            states = await replace_users(connection, online.network.graph, [user_id])
+        if states:  # else deleted since
+            return held.view(user_id, states[0].view), True
     raise UnknownUser(f"user_id {user_id} is not known: use the id of a user of the network")
 
 

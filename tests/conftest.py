@@ -47,6 +47,8 @@ def no_secrets_in_logs() -> Iterator[None]:
     """Of this process; tests/processes.py looks at those of others."""
     handler = NoSecrets()
     logging.getLogger().addHandler(handler)
+    for name in ("service", "contract", "training"):
+        logging.getLogger(name).setLevel(logging.INFO)
     yield
     logging.getLogger().removeHandler(handler)
     assert not handler.found, handler.found

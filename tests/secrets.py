@@ -7,7 +7,7 @@ from pathlib import Path
 SECRETS = re.compile(
     r"itr_[0-9a-f]{8}_[\w-]{20,}"  # a key (service/keys.py)
     r"|Bearer [\w.~+/=-]{4,}"
-    r"|\b[a-z][a-z+]*://[^\s:/@]+:(?!\*\*\*)[^\s@/]+@",  # a password in a URL; *** is how it is shown
+    r"|\b[a-z][a-z0-9+.-]*://[^\s:/@]*:(?!\*\*\*@)[^\s@]+@",  # a password in a URL; *** is how it is shown
     re.IGNORECASE,
 )
 
@@ -20,7 +20,7 @@ class NoSecrets(logging.Handler):
         self.found: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record)
+        text = f"{self.format(record)} {vars(record)}"  # what is logged beside the words is a field of the JSON line
         if SECRETS.search(text):
             self.found.append(f"{record.name}: {shown(text)}")
 

@@ -20,7 +20,7 @@ from service.errors import (
     TookTooLong,
     Unauthorized,
 )
-from service.guard import GUARDED, needed
+from service.guard import is_guarded, needed
 from service.observe import HEADER
 from service.problems import PROBLEM
 from service.schemas import Problem, RetweetTime
@@ -106,6 +106,6 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         for method, operation in operations.items():
             for response in operation["responses"].values():
                 response.setdefault("headers", {})[HEADER] = {"$ref": f"#/components/headers/{HEADER}"}
-            if path.startswith(GUARDED):
+            if is_guarded(path):
                 operation["security"] = [{"key": [needed(method.upper(), path)]}]
     return document

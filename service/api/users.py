@@ -100,13 +100,12 @@ async def create_user(
     summary="Delete a user",
     responses=_ERASING | answers(InvalidRequest, UnknownUser),
 )
-async def delete_user(parts: PartsDependency, response: Response, user_id: UserId) -> None:
+async def delete_user(parts: PartsDependency, user_id: UserId) -> Response:
     """Remove a user for good: tweets with their pictures, retweets, hidden tweets, follows both ways, vectors.
 
     Nobody sees the user any more from the answer on, and the id is taken. Again changes nothing.
     """
-    if not await leaving.delete_user(user_id, parts.ingest):
-        response.status_code = 202
+    return Response(status_code=204 if await leaving.delete_user(user_id, parts.ingest) else 202)
 
 
 @router.put(

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contract.embedded import open_redis, redis_server
 from contract.environment import StoreSettings
 from contract.tables import Follow, Retweet, Tweet, User, open_database
+from contract.transactions import STAYS
 from contract.vectors import VectorStore
 from service.database import Database
 from tests.agreement import disagreements
@@ -28,7 +29,10 @@ RIGHT: dict[Stage, set[tuple[int, ...]]] = {
     "unretweeted": {TO_READER},
     "deleting": {TO_FAN, TO_NOBODY},
     "deleted": {TO_NOBODY},
+    "leaving": {TO_FAN, TO_NOBODY},
+    "left": {TO_NOBODY},
 }
+DOUBTFUL, GONE = ("deleting", "leaving"), ("deleted", "left")
 """How often a tweet is offered to whom, by how far it came."""
 
 
@@ -59,7 +63,9 @@ async def pending(stores: StoreSettings) -> list[str]:
             if version is None:
                 return ["Redis names no active version"]
             tweets = await Database(engine).pending_tweets(version, set(), 100)
-    return [f"tweet {tweet.tweet_id} is pending" for tweet in tweets]
+            async with engine.connect() as connection:
+                leaving = list(await connection.scalars(select(User.user_id).where(~STAYS)))
+    return [f"tweet {tweet.tweet_id} is pending" for tweet in tweets] + [f"{user} is not erased" for user in leaving]
 
 
 async def check(ledger: Ledger, stores: StoreSettings, url: str) -> Verdict:
@@ -79,12 +85,16 @@ async def _in_sql(ledger: Ledger, connection: AsyncConnection) -> tuple[list[str
     texts = {row.tweet_id: row.text for row in await connection.execute(select(Tweet.tweet_id, Tweet.text))}
     lost: list[str] = []
     for unit in ledger.units:
-        if unit.follows and not {unit.author, unit.reader, unit.fan} <= users:
+        if unit.follows and not {unit.reader, unit.fan} <= users:
             lost.append(f"users of {unit.name}")
-        if unit.follows and not {(unit.reader, unit.author), (unit.fan, unit.reader)} <= follows:
+        if unit.follows and (unit.fan, unit.reader) not in follows:
             lost.append(f"follows of {unit.name}")
-        text = None if unit.stage == "deleted" else unit.text
-        if unit.tweet_id is not None and unit.stage != "deleting" and texts.get(unit.tweet_id) != text:
+        if unit.follows and unit.stage != "leaving":
+            left = unit.stage == "left"
+            if (unit.author not in users) != left or ((unit.reader, unit.author) not in follows) != left:
+                lost.append(f"the author of {unit.name}, or their deletion")
+        text = None if unit.stage in GONE else unit.text
+        if unit.tweet_id is not None and unit.stage not in DOUBTFUL and texts.get(unit.tweet_id) != text:
             lost.append(f"the tweet of {unit.name}, or its deletion")
         retweeted = (unit.reader, unit.tweet_id) in retweets
         if unit.stage in ("retweeted", "unretweeted") and retweeted != (unit.stage == "retweeted"):
@@ -93,7 +103,7 @@ async def _in_sql(ledger: Ledger, connection: AsyncConnection) -> tuple[list[str
     twice = [
         f"the tweet of {unit.name} is there {times[unit.text]} times" for unit in ledger.units if times[unit.text] > 1
     ]
-    deleted = {unit.tweet_id for unit in ledger.units if unit.stage in ("deleting", "deleted")}
+    deleted = {unit.tweet_id for unit in ledger.units if unit.stage in (*DOUBTFUL, *GONE)}
     never = ledger.shown - texts.keys() - deleted
     return lost, twice, [f"{tweet_id} was recommended, and is no tweet" for tweet_id in never]
 

@@ -14,7 +14,7 @@ from tests.integration.running import png
 
 RETRY_SECONDS = 0.05
 REFUSED = (429, 503)
-Stage = Literal["posted", "retweeted", "unretweeting", "unretweeted", "deleting", "deleted"]
+Stage = Literal["posted", "retweeted", "unretweeting", "unretweeted", "deleting", "deleted", "leaving", "left"]
 USERS = [f"u{n:04}" for n in range(1, 61)]
 
 
@@ -125,14 +125,18 @@ class Load:
             unit.stage = "retweeted"
             if posted["status"] == "ready":
                 await self._next_answer_has(unit)
-            if number % 3 == 1:
+            if number % 4 == 1:
                 unit.stage = "unretweeting"
                 await self._until_done("DELETE", f"/users/{unit.reader}/retweets/{unit.tweet_id}")
                 unit.stage = "unretweeted"
-            elif number % 3 == 2:
+            elif number % 4 == 2:
                 unit.stage = "deleting"
                 await self._until_done("DELETE", f"/tweets/{unit.tweet_id}")
                 unit.stage = "deleted"
+            elif number % 4 == 3:
+                unit.stage = "leaving"
+                await self._until_done("DELETE", f"/users/{unit.author}")
+                unit.stage = "left"
 
     async def _next_answer_has(self, unit: Unit) -> None:
         """What was acknowledged is known to the very next answer, unless that says that it may not be."""

@@ -19,6 +19,7 @@ from contract.environment import StoreSettings
 from tests.conftest import ROOT, wait_until
 from tests.processes import environment_of, free_port
 from tests.proxy import Proxy
+from tests.secrets import no_secrets_in
 
 READY_SECONDS = 60.0
 FAULTY_SERVICE = Path(__file__).with_name("faulty_service.py")
@@ -153,6 +154,7 @@ async def running(service: Service) -> AsyncIterator[None]:
     finally:
         if service.process is not None and service.process.poll() is None:
             await service.end(signal.SIGKILL)
+        no_secrets_in(service.log)
 
 
 def is_root() -> bool:

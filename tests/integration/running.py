@@ -71,7 +71,7 @@ async def serving(stores: StoreSettings, **more: Any) -> AsyncIterator[Service]:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://service", timeout=30) as client,
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=30) as client,
     ):
         yield Service(app, client, settings)
 

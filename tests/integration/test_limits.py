@@ -1,6 +1,7 @@
 """What may be in work at a time, how often a key may ask, and what browsers and collectors are told."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,8 +11,9 @@ from sqlalchemy import delete
 
 from contract.environment import StoreSettings
 from contract.tables import ApiKey, create_engine
+from service.admission import Room
 from service.errors import RateLimited
-from service.keys import create_key
+from service.keys import Keys, create_key
 from service.problems import refusal_of
 from tests.integration.running import Service, png, problem, serving, until
 
@@ -77,6 +79,59 @@ async def test_a_flood_of_reads_is_shed_and_health_answers(
         assert (await service.client.get("/users/u0001/recommendations")).status_code == 200
 
 
+@pytest.mark.parametrize("kind", ["heavy", "light"])
+async def test_a_key_that_floods_leaves_room_for_others(
+    trained: StoreSettings, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    engine = create_engine(trained.sqlalchemy_url)
+    try:
+        keys = {name: {"authorization": f"Bearer {await create_key(engine, name, ['read'])}"} for name in "ab"}
+        async with serving(trained, max_reads=8, host="0.0.0.0") as service:
+            gate, view = asyncio.Event(), service.parts.online.network.view
+
+            async def slow(*arguments: object) -> object:
+                await gate.wait()
+                return await view(*arguments)  # type: ignore[arg-type]
+
+            monkeypatch.setattr(service.parts.online.network, "view", slow)
+
+            def ask(key: str) -> asyncio.Task[httpx.Response]:
+                url = "/users/u0001/recommendations"
+                return asyncio.create_task(service.client.get(url, headers=keys[key]))
+
+            flood = [ask("a") for _ in range(20)]
+            await until(lambda: shed(service, 14), 20)
+            others = [ask("b") for _ in range(2 if kind == "light" else 10)]
+            await until(lambda: shed(service, 14 if kind == "light" else 22), 20)
+            gate.set()
+            answered = [[one.status_code for one in await asyncio.gather(*asked)] for asked in (flood, others)]
+            assert [statuses.count(200) for statuses in answered] == [6, 2]
+    finally:
+        async with engine.begin() as connection:
+            await connection.execute(delete(ApiKey))
+        await engine.dispose()
+
+
+async def shed(service: Service, reads: int) -> bool:
+    return bool(service.parts.metrics.shed.labels("reads")._value.get() == reads)
+
+
+@pytest.mark.parametrize("callers", [2, 3])
+def test_room_is_shared_by_who_asks(callers: int) -> None:
+    """All flood at once, whoever came first: each comes to its share as places get free."""
+    room, held = Room(12), Counter[int]()
+    for turn in range(200):
+        for caller in range(callers):
+            while room.has_place(str(caller)):
+                room.enter(str(caller))
+                held[caller] += 1
+        assert sum(held.values()) <= 12
+        first = max(held, key=lambda caller: (held[caller], turn % 2 * caller))
+        room.leave(str(first))
+        held[first] -= 1
+    assert min(held.values()) >= 12 // callers - 1
+
+
 async def test_a_key_s_rate_counts_over_all_processes(trained: StoreSettings) -> None:
     engine = create_engine(trained.sqlalchemy_url)
     limited, other = (
@@ -123,4 +178,41 @@ async def test_browsers_are_told_to_be_careful(service: Service) -> None:
     allowed = await service.client.get("/health/live", headers=elsewhere)
     assert "access-control-allow-origin" not in allowed.headers
     problem(await service.client.post("/models:rollback", headers=elsewhere), 403, "forbidden")
-    assert (await service.client.get("/models", headers={"origin": "http://service"})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": "http://127.0.0.1"}, 200),
+        ({"host": "localhost:8000", "origin": "http://localhost:8000"}, 200),
+        ({"host": "[::1]:8000"}, 200),
+        ({"host": "127.0.0.1:8000", "origin": "http://127.0.0.1:9000"}, 403),
+        ({"host": "rebound.example:8000", "origin": "http://rebound.example:8000"}, 403),
+        ({"host": "rebound.example:8000"}, 403),
+        ({"host": "127.0.0.1.rebound.example"}, 403),
+        ({"origin": "http://["}, 403),
+        ({"host": "["}, 403),
+        ({"host": ""}, 403),
+        ({"origin": "null"}, 403),
+    ],
+)
+async def test_without_a_key_pages_of_this_machine_alone_may_ask(
+    service: Service, headers: dict[str, str], status: int
+) -> None:
+    """Also where a name of another's points to this machine."""
+    answer = await service.client.get("/models", headers=headers)
+    assert answer.status_code == status
+    if status != 200:
+        problem(answer, 403, "forbidden")
+
+
+async def test_errors_of_the_service_have_the_same_headers(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(Keys, "check", fails)
+    answer = await service.client.get("/models")
+    problem(answer, 500, "internal-error")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+    assert "sandbox" in answer.headers["content-security-policy"]

@@ -87,7 +87,7 @@ async def test_the_docs_come_from_us_alone(service: Service) -> None:
     assert (await service.client.get("/openapi.json")).json()["paths"].keys() >= {"/tweets", "/health/live"}
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/users/x", "/tweets/x/y"])
+@pytest.mark.parametrize("path", ["/nowhere", "/users/x/y", "/tweets/x/y"])
 async def test_an_unknown_path_is_not_found(service: Service, path: str) -> None:
     problem(await service.client.get(path), 404, "not-found")
 

@@ -85,7 +85,7 @@ async def ask(stores: StoreSettings, user_ids: list[str]) -> dict[str, Recommend
     app = create_app(Settings(**stores.model_dump()))
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
     ):
         responses = [await client.get(f"/users/{user_id}/recommendations", params={"k": 100}) for user_id in user_ids]
     assert all(response.status_code == 200 for response in responses)

@@ -1,0 +1,179 @@
+"""python -m tests.soak: mixed load for 20 minutes, and whether memory, descriptors and Redis are flat in the end.
+
+Exit status 1 where one is not, or where an answer was one that nothing excuses.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from contract.environment import StoreSettings
+from tests.chaos.runs import KINDS, trained
+from tests.chaos.site import Service, Valkey, running, valkey
+from tests.conftest import copied_stores
+from tests.soak.load import Clients
+from training.progress import terminal
+
+EVERY_SECONDS = 5.0
+HELD_MB = 4
+"""What the service may hold in memory: little, so that the bound is reached."""
+MOST_GROWTH = 0.03
+"""Of the last third over the one before it."""
+FLAT = {
+    "memory_mb": "memory of the service, MB",
+    "descriptors": "open descriptors",
+    "threads": "threads",
+    "redis_keys": "keys in Redis",
+    "redis_mb": "memory of Redis, MB",
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """At one moment; the requests are those since the one before."""
+
+    seconds: float
+    memory_mb: float
+    descriptors: int
+    threads: int
+    redis_keys: int
+    redis_mb: float
+    requests: int
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """How one of them went: its mean in the last third of the time, and in the third before."""
+
+    name: str
+    before: float
+    last: float
+
+    @property
+    def growth(self) -> float:
+        """0: none."""
+        return self.last / self.before - 1
+
+    def __str__(self) -> str:
+        flat = "flat" if self.growth <= MOST_GROWTH else "GROWS"
+        return f"{FLAT[self.name]:28} {self.before:10,.1f} {self.last:10,.1f} {self.growth:+8.1%}  {flat}"
+
+
+def main() -> int:
+    """Run, print the lines, write the samples and the plot."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--database", choices=KINDS, default="postgres")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="a folder for soak.json and soak.svg")
+    options = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="itr") as folder,
+        trained([options.database]) as originals,
+        valkey(Path(folder) / "valkey") as server,
+        copied_stores(originals[options.database], server.url) as stores,
+    ):
+        samples, failed, statuses = asyncio.run(soak(stores, server, options))
+    lines = [line_of(samples, name) for name in FLAT]
+    print(f"\n{'':28} {'before':>10} {'last':>10} {'growth':>8}")
+    print("\n".join(map(str, lines)))
+    requests = sum(statuses.values())
+    print(f"{requests:,} requests in {options.minutes:g} minutes, by status: {dict(sorted(statuses.items()))}")
+    print(f"p99 {samples[len(samples) // 3].p99_ms:.0f} ms after a third, {samples[-1].p99_ms:.0f} ms in the end")
+    for wrong in failed[:20]:
+        print(f"wrong: {wrong}")
+    if options.out is not None:
+        write(options.out, samples)
+    return int(bool(failed) or any(line.growth > MOST_GROWTH for line in lines))
+
+
+async def soak(
+    stores: StoreSettings, server: Valkey, options: argparse.Namespace
+) -> tuple[list[Sample], list[str], dict[int, int]]:
+    """Samples, answers that nothing excuses, and how many there were by status."""
+    samples: list[Sample] = []
+    failed: list[str] = []
+    statuses: dict[int, int] = {}
+    started = time.monotonic()
+    service = Service(stores, stores.var_dir / "service.log", stores.var_dir)
+    service.environment["HELD_MB"] = str(HELD_MB)
+    async with running(service):
+        assert service.process is not None
+        process = psutil.Process(service.process.pid)
+        clients = Clients(service.url, options.seed)
+        load = asyncio.create_task(clients.run(60 * options.minutes))
+        turns = round(60 * options.minutes / EVERY_SECONDS)
+        for turn in terminal(range(turns), turns, f"soak (turns of {EVERY_SECONDS:g} s)"):
+            await asyncio.sleep(max(0.0, started + (turn + 1) * EVERY_SECONDS - time.monotonic()))
+            came, clients.came = clients.came, type(clients.came)()
+            failed += came.failed
+            for status, count in came.statuses.items():
+                statuses[status] = statuses.get(status, 0) + count
+            samples.append(sample(time.monotonic() - started, process, server, came.seconds))
+            if load.done():
+                break
+        await load
+    return samples, failed, statuses
+
+
+def sample(seconds: float, process: psutil.Process, server: Valkey, latencies: Sequence[float]) -> Sample:
+    """As it is now."""
+    with server.client() as redis:
+        memory = redis.info("memory")["used_memory"]
+        keys = redis.dbsize()
+    p50, p99 = (1_000 * float(np.quantile(latencies or [0.0], q)) for q in (0.5, 0.99))
+    return Sample(
+        seconds=round(seconds, 1),
+        memory_mb=process.memory_info().rss / 1e6,
+        descriptors=process.num_fds(),
+        threads=process.num_threads(),
+        redis_keys=keys,
+        redis_mb=memory / 1e6,
+        requests=len(latencies),
+        p50_ms=round(p50, 2),
+        p99_ms=round(p99, 2),
+    )
+
+
+def line_of(samples: Sequence[Sample], name: str) -> Line:
+    """The last third of the time, and the third before."""
+    values = np.array([getattr(one, name) for one in samples], dtype=float)
+    third = len(values) // 3
+    return Line(name, float(values[-2 * third : -third].mean()), float(values[-third:].mean()))
+
+
+def write(out: Path, samples: Sequence[Sample]) -> None:
+    """Samples and plot."""
+    import matplotlib.pyplot as plt
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "soak.json").write_text(json.dumps([asdict(one) for one in samples]) + "\n", "utf-8")
+    figure, axes = plt.subplots(len(FLAT) + 1, 1, figsize=(8, 10), sharex=True, layout="constrained")
+    minutes = [one.seconds / 60 for one in samples]
+    for axis, (name, label) in zip(axes, FLAT.items(), strict=False):
+        axis.plot(minutes, [getattr(one, name) for one in samples])
+        axis.set_title(label, loc="left", fontsize=9)
+        axis.set_ylim(bottom=0)
+    axes[-1].plot(minutes, [one.p50_ms for one in samples], label="median")
+    axes[-1].plot(minutes, [one.p99_ms for one in samples], label="p99")
+    axes[-1].set_title("time of a request, ms", loc="left", fontsize=9)
+    axes[-1].set_ylim(bottom=0)
+    axes[-1].legend(fontsize=8)
+    axes[-1].set_xlabel("minutes")
+    figure.savefig(out / "soak.svg", metadata={"Date": None})
+    print(f"wrote {out / 'soak.json'} and {out / 'soak.svg'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
