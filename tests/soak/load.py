@@ -128,4 +128,5 @@ class Clients:
         self.came.statuses[answer.status_code] += 1
         if answer.status_code not in EXPECTED:
             self.came.failed.append(f"{method} {url}: {answer.status_code} {answer.text[:200]}")
-        return answer.json() if answer.headers.get("content-type", "").startswith("application/json") else {}
+        is_json = answer.headers.get("content-type", "").startswith("application/json")
+        return answer.json() if is_json and answer.content else {}
