@@ -10,11 +10,13 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from contract.environment import StoreSettings
 from tests.chaos.faults import FAULTS
-from tests.chaos.runs import ENDED, KINDS, Row, plain_site, proxied_site, run_ends, run_fault, trained
+from tests.chaos.runs import ENDED, KINDS, PAIR, Row, plain_site, proxied_site, run_ends, run_fault, run_pair, trained
 from tests.chaos.site import Valkey, valkey
 from tests.conftest import copied_stores
 
@@ -35,7 +37,9 @@ def main() -> int:
     rows: list[Row] = []
     with trained(options.databases.split(",")) as originals:
         for database, original in originals.items():
-            rows += kill(database, original, options) + strike(database, original, options)
+            rows += kill(database, original, options)
+            rows += kill_one_of_two(database, original, options)
+            rows += strike(database, original, options)
     print("\n" + table(rows))
     print(f"\n{len(rows)} rows in {time.monotonic() - started:.0f} s")
     if options.out is not None:
@@ -63,6 +67,14 @@ def kill(database: str, original: StoreSettings, options: argparse.Namespace) ->
         return asyncio.run(run(stores))
 
 
+def kill_one_of_two(database: str, original: StoreSettings, options: argparse.Namespace) -> list[Row]:
+    """A third as often."""
+    if not options.kills or options.only not in PAIR:
+        return []
+    with own_redis(original) as (stores, server):
+        return [told(asyncio.run(run_pair(database, stores, server, max(1, options.kills // 3), options.seed)))]
+
+
 def strike(database: str, original: StoreSettings, options: argparse.Namespace) -> list[Row]:
     """What the service needs."""
     faults = [fault for fault in FAULTS if database in fault.databases and options.only in fault.name]
@@ -73,12 +85,19 @@ def strike(database: str, original: StoreSettings, options: argparse.Namespace) 
 
     if not faults or not options.runs:
         return []
+    with own_redis(original) as (stores, server):
+        return asyncio.run(run(stores, server))
+
+
+@contextmanager
+def own_redis(original: StoreSettings) -> Iterator[tuple[StoreSettings, Valkey]]:
+    """A copy of stores whose Redis is a server of this run's own."""
     with (
         tempfile.TemporaryDirectory(prefix="itr") as folder,
         valkey(Path(folder) / "valkey") as server,
         copied_stores(original, server.url) as stores,
     ):
-        return asyncio.run(run(stores, server))
+        yield stores, server
 
 
 def told(row: Row) -> Row:

@@ -28,6 +28,7 @@ from training.synthesize import SynthesisSettings, synthesize
 WRITERS, READERS = 3, 2
 HEAL_SECONDS = 120.0
 ENDED = {signal.SIGKILL: "service killed (SIGKILL)", signal.SIGTERM: "service told to end (SIGTERM)"}
+PAIR = "one of two services killed (SIGKILL)"
 KINDS = {"sqlite": "embedded", "postgres": "servers"}
 
 
@@ -158,6 +159,28 @@ async def run_ends(database: str, site: Site, number: signal.Signals, times: int
     if number == signal.SIGTERM and (ledger.broken or ledger.reads["failed"] or ledger.writes["failed"]):
         ledger.wrong.append(f"requests failed: {ledger.reads}, {ledger.writes}, {ledger.broken[:3]}")
     return await row(ENDED[number], database, times, ledger, site, heal)
+
+
+async def run_pair(database: str, stores: StoreSettings, server: Valkey, times: int, seed: int) -> Row:
+    """One of two services on the same stores is killed at random moments, and the other one mends what it left."""
+    moments = random.Random(seed)
+    ledger = Ledger(at_fault=True)
+    killed, other = (Service(stores, stores.var_dir / f"{name}.log", stores.var_dir / name) for name in "ab")
+    async with running(killed), running(other):
+        loads = [Load(service.url, ledger, f"pair-{number}") for number, service in enumerate((killed, other))]
+        for load in loads:
+            load.start(WRITERS - 1, READERS - 1)
+        heal = 0.0
+        for _ in range(times):
+            await asyncio.sleep(moments.uniform(0.1, 1.2))
+            await killed.end(signal.SIGKILL)
+            await asyncio.sleep(moments.uniform(0.5, 2.0))
+            killed.start()
+            heal = max(heal, await killed.ready())
+        await asyncio.sleep(0.5)
+        for load in loads:
+            await load.stop()
+        return await row(PAIR, database, times, ledger, Site(other, stores, server), heal)
 
 
 async def row(fault: str, database: str, runs: int, ledger: Ledger, site: Site, heal: float) -> Row:

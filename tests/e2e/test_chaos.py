@@ -9,7 +9,7 @@ import pytest
 
 from contract.environment import StoreSettings
 from tests.chaos.faults import FAULTS, Fault
-from tests.chaos.runs import KINDS, Row, plain_site, proxied_site, run_ends, run_fault
+from tests.chaos.runs import KINDS, Row, plain_site, proxied_site, run_ends, run_fault, run_pair
 from tests.chaos.site import Valkey, valkey
 from tests.conftest import copied_stores
 
@@ -52,6 +52,14 @@ def test_a_service_that_ends_loses_nothing(original: StoreSettings, database: st
         row = asyncio.run(run(stores))
     nothing_lost([row])
     assert number == signal.SIGKILL or row.reads_answered == 1
+
+
+@pytest.mark.timeout(300)
+def test_one_of_two_services_that_is_killed_loses_nothing(
+    original: StoreSettings, database: str, tmp_path: Path
+) -> None:
+    with valkey(tmp_path / "valkey") as server, copied_stores(original, server.url) as stores:
+        nothing_lost([asyncio.run(run_pair(database, stores, server, ENDS, seed=1))])
 
 
 @pytest.mark.timeout(600)
