@@ -6,7 +6,6 @@ import re
 import time
 import uuid
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +69,6 @@ class BlobStore:
             return 0
         oldest = time.time() - _ABANDONED_SECONDS
         return sum(_removed(part, oldest) for part in Path(self._root, _PARTIAL).iterdir())
-
-    def stored_before(self, moment: datetime) -> list[str]:
-        """Keys of all that was stored before then. Raises NotImplementedError where the store does not know when."""
-        keys = []
-        for path in self._fs.find(self._root):
-            with suppress(FileNotFoundError):  # deleted meanwhile
-                if _KEY.fullmatch(key := path.rpartition("/")[2]) and self._fs.modified(path) < moment:
-                    keys.append(key)
-        return keys
 
     def exists(self, key: str) -> bool:
         """Whether there are bytes under a key."""

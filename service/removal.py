@@ -3,6 +3,7 @@
 A candidate needs a vector in Redis: without it a tweet is gone from the very next answer, whatever timeline it is on.
 """
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 from typing import Any
@@ -14,9 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.graph import TimelineEntry, to_ms
 from contract.parts import in_parts
-from contract.pictures import remove_unshown
 from contract.tables import DeletedTweet, Hide, ModelVersion, Retweet, Tweet, TweetVector
-from contract.transactions import changing, hold_tweets, hold_users, is_deleted
+from contract.transactions import changing, hold_picture, hold_tweets, hold_users, is_deleted
 from service.errors import UnknownTweet
 from service.ingest import Ingest
 
@@ -70,7 +70,12 @@ async def remove_pictures(parts: Ingest) -> int:
 async def _remove_picture(key: str, parts: Ingest) -> bool:
     """Unless a tweet shows it; whether that is done. Where it is not, the deleted tweet goes on naming the picture."""
     try:
-        await remove_unshown(parts.database.engine, parts.blobs, key)
+        async with changing(parts.database.engine) as connection:
+            await hold_picture(connection, key)
+            shown = await connection.scalar(select(Tweet.tweet_id).where(Tweet.image_key == key).limit(1))
+            if shown is None:
+                await asyncio.to_thread(parts.blobs.delete, key)
+            await connection.execute(update(DeletedTweet).where(DeletedTweet.image_key == key).values(image_key=None))
     except (OSError, SQLAlchemyError) as error:
         log.error("picture %s of a deleted tweet cannot be removed yet: %r", key, error)
         return False

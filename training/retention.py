@@ -4,22 +4,18 @@ Vectors      of all versions that are not kept (contract/versions.py), when anot
 Folders      of published versions but the newest FOLDERS and the kept ones; what SQL knows of them stays
 Runs         that were not finished, DAYS after they were last gone on with, with what they exported
 Features     of pictures that no tweet shows, DAYS after they were computed: of deleted tweets, and of other data
-Pictures     that no tweet shows, DAYS after they were stored: of posts whose process was killed
 """
 
-import asyncio
 import logging
 import re
 import shutil
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import select
 
 from contract.environment import StoreSettings
 from contract.ids import ID_PATTERN
-from contract.pictures import remove_unshown
 from contract.tables import Tweet
 from contract.versions import kept_versions, known_versions
 from training.stores import Stores
@@ -43,17 +39,7 @@ async def forget_old(settings: StoreSettings, stores: Stores) -> list[str]:
         *forget_folders(settings.models_dir, published, kept_versions(known)),
         *forget_runs(settings.var_dir / "runs", settings.models_dir, published),
         *forget_features(settings.var_dir / "features", shown),
-        *await forget_pictures(stores, shown),
     ]
-
-
-async def forget_pictures(stores: Stores, shown: set[str]) -> list[str]:
-    """Of the store, other than those that tweets show, or come to show meanwhile."""
-    old = await asyncio.to_thread(stores.blobs.stored_before, datetime.now(UTC) - timedelta(days=DAYS))
-    unshown = sorted(set(old) - shown)
-    gone = [key for key in unshown if await remove_unshown(stores.engine, stores.blobs, key)]
-    log.info("removed %d pictures that no tweet shows", len(gone))
-    return gone
 
 
 def forget_features(cache: Path, shown: set[str]) -> list[str]:

@@ -110,8 +110,8 @@ def forget(stores: StoreSettings) -> None:
     """Delete old folders and runs; what cannot be deleted is said, since the new version serves already."""
     try:
         with_stores(stores, lambda opened: forget_old(stores, opened))
-    except (OSError, NotImplementedError, ContractError, SQLAlchemyError, RedisError) as error:
-        log.warning("not all that is old could be deleted: %r", error)
+    except (OSError, ContractError, SQLAlchemyError, RedisError) as error:
+        log.warning("old versions or runs could not be deleted: %s", error)
 
 
 def open_usable_run(stores: StoreSettings, settings: TrainingSettings, network: Network) -> Run:

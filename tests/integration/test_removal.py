@@ -1,7 +1,6 @@
 """Tweets that nobody is to be recommended: hidden ones, which come back, and deleted ones, which do not."""
 
 import asyncio
-import os
 
 import numpy as np
 import pytest
@@ -12,10 +11,7 @@ from contract.rebuild import copy_tweet_vectors
 from contract.tables import DeletedTweet, Hide, Retweet, Tweet, TweetVector
 from service.background import encode_pending
 from service.removal import remove_pictures
-from tests.agreement import disagreements
 from tests.integration.running import Service, changed, new_user, offered, png, problem
-from training.retention import forget_pictures
-from training.stores import Stores
 
 pytestmark = pytest.mark.anyio
 
@@ -148,21 +144,3 @@ async def test_many_deletions_of_nothing_leave_the_database_free(service: Servic
     """More than the pool has connections."""
     answers = await asyncio.gather(*(service.client.delete("/tweets/nothing") for _ in range(40)))
     assert {answer.status_code for answer in answers} == {404}
-
-
-async def test_a_picture_that_no_tweet_ever_showed_goes_after_some_days(service: Service, author: str) -> None:
-    """Its post was killed; one that a tweet comes to show meanwhile stays, and so does a new one."""
-    shown = blob_key(png("peru"))
-    assert (await service.post(png("peru"), author_id=author)).status_code == 201
-    ingest = service.parts.ingest
-    left, new = ingest.blobs.put(png("orchid")), ingest.blobs.put(png("linen"))
-    for path in (service.settings.var_dir / "images").rglob("*"):
-        if path.name != new:
-            os.utime(path, (0, 0))
-    redis = ingest.graph._redis
-    stores = Stores(ingest.database.engine, ingest.blobs, redis, service.settings.redis_namespace)
-    before = service.blobs()
-    assert left in await forget_pictures(stores, shown=set())
-    assert before - service.blobs() >= {left}
-    assert {shown, new} <= service.blobs()
-    assert await disagreements(service.settings) == []
