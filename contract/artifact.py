@@ -15,6 +15,7 @@ exported_models/<version>/
 
 import hashlib
 import json
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -58,6 +59,11 @@ Sampling = Literal["followees", "matched", "uniform"]
 GOLDEN_TOLERANCE = 1e-3
 """Largest difference from a golden output, as a share of the largest absolute value in it: a CPU and a GPU that
 computes in TF32 are inside it, a wrong preprocessing or a wrong graph is not."""
+
+_SWAPS = 3
+"""How often a folder is put in the place of another while it is read, at most."""
+_SWAP_SECONDS = 0.1
+"""How long there may be none meanwhile."""
 
 
 class _Strict(BaseModel):
@@ -148,8 +154,30 @@ def sha256(path: Path) -> str:
 def load(folder: Path) -> Artifact:
     """Read an exported model; every file's hash, the shapes and the counts are checked.
 
+    One that another process puts another folder in the place of meanwhile is read again.
     Raises ArtifactInvalid, naming the file.
     """
+    for _ in range(_SWAPS):
+        before = _manifest_bytes(folder)
+        try:
+            return _load(folder)
+        except Exception:
+            if not folder.exists():
+                time.sleep(_SWAP_SECONDS)
+            if _manifest_bytes(folder) == before:
+                raise
+    return _load(folder)
+
+
+def _manifest_bytes(folder: Path) -> bytes | None:
+    """None: there is none."""
+    try:
+        return (folder / MANIFEST).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _load(folder: Path) -> Artifact:
     manifest = read_manifest(folder)
     for name in FILES:
         check_file(folder / name, manifest)

@@ -1,18 +1,22 @@
 """A folder of a model is used only if all of it verifies, with the reason said; the version before serves on."""
 
 import asyncio
+import json
 import re
 import shutil
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from contract import artifact
+from contract.artifact import FILES
 from contract.environment import StoreSettings
 from contract.errors import ArtifactInvalid
 from tests.conftest import trained_stores
 from tests.integration.running import Service, problem, serving
-from tests.spoiling import WAYS
+from tests.spoiling import WAYS, flip_a_byte, name_anew, one_user_less
 from training.__main__ import main
 from training.models import verify_version
 
@@ -66,6 +70,57 @@ async def version_of_an_answer(service: Service) -> str:
 
 def test_a_good_version_verifies(good: Path) -> None:
     assert verify_version(good) < 1e-3
+
+
+@pytest.fixture
+def swapped(stores: StoreSettings, good: Path) -> Path:
+    """A folder that is not yet in the place of `good`: the same without its first user."""
+    draft = Path(shutil.copytree(good, stores.var_dir / "swapped"))
+    one_user_less(draft)
+    ids = json.loads((draft / "user_ids.json").read_text("utf-8"))[1:]
+    (draft / "user_ids.json").write_text(json.dumps(ids), "utf-8")
+    name_anew(draft, "user_ids.json")
+    return draft
+
+
+@pytest.mark.parametrize("away", [False, True])
+@pytest.mark.parametrize("moment", FILES)
+def test_a_folder_that_is_swapped_meanwhile_is_read_again(
+    good: Path, swapped: Path, monkeypatch: pytest.MonkeyPatch, moment: str, away: bool
+) -> None:
+    """Before any file, and while there is none."""
+    users = artifact.load(good).user_ids
+    check_file = artifact.check_file
+    later = threading.Timer(0.05, swapped.rename, [good])
+
+    def checked(path: Path, manifest: artifact.Manifest) -> None:
+        if path.name == moment and swapped.exists() and good.exists():
+            shutil.rmtree(good)
+            later.start() if away else swapped.rename(good)
+        check_file(path, manifest)
+
+    monkeypatch.setattr(artifact, "check_file", checked)
+    assert artifact.load(good).user_ids == users[1:]
+
+
+def test_a_folder_that_is_away_at_first_is_read_again(good: Path, swapped: Path) -> None:
+    shutil.rmtree(good)
+    threading.Timer(0.05, swapped.rename, [good]).start()
+    artifact.load(good)
+
+
+def test_a_folder_that_is_missing_or_damaged_is_not_waited_for_long(
+    good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("contract.artifact.time.sleep", waits.append)
+    flip_a_byte(good, "ranker.onnx")
+    with pytest.raises(ArtifactInvalid, match="is not the file"):
+        artifact.load(good)
+    assert waits == []
+    with pytest.raises(ArtifactInvalid, match="no complete model is there"):
+        artifact.load(good / "missing")
+    assert len(waits) == 1
 
 
 @pytest.mark.parametrize("way", WAYS)
