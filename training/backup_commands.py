@@ -14,7 +14,7 @@ from training import progress
 from training.backup import Backup, back_up, restore
 from training.backup_files import Place
 from training.publish import rebuild_redis
-from training.redaction import any_to_redact, redact
+from training.redaction import redact
 from training.stores import Stores, with_sql_and_pictures, with_stores
 
 
@@ -32,11 +32,7 @@ def run_backup(options: argparse.Namespace) -> None:
     """Say what was backed up; deleted users are taken out of the models first."""
     place, settings = Place(options.place), StoreSettings()
     models_dir = settings.models_dir
-    if with_sql_and_pictures(settings, lambda engine, _: any_to_redact(models_dir, engine)):
-        from training.retrain import one_at_a_time
-
-        with one_at_a_time(settings.var_dir / "runs"):
-            with_sql_and_pictures(settings, lambda engine, _: redact(models_dir, engine))
+    with_sql_and_pictures(settings, lambda engine, _: redact(models_dir, engine))
     backup = with_sql_and_pictures(
         settings, lambda engine, blobs: back_up(place, models_dir, engine, blobs, progress.terminal)
     )

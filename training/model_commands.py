@@ -8,6 +8,7 @@ from pathlib import Path
 
 from contract.artifact import read_manifest
 from contract.environment import StoreSettings
+from contract.errors import ArtifactInvalid
 from contract.ids import ID_PATTERN
 from training import models, progress
 from training.errors import InputRejected
@@ -160,16 +161,17 @@ def run_delete(options: argparse.Namespace) -> None:
 
 
 def run_redact(_: argparse.Namespace) -> None:
-    """Say which had some."""
-    from training.redaction import redact
-    from training.retrain import one_at_a_time
+    """Say which had some. Raises ArtifactInvalid where they cannot be taken out of one."""
+    from training.redaction import redact_all
 
     stores = StoreSettings()
-    with one_at_a_time(stores.var_dir / "runs"):
-        redacted = with_stores(stores, lambda opened: redact(stores.models_dir, opened.engine))
-    if redacted:
-        print(f"deleted users were taken out of {', '.join(redacted)} in {stores.models_dir}")
-    else:
+    redacted = with_stores(stores, lambda opened: redact_all(stores.models_dir, opened.engine))
+    if redacted.versions:
+        print(f"deleted users were taken out of {', '.join(redacted.versions)} in {stores.models_dir}")
+    if redacted.failed:
+        named = ", ".join(redacted.failed)
+        raise ArtifactInvalid(f"{named} may have deleted users still: see above what is wrong, and what to do")
+    if not redacted.versions:
         print(f"no exported model in {stores.models_dir} has a deleted user")
 
 

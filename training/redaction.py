@@ -3,17 +3,25 @@
 A folder is written anew beside itself and put in its place, so that whoever loads it finds it whole.
 """
 
+import fcntl
 import json
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+from fsspec.implementations.local import LocalFileSystem
+from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract import artifact
-from contract.artifact import MANIFEST, sha256
+from contract.artifact import MANIFEST, Artifact, sha256
+from contract.blobs import on_disk
 from contract.errors import ArtifactInvalid
 from contract.ids import id_hash
 from contract.tables import DeletedUser
@@ -21,58 +29,116 @@ from contract.tables import DeletedUser
 log = logging.getLogger(__name__)
 
 USER_FILES = ("user_ids.json", "user_vectors.npy")
+LOCK = ".redaction.lock"
+_DRAFT, _OLD = ".*.redacted", ".*.old"
+_IDS = TypeAdapter(list[str])
+_HERE = LocalFileSystem()
+
+
+@dataclass(frozen=True)
+class Redacted:
+    """Versions that had deleted users, and those that may still have some."""
+
+    versions: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
 
 async def redact(models_dir: Path, engine: AsyncEngine) -> list[str]:
     """Take deleted users out of all exported models; returns the versions that had some, a folder each.
 
-    Within the lock of retrains, so that no other is at it. A folder that cannot be loaded is said, and left.
+    A folder that they cannot be taken out of is logged, and left.
     """
-    _finish_killed(models_dir)
+    return (await redact_all(models_dir, engine)).versions
+
+
+async def redact_all(models_dir: Path, engine: AsyncEngine) -> Redacted:
+    """The same, with those that failed. One at a time of all who share the folder of models: the others wait."""
     deleted = await _deleted(engine)
-    redacted = []
-    for folder in _with_some(models_dir, deleted):
-        try:
-            take_out(folder, deleted)
-        except ArtifactInvalid as error:
-            log.error("%s names deleted users, and cannot be loaded: delete it (%s)", folder, error)
-        else:
-            redacted.append(folder.name)
-    return redacted
-
-
-async def any_to_redact(models_dir: Path, engine: AsyncEngine) -> bool:
-    """Whether an exported model names a deleted user."""
-    return bool(_with_some(models_dir, await _deleted(engine)))
+    if not (_left(models_dir) or _with_some(models_dir, deleted)):
+        return Redacted()
+    with _alone(models_dir):  # nothing is awaited in it: a second task of this process would wait for ever
+        _finish_killed(models_dir)
+        return _redact_each(_with_some(models_dir, deleted), deleted)
 
 
 def take_out(folder: Path, deleted: set[str]) -> None:
-    """Take users with these hashes out of a folder. Raises ArtifactInvalid where it cannot be loaded."""
+    """Take users with these hashes out of a folder.
+
+    Raises ArtifactInvalid where it cannot be loaded, or where its golden vectors are theirs.
+    """
     exported = artifact.load(folder)
     stays_U = np.array([id_hash(user_id) not in deleted for user_id in exported.user_ids], dtype=bool)
+    _need_made_golden(exported, ~stays_U)
     draft, old = _draft(folder), _old(folder)
-    for left in (draft, old):
-        shutil.rmtree(left, ignore_errors=True)
-    shutil.copytree(folder, draft, ignore=shutil.ignore_patterns(*USER_FILES, MANIFEST))
+    _write(draft, exported, stays_U)
+    artifact.load(draft)
+    for path in (*draft.iterdir(), draft):
+        on_disk(_HERE, str(path))
+    folder.rename(old)
+    draft.rename(folder)
+    on_disk(_HERE, str(folder.parent))
+    shutil.rmtree(old)
+
+
+def _redact_each(folders: list[Path], deleted: set[str]) -> Redacted:
+    redacted = Redacted()
+    for folder in folders:
+        try:
+            take_out(folder, deleted)
+        except (ArtifactInvalid, ValueError, OSError) as error:
+            advice = f"mend that, or run `python -m training models delete {folder.name}`"
+            log.error("%s may have deleted users, who cannot be taken out (%s): %s", folder, error, advice)
+            redacted.failed.append(folder.name)
+            _finish_killed(folder.parent)
+        else:
+            redacted.versions.append(folder.name)
+    return redacted
+
+
+def _need_made_golden(exported: Artifact, leaves_U: npt.NDArray[np.bool_]) -> None:
+    """Versions of old had vectors of real users as golden inputs. Raises ArtifactInvalid where one of these leaves."""
+    golden_GD = np.vstack([exported.golden[name] for name in ("user_vector", "followee_vectors")])
+    leaving_LD = exported.user_vectors_UD[leaves_U]
+    if (golden_GD[:, None] == leaving_LD).all(axis=2).any():
+        version = exported.manifest.version
+        raise ArtifactInvalid(
+            f"{exported.folder}/golden.npz has a deleted user's vector: run `python -m training retrain`, and "
+            f"`python -m training models delete {version}` then"
+        )
+
+
+def _write(draft: Path, exported: Artifact, stays_U: npt.NDArray[np.bool_]) -> None:
+    shutil.copytree(exported.folder, draft, ignore=shutil.ignore_patterns(*USER_FILES, MANIFEST))
     kept = [user_id for user_id, stays in zip(exported.user_ids, stays_U, strict=True) if stays]
     (draft / "user_ids.json").write_text(json.dumps(kept), "utf-8")
     np.save(draft / "user_vectors.npy", exported.user_vectors_UD[stays_U], allow_pickle=False)
     files = exported.manifest.files | {name: sha256(draft / name) for name in USER_FILES}
     manifest = exported.manifest.model_copy(update={"files": files})
     (draft / MANIFEST).write_text(manifest.model_dump_json(indent=2), "utf-8")
-    artifact.load(draft)
-    folder.rename(old)
-    draft.rename(folder)
-    shutil.rmtree(old)
+
+
+@contextmanager
+def _alone(models_dir: Path) -> Iterator[None]:
+    """Wait for the lock; the kernel releases it however the process ends. A file, since NFS locks no folder."""
+    with (models_dir / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _left(models_dir: Path) -> bool:
+    """Whether a redaction is at work, or was killed."""
+    return any(next(models_dir.glob(pattern), None) for pattern in (_OLD, _DRAFT))
 
 
 def _finish_killed(models_dir: Path) -> None:
-    """Put a folder in its place that was killed while it had none."""
-    for old in models_dir.glob(".*.old"):
+    """Put a folder in its place that had none when it was killed; remove what else is left, of deleted versions too."""
+    for old in models_dir.glob(_OLD):
         folder = old.with_name(old.name.removeprefix(".").removesuffix(".old"))
-        if not folder.exists():
+        if not folder.exists() and _draft(folder).exists():
             _draft(folder).rename(folder)
         shutil.rmtree(old)
+    for draft in models_dir.glob(_DRAFT):
+        shutil.rmtree(draft)
 
 
 async def _deleted(engine: AsyncEngine) -> set[str]:
@@ -81,9 +147,17 @@ async def _deleted(engine: AsyncEngine) -> set[str]:
 
 
 def _with_some(models_dir: Path, deleted: set[str]) -> list[Path]:
-    """Folders that name some of them."""
+    """Folders that name some of them, or may."""
     found = sorted(models_dir.glob("[!.]*/user_ids.json")) if deleted else []
-    return [path.parent for path in found if not deleted.isdisjoint(map(id_hash, json.loads(path.read_text("utf-8"))))]
+    return [path.parent for path in found if _may_name(path, deleted)]
+
+
+def _may_name(path: Path, deleted: set[str]) -> bool:
+    """Also where it cannot be read: to load the folder says what is wrong."""
+    try:
+        return not deleted.isdisjoint(map(id_hash, _IDS.validate_json(path.read_bytes())))
+    except (ValueError, OSError):
+        return True
 
 
 def _draft(folder: Path) -> Path:

@@ -31,9 +31,10 @@ from training.gate import Verdict, pass_gate
 from training.network import Network, exposures, load_network, split_by_time
 from training.problem import Problem, content_of, problem_of
 from training.publish import Published, need_active, publish
+from training.redaction import redact
 from training.retention import VERSION, forget_old
 from training.settings import Gate, TrainingSettings
-from training.stores import with_stores
+from training.stores import with_sql_and_pictures, with_stores
 from training.train import Fitted, fit
 from training.verify import verify
 
@@ -81,7 +82,8 @@ def retrain(
     A run that was interrupted is gone on from by the next one with the same settings and data: cached features, the
     last epoch's checkpoint, a complete export and encoded tweets are not made again. So is one that did not pass the
     gate, and a dry run, which ends before anything is published. With a share of the users (0 to 1) the new version is
-    put on trial, and the active one goes on serving the others.
+    put on trial, and the active one goes on serving the others. However it ends, deleted users are taken out of the
+    exported models first.
     Raises GateClosed where the new version is worse than the gate allows.
     """
     if settings.residual or settings.item_bias:
@@ -92,6 +94,7 @@ def retrain(
         with_stores(stores, need_active)
     network = asyncio.run(read_network(stores))
     with one_at_a_time(stores.var_dir / "runs"):
+        with_sql_and_pictures(stores, lambda engine, _: redact(stores.models_dir, engine))
         run = open_usable_run(stores, settings, network)
         folder = stores.models_dir / run.version
         if not (folder / MANIFEST).exists():
