@@ -38,6 +38,7 @@ MANIFEST = "backup.json"
 _ROWS_AT_A_TIME = 5_000
 _IDS_AT_A_TIME = 500
 _PICTURES_AT_A_TIME = 16
+_TRIES = 2
 _PICTURES = select(Tweet.tweet_id, Tweet.image_key)
 
 
@@ -61,7 +62,8 @@ class Backup(BaseModel):
 async def back_up(place: Place, models_dir: Path, engine: AsyncEngine, blobs: BlobStore, progress: Progress) -> Backup:
     """Write a backup; one that was interrupted goes on with the pictures that are missing.
 
-    Raises BackupFailed where there is a backup already, or a picture or the active model is missing.
+    Raises BackupFailed where there is a backup already, a picture or the active model is missing, or a model changes
+    all the while; ArtifactInvalid where one cannot be read.
     """
     place.make()
     refuse_another(place)
@@ -73,6 +75,7 @@ async def back_up(place: Place, models_dir: Path, engine: AsyncEngine, blobs: Bl
     gone = await copy_pictures(place, set(pictures.values()), blobs, progress)
     deleted = await deleted_meanwhile([tweet_id for tweet_id, key in pictures.items() if key in gone], engine)
     await leave_out(place, deleted, rows, files)
+    refuse_another(place)
     await copy_models(place, models, models_dir, progress)
     backup = Backup(
         created_at=begun,
@@ -169,11 +172,29 @@ def files_of(table: Table, files: Mapping[str, str]) -> list[str]:
 
 
 async def copy_models(place: Place, versions: Sequence[str], models_dir: Path, progress: Progress) -> None:
-    """Raises ArtifactInvalid where one cannot be read."""
+    """Raises ArtifactInvalid where one cannot be read, BackupFailed where one changes all the while."""
     for version in progress(versions, len(versions), "back up models"):
-        artifact.load(models_dir / version)
-        for file in sorted(path for path in (models_dir / version).iterdir() if path.is_file()):
-            await asyncio.to_thread(place.put, f"models/{version}/{file.name}", file)
+        for _ in range(_TRIES):
+            if await asyncio.to_thread(copy_model, place, models_dir / version):
+                break
+        else:
+            raise BackupFailed(f"model {version} changed meanwhile: run the same command again")
+
+
+def copy_model(place: Place, folder: Path) -> bool:
+    """Whether it was copied as its manifest says: another folder may be put in its place meanwhile.
+
+    Raises ArtifactInvalid where it cannot be read.
+    """
+    manifest = artifact.load(folder).manifest
+    try:
+        wanted = {name: manifest.files[name] for name in artifact.FILES}
+        wanted[artifact.MANIFEST] = artifact.sha256(folder / artifact.MANIFEST)
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        copied = {file.name: place.put(f"models/{folder.name}/{file.name}", file) for file in files}
+    except FileNotFoundError:
+        return False
+    return wanted.items() <= copied.items()
 
 
 async def copy_or_miss(
@@ -208,12 +229,15 @@ def whole(key: str, blobs: BlobStore) -> bytes | None:
     return data if blob_key(data) == key else None
 
 
-async def restore(place: Place, models_dir: Path, engine: AsyncEngine, blobs: BlobStore, progress: Progress) -> Backup:
+async def restore(
+    place: Place, models_dir: Path, engine: AsyncEngine, blobs: BlobStore, progress: Progress
+) -> tuple[Backup, bool]:
     """Write a backup into empty stores: models and pictures first, then SQL in one transaction.
 
-    Redis is to be written afterwards (`training.publish.rebuild_redis`). May be run again after an interruption, also
-    where SQL is written already.
-    Raises BackupFailed where there is no backup, it is of another schema or damaged, or the database has other rows.
+    Returns it, and whether SQL was written: where there are as many rows already, it is left as it is. So it may be run
+    again after an interruption. Redis is to be written afterwards (`training.publish.rebuild_redis`).
+    Raises BackupFailed where there is no backup, it is of another schema or damaged, or the database has other rows,
+    be it from a service that writes meanwhile.
     """
     backup = await asyncio.to_thread(read_backup, place)
     has_rows = await has_its_rows(backup, engine)
@@ -221,7 +245,7 @@ async def restore(place: Place, models_dir: Path, engine: AsyncEngine, blobs: Bl
     await restore_pictures(place, backup, blobs, progress)
     if not has_rows:
         await restore_tables(place, backup, engine, progress)
-    return backup
+    return backup, not has_rows
 
 
 def read_backup(place: Place) -> Backup:
@@ -245,10 +269,7 @@ def read_backup(place: Place) -> Backup:
 async def has_its_rows(backup: Backup, engine: AsyncEngine) -> bool:
     """Whether the database has as many as the backup, and not none. Raises BackupFailed where it has others."""
     async with engine.connect() as connection:
-        counts = {
-            table.name: await connection.scalar(select(func.count()).select_from(table)) or 0
-            for table in Base.metadata.sorted_tables
-        }
+        counts = await count_rows(connection)
     if not any(counts.values()):
         return False
     if counts != backup.rows:
@@ -258,6 +279,14 @@ async def has_its_rows(backup: Backup, engine: AsyncEngine) -> bool:
             "Redis alone is missing, run `python -m training models rebuild-redis`"
         )
     return True
+
+
+async def count_rows(connection: AsyncConnection) -> dict[str, int]:
+    """By table."""
+    return {
+        table.name: await connection.scalar(select(func.count()).select_from(table)) or 0
+        for table in Base.metadata.sorted_tables
+    }
 
 
 async def restore_models(place: Place, backup: Backup, models_dir: Path, progress: Progress) -> None:
@@ -303,8 +332,10 @@ async def restore_pictures(place: Place, backup: Backup, blobs: BlobStore, progr
 
 
 async def restore_tables(place: Place, backup: Backup, engine: AsyncEngine, progress: Progress) -> None:
-    """All rows or none. Raises BackupFailed where a file is missing or damaged."""
+    """All rows or none. Raises BackupFailed where a file is missing or damaged, or the database has rows."""
     async with engine.begin() as connection:
+        if any((await count_rows(connection)).values()):
+            raise BackupFailed("the database got rows meanwhile: end the service, and restore into an empty one")
         for table in Base.metadata.sorted_tables:
             names = files_of(table, backup.files)
             for name in progress(names, len(names), f"restore {table.name} (parts of {_ROWS_AT_A_TIME:,})"):

@@ -42,19 +42,21 @@ def run_backup(options: argparse.Namespace) -> None:
 
 
 def run_restore(options: argparse.Namespace) -> None:
-    """Say what was restored, and what is undone by that."""
+    """Say what was restored, and what is undone by that, or that SQL was left as it is."""
     place, settings = Place(options.place), StoreSettings()
 
-    async def work(stores: Stores) -> tuple[Backup, dict[str, str | None], int]:
-        backup = await restore(place, settings.models_dir, stores.engine, stores.blobs, progress.terminal)
-        return backup, await write_redis(backup, settings.models_dir, stores), await valid_keys(stores.engine)
+    async def work(stores: Stores) -> tuple[Backup, bool, dict[str, str | None], int]:
+        backup, wrote_sql = await restore(place, settings.models_dir, stores.engine, stores.blobs, progress.terminal)
+        written = await write_redis(backup, settings.models_dir, stores)
+        return backup, wrote_sql, written, await valid_keys(stores.engine)
 
-    backup, written, keys = with_stores(settings, work)
-    print(f"restored {told(backup)} from {place.shown}")
+    backup, wrote_sql, written, keys = with_stores(settings, work)
+    print(f"restored {told(backup)} from {place.shown}" if wrote_sql else left_as_it_is(place))
     for version, fault in written.items():
         if fault is not None:
             print(f"NOT WRITTEN to Redis: {version} ({fault}); where it was on trial, that is ended")
-    print(undone(backup, keys))
+    if wrote_sql:
+        print(undone(backup, keys))
 
 
 async def write_redis(backup: Backup, models_dir: Path, stores: Stores) -> dict[str, str | None]:
@@ -78,6 +80,14 @@ def undone(backup: Backup, keys: int) -> str:
         f"All is as of {backup.created_at:%Y-%m-%d %H:%M} UTC. Users and tweets that were deleted since are back: "
         f"delete them again. {keys:,} keys are valid: revoke again those that were revoked since "
         "(`python -m service keys list`)"
+    )
+
+
+def left_as_it_is(place: Place) -> str:
+    """What was restored where SQL was not."""
+    return (
+        f"SQL has as many rows already and was left as it is; models and pictures that were missing are restored from "
+        f"{place.shown}, and Redis is written anew. Where SQL is to be as it was then: restore into an empty one"
     )
 
 

@@ -19,6 +19,7 @@ from contract.tables import UtcDateTime
 from training.errors import BackupFailed
 
 Rows = Sequence[Mapping[Any, Any]]
+_BYTES_AT_A_TIME = 1 << 20
 
 
 class Place:
@@ -59,12 +60,16 @@ class Place:
         write_whole(self.fs, path, data, f"{path}.{uuid.uuid4().hex}.partial")
         return hashlib.sha256(data).hexdigest()
 
-    def put(self, name: str, file: Path) -> None:
-        """Write a file as it is on this machine."""
-        path = self._with_folder(name)
-        self.fs.put_file(str(file), path)
+    def put(self, name: str, file: Path) -> str:
+        """Write a file as it is on this machine, and the SHA-256 of what was written. Raises FileNotFoundError."""
+        path, digest = self._with_folder(name), hashlib.sha256()
+        with file.open("rb") as source, self.fs.open(path, "wb") as target:
+            while part := source.read(_BYTES_AT_A_TIME):
+                digest.update(part)
+                target.write(part)
         on_disk(self.fs, path)
         on_disk(self.fs, self.fs._parent(path))
+        return digest.hexdigest()
 
     def read(self, name: str) -> bytes:
         """Raises FileNotFoundError."""

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 from redis.exceptions import RedisError
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contract import artifact
 from contract.blobs import BlobStore, blob_key
 from contract.environment import StoreSettings
 from contract.ids import id_hash
@@ -32,6 +33,8 @@ from training.__main__ import main
 from training.backup import Backup, back_up, checked, copy_picture, restore
 from training.backup_files import Place, packed, unpacked
 from training.errors import BackupFailed
+from training.redaction import take_out
+from training.retrain import one_at_a_time
 from training.stores import with_sql_and_pictures
 
 WORDS = "Two\u2028lines, \x85 and a \u202e sign. #caf\u00e9 \U0001f30a"
@@ -411,7 +414,7 @@ def test_an_interrupted_restore_goes_on(
         assert (status, said.splitlines()[-1]) == (1, "error: Redis is gone")
         assert any(stored(bare).values()) is restored
         status, said = command(bare, "restore", str(tmp_path / "made"))
-        assert (status, "restored" in said) == (0, True), said
+        assert (status, "SQL has as many rows already and was left as it is" in said) == (0, restored), said
         assert "NOT WRITTEN to Redis: older (" in said
         assert stored(bare) == stored(lived_in)
         assert asyncio.run(disagreements(bare)) == []
@@ -425,6 +428,104 @@ def test_a_database_with_other_rows_is_not_written_to(made: Path) -> None:
         with pytest.raises(BackupFailed, match=r"61 users\): restore into an empty one"):
             put_back(bare, made)
         assert stored(bare) == before
+
+
+def test_rows_that_changed_since_are_not_said_to_be_restored(made: Path) -> None:
+    """As many as the backup has: they are left as they are."""
+    users = Base.metadata.tables["users"]
+    later = datetime(2030, 1, 1, tzinfo=UTC)
+    with fresh_stores("embedded") as bare:
+        status, said = command(bare, "restore", str(made))
+        assert (status, "restored 60 users" in said, "All is as of" in said) == (0, True, True), said
+        asyncio.run(run_sql(bare, update(users).values(created_at=later)))
+        before = stored(bare)
+        status, said = command(bare, "restore", str(made))
+        assert (status, "restored 60 users" in said, "All is as of" in said) == (0, False, False), said
+        assert "SQL has as many rows already and was left as it is" in said
+        assert stored(bare) == before
+
+
+@pytest.mark.parametrize("kind", ["embedded", "servers"])
+def test_a_service_that_writes_during_a_restore_ends_in_no_mix(
+    made: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    real = backup.restore_pictures
+
+    async def meanwhile(*arguments: Any) -> None:
+        await real(*arguments)
+        await run_sql(bare, insert(User).values(user_id="zoe", created_at=datetime.now(UTC)))
+
+    monkeypatch.setattr(backup, "restore_pictures", meanwhile)
+    with fresh_stores(kind) as bare:
+        with pytest.raises(BackupFailed, match="got rows meanwhile: end the service"):
+            put_back(bare, made)
+        assert {table: len(rows) for table, rows in stored(bare).items() if rows} == {"users": 1}
+
+
+def swap_when(file: str, times: int, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """So many times the user files of a model are replaced by those without its first user, before `file` is copied."""
+    swapped: list[Path] = []
+    put = Place.put
+
+    def after_a_swap(place: Place, name: str, path: Path) -> str:
+        if path.name == file and len(swapped) < times:
+            user = artifact.load(path.parent).user_ids[0]
+            take_out(path.parent, {id_hash(user)})
+            swapped.append(path)
+        return put(place, name, path)
+
+    monkeypatch.setattr(Place, "put", after_a_swap)
+    return swapped
+
+
+@pytest.mark.parametrize("file", ["encoder.onnx", "ranker.onnx", "user_vectors.npy"])
+def test_a_model_that_changes_while_it_is_copied_is_copied_again(
+    trained_embedded: StoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    with copied_stores(trained_embedded) as stores, fresh_stores("embedded") as bare:
+        swapped = swap_when(file, 1, monkeypatch)
+        take(stores, tmp_path / "made")
+        assert len(swapped) == 1
+        put_back(bare, tmp_path / "made")
+        (model,) = bare.models_dir.iterdir()
+        assert artifact.load(model).user_ids == artifact.load(stores.models_dir / model.name).user_ids
+
+
+def test_a_model_that_changes_all_the_while_is_no_backup(
+    trained_embedded: StoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with copied_stores(trained_embedded) as stores:
+        swap_when("golden.npz", 2, monkeypatch)
+        with pytest.raises(BackupFailed, match=r"model [\w-]+ changed meanwhile: run the same command again"):
+            take(stores, tmp_path / "made")
+        assert not (tmp_path / "made" / "backup.json").exists()
+        take(stores, tmp_path / "made")
+
+
+def test_another_backup_is_refused_before_its_models_are_overwritten(
+    trained_embedded: StoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, place = backup.copy_pictures, tmp_path / "made"
+
+    async def meanwhile(*arguments: Any) -> set[str]:
+        (place / "backup.json").write_text("{}", "utf-8")
+        return await real(*arguments)
+
+    monkeypatch.setattr(backup, "copy_pictures", meanwhile)
+    with pytest.raises(BackupFailed, match="name a new place"):
+        take(trained_embedded, place)
+    assert not (place / "models").exists()
+
+
+def test_a_backup_waits_for_no_retrain(trained_embedded: StoreSettings, tmp_path: Path) -> None:
+    """Even where it takes deleted users out of the models first."""
+    with copied_stores(trained_embedded) as stores:
+        user = json.loads(first(stores.models_dir, "*/user_ids.json").read_text("utf-8"))[0]
+        now = datetime.now(UTC)
+        asyncio.run(run_sql(stores, insert(DeletedUser).values(user_sha256=id_hash(user), deleted_at=now)))
+        with one_at_a_time(stores.var_dir / "runs"):
+            status, said = command(stores, "backup", str(tmp_path / "made"))
+        assert status == 0, said
 
 
 def test_a_network_without_a_model_is_restored(tiny_network: Path, tmp_path: Path) -> None:
