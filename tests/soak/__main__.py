@@ -1,6 +1,6 @@
 """python -m tests.soak: mixed load for 20 minutes, and whether memory, descriptors and Redis are flat in the end.
 
-Exit status 1 where one is not, or where an answer was one that nothing excuses.
+Exit status 1 where one is not, where an answer was one that nothing excuses, or where clients never had all of theirs.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,53 +21,12 @@ from tests.chaos.runs import KINDS, trained
 from tests.chaos.site import Service, Valkey, running, valkey
 from tests.conftest import copied_stores
 from tests.soak.load import Clients
+from tests.soak.verdict import FEWEST, FLAT, Sample, lines_of
 from training.progress import terminal
 
 EVERY_SECONDS = 5.0
 HELD_MB = 4
 """What the service may hold in memory: little, so that the bound is reached."""
-MOST_GROWTH = 0.03
-"""Of the last third over the one before it."""
-FLAT = {
-    "memory_mb": "memory of the service, MB",
-    "descriptors": "open descriptors",
-    "threads": "threads",
-    "redis_keys": "keys in Redis",
-    "redis_mb": "memory of Redis, MB",
-}
-
-
-@dataclass(frozen=True)
-class Sample:
-    """At one moment; the requests are those since the one before."""
-
-    seconds: float
-    memory_mb: float
-    descriptors: int
-    threads: int
-    redis_keys: int
-    redis_mb: float
-    requests: int
-    p50_ms: float
-    p99_ms: float
-
-
-@dataclass(frozen=True)
-class Line:
-    """How one of them went: its mean in the last third of the time, and in the third before."""
-
-    name: str
-    before: float
-    last: float
-
-    @property
-    def growth(self) -> float:
-        """0: none."""
-        return self.last / self.before - 1
-
-    def __str__(self) -> str:
-        flat = "flat" if self.growth <= MOST_GROWTH else "GROWS"
-        return f"{FLAT[self.name]:28} {self.before:10,.1f} {self.last:10,.1f} {self.growth:+8.1%}  {flat}"
 
 
 def main() -> int:
@@ -78,6 +37,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="a folder for soak.json and soak.svg")
     options = parser.parse_args()
+    if turns_of(options) < FEWEST:
+        parser.error(f"--minutes {options.minutes:g} is too short: give at least {FEWEST * EVERY_SECONDS / 60:g}")
     with (
         tempfile.TemporaryDirectory(prefix="itr") as folder,
         trained([options.database]) as originals,
@@ -85,8 +46,8 @@ def main() -> int:
         copied_stores(originals[options.database], server.url) as stores,
     ):
         samples, failed, statuses = asyncio.run(soak(stores, server, options))
-    lines = [line_of(samples, name) for name in FLAT]
-    print(f"\n{'':28} {'before':>10} {'last':>10} {'growth':>8}")
+    lines = lines_of(samples)
+    print(f"\n{'':28} {'before':>10} {'last':>10} {'growth':>12} {'at most':>12}")
     print("\n".join(map(str, lines)))
     requests = sum(statuses.values())
     print(f"{requests:,} requests in {options.minutes:g} minutes, by status: {dict(sorted(statuses.items()))}")
@@ -95,13 +56,13 @@ def main() -> int:
         print(f"wrong: {wrong}")
     if options.out is not None:
         write(options.out, samples)
-    return int(bool(failed) or any(line.growth > MOST_GROWTH for line in lines))
+    return int(bool(failed) or any(line.grows for line in lines))
 
 
 async def soak(
     stores: StoreSettings, server: Valkey, options: argparse.Namespace
 ) -> tuple[list[Sample], list[str], dict[int, int]]:
-    """Samples, answers that nothing excuses, and how many there were by status."""
+    """Samples, what was wrong, and how many answers there were by status."""
     samples: list[Sample] = []
     failed: list[str] = []
     statuses: dict[int, int] = {}
@@ -113,7 +74,7 @@ async def soak(
         process = psutil.Process(service.process.pid)
         clients = Clients(service.url, options.seed)
         load = asyncio.create_task(clients.run(60 * options.minutes))
-        turns = round(60 * options.minutes / EVERY_SECONDS)
+        turns = turns_of(options)
         for turn in terminal(range(turns), turns, f"soak (turns of {EVERY_SECONDS:g} s)"):
             await asyncio.sleep(max(0.0, started + (turn + 1) * EVERY_SECONDS - time.monotonic()))
             came, clients.came = clients.came, type(clients.came)()
@@ -124,7 +85,13 @@ async def soak(
             if load.done():
                 break
         await load
-    return samples, failed, statuses
+    return samples, failed + clients.not_full(), statuses
+
+
+def turns_of(options: argparse.Namespace) -> int:
+    """How many samples there will be."""
+    minutes: float = options.minutes
+    return round(60 * minutes / EVERY_SECONDS)
 
 
 def sample(seconds: float, process: psutil.Process, server: Valkey, latencies: Sequence[float]) -> Sample:
@@ -146,13 +113,6 @@ def sample(seconds: float, process: psutil.Process, server: Valkey, latencies: S
     )
 
 
-def line_of(samples: Sequence[Sample], name: str) -> Line:
-    """The last third of the time, and the third before."""
-    values = np.array([getattr(one, name) for one in samples], dtype=float)
-    third = len(values) // 3
-    return Line(name, float(values[-2 * third : -third].mean()), float(values[-third:].mean()))
-
-
 def write(out: Path, samples: Sequence[Sample]) -> None:
     """Samples and plot."""
     import matplotlib.pyplot as plt
@@ -161,9 +121,9 @@ def write(out: Path, samples: Sequence[Sample]) -> None:
     (out / "soak.json").write_text(json.dumps([asdict(one) for one in samples]) + "\n", "utf-8")
     figure, axes = plt.subplots(len(FLAT) + 1, 1, figsize=(8, 10), sharex=True, layout="constrained")
     minutes = [one.seconds / 60 for one in samples]
-    for axis, (name, label) in zip(axes, FLAT.items(), strict=False):
+    for axis, (name, bound) in zip(axes, FLAT.items(), strict=False):
         axis.plot(minutes, [getattr(one, name) for one in samples])
-        axis.set_title(label, loc="left", fontsize=9)
+        axis.set_title(bound.label, loc="left", fontsize=9)
         axis.set_ylim(bottom=0)
     axes[-1].plot(minutes, [one.p50_ms for one in samples], label="median")
     axes[-1].plot(minutes, [one.p99_ms for one in samples], label="p99")
