@@ -1,6 +1,7 @@
 """python -m tests.chaos: every fault under load, on SQLite and on PostgreSQL; a table of what came of it.
 
-Exit status 1 where anything that was acknowledged is lost or there twice, or an answer was one that no fault excuses.
+Exit status 1 where anything that was acknowledged is lost or there twice, an answer was one that no fault excuses,
+nothing was acknowledged, or it did not heal in time.
 """
 
 import argparse
@@ -16,7 +17,19 @@ from pathlib import Path
 
 from contract.environment import StoreSettings
 from tests.chaos.faults import FAULTS
-from tests.chaos.runs import ENDED, KINDS, PAIR, Row, plain_site, proxied_site, run_ends, run_fault, run_pair, trained
+from tests.chaos.runs import (
+    ENDED,
+    KINDS,
+    PAIR,
+    Row,
+    plain_site,
+    proxied_site,
+    run_ends,
+    run_fault,
+    run_pair,
+    shortcomings,
+    trained,
+)
 from tests.chaos.site import Valkey, valkey
 from tests.conftest import copied_stores
 
@@ -33,6 +46,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="a folder for results.json")
     options = parser.parse_args()
+    names = names_of(options)
+    if not any(options.only in name for name in names):
+        parser.error(f"--only {options.only!r} is in the name of no fault that would run: {'; '.join(names) or 'none'}")
     started = time.monotonic()
     rows: list[Row] = []
     with trained(options.databases.split(",")) as originals:
@@ -48,7 +64,14 @@ def main() -> int:
         results = [{name: getattr(row, name) for name in PUBLISHED} for row in rows]
         file.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
         print(f"wrote {file}")
-    return int(any(row.wrong for row in rows))
+    return int(any(shortcomings(row) for row in rows))
+
+
+def names_of(options: argparse.Namespace) -> list[str]:
+    """Of all faults that would run without --only."""
+    databases = set(options.databases.split(","))
+    ends = [*ENDED.values(), PAIR] if options.kills else []
+    return ends + [fault.name for fault in FAULTS if options.runs and databases & set(fault.databases)]
 
 
 def kill(database: str, original: StoreSettings, options: argparse.Namespace) -> list[Row]:
@@ -103,7 +126,7 @@ def own_redis(original: StoreSettings) -> Iterator[tuple[StoreSettings, Valkey]]
 def told(row: Row) -> Row:
     """As soon as it is there."""
     print(line(row), flush=True)
-    for wrong in row.wrong[:20]:
+    for wrong in shortcomings(row)[:20]:
         print(f"  wrong: {wrong}", flush=True)
     return row
 

@@ -49,6 +49,16 @@ class Row:
     wrong: list[str]
 
 
+def shortcomings(row: Row) -> list[str]:
+    """What is not as it must be, however long the form."""
+    return [
+        *row.wrong,
+        *([f"{row.lost} lost, {row.duplicated} twice"] if row.lost or row.duplicated else []),
+        *([] if row.acknowledged else ["no write was acknowledged: nothing was tried"]),
+        *([] if row.heal_seconds < HEAL_SECONDS else [f"healed after {row.heal_seconds:.1f} s"]),
+    ]
+
+
 @contextmanager
 def trained(databases: list[str]) -> Iterator[dict[str, StoreSettings]]:
     """Stores with a small trained model, which sites are copies of."""

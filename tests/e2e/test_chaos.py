@@ -4,17 +4,18 @@ import asyncio
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from contract.environment import StoreSettings
+from tests.chaos.__main__ import main
 from tests.chaos.faults import FAULTS, Fault
-from tests.chaos.runs import KINDS, Row, plain_site, proxied_site, run_ends, run_fault, run_pair
+from tests.chaos.runs import KINDS, Row, plain_site, proxied_site, run_ends, run_fault, run_pair, shortcomings
 from tests.chaos.site import Valkey, valkey
 from tests.conftest import copied_stores
 
 ENDS = 2
-HEALED_WITHIN = 120.0
 
 
 @pytest.fixture(params=KINDS)
@@ -36,9 +37,38 @@ def shorter(fault: Fault) -> float:
 
 def nothing_lost(rows: list[Row]) -> None:
     for row in rows:
-        assert (row.lost, row.duplicated, row.wrong) == (0, 0, []), row
-        assert row.acknowledged > 0, row
-        assert row.heal_seconds < HEALED_WITHIN, row
+        assert shortcomings(row) == [], row
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, []),
+        ({"wrong": ["503"]}, ["503"]),
+        ({"lost": 1}, ["1 lost, 0 twice"]),
+        ({"duplicated": 2}, ["0 lost, 2 twice"]),
+        ({"acknowledged": 0}, ["no write was acknowledged: nothing was tried"]),
+        ({"heal_seconds": 120.0}, ["healed after 120.0 s"]),
+        ({"heal_seconds": float("nan")}, ["healed after nan s"]),
+    ],
+)
+def test_what_is_not_as_it_must_be_is_said(changed: dict[str, Any], said: list[str]) -> None:
+    row = Row("a fault", "sqlite", 1, 10, 0, 0, 1.0, 2.0, 0.1, 0.0, [])
+    assert shortcomings(replace(row, **changed)) == said
+
+
+@pytest.mark.parametrize("options", [["--only", "typo"], ["--only", "killed", "--kills", "0", "--runs", "0"]])
+def test_a_name_that_no_fault_has_is_an_error(
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["chaos", *options, "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, f"--only '{options[1]}' is in the name of no fault" in capsys.readouterr().err) == (
+        2,
+        True,
+    )
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.timeout(300)
