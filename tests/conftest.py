@@ -122,7 +122,10 @@ def exported_model(network: Path, settings: TrainingSettings) -> Path:
             with fresh_stores("embedded") as stores:
                 import_into(stores, network)
                 made = retrain(settings, stores, silent, dry_run=True)
-                shutil.copytree(made.folder, place / made.version)
+                draft = place.with_name(f"{place.name}.draft")  # a worker may be stopped at any moment
+                shutil.rmtree(draft, ignore_errors=True)
+                shutil.copytree(made.folder, draft / made.version)
+                draft.rename(place)
     (model,) = place.iterdir()
     return model
 
