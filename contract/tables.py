@@ -17,6 +17,7 @@ from sqlalchemy.util.concurrency import in_greenlet
 
 from contract.errors import StoreUnavailable
 from contract.ids import MAX_ID_LENGTH
+from contract.passwords import without_passwords
 
 SCHEMA_REVISION = "0006"
 """The alembic revision that this code reads and writes."""
@@ -221,11 +222,15 @@ async def open_database(sqlalchemy_url: str) -> AsyncIterator[AsyncEngine]:
 
     Raises StoreUnavailable where the URL is none, or the database cannot be reached or has another schema.
     """
+    shown = without_passwords(sqlalchemy_url)
     try:
         engine = create_engine(sqlalchemy_url)
-    except (SQLAlchemyError, ImportError, ValueError) as error:
-        raise StoreUnavailable(f"DATABASE_URL cannot be used ({error}): use postgresql:// or sqlite:///") from error
-    shown = engine.url.render_as_string(hide_password=True)
+        if "@" in (engine.url.host or ""):
+            raise ValueError  # of a password, and the server's name would be quoted
+    except (SQLAlchemyError, ImportError, ValueError):  # which may quote a part of the password
+        raise StoreUnavailable(
+            f"DATABASE_URL cannot be used ({shown}): use postgresql:// or sqlite:///, with %-escapes in a password"
+        ) from None
     try:
         try:
             async with engine.connect() as connection:
