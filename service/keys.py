@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import hmac
 import secrets
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contract.errors import ContractError
 from contract.ids import MAX_ID_LENGTH
 from contract.tables import ApiKey
-from service.errors import Forbidden, Unauthorized
+from service.errors import Forbidden, StoreDown, Unauthorized
+from service.room import Rounds
 from service.settings import Settings
 
 KeyScope = Literal["read", "write", "admin"]
@@ -30,6 +30,8 @@ SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 _PREFIX = "itr"
 _LEAST_SECONDS = 0.2
 """So that a flood of unknown keys does not become a flood of queries."""
+_READ_SECONDS = 5.0
+"""For the keys to be read; of a connection that hangs, the driver takes 10 s more to let go."""
 
 
 class KeyRejected(ContractError):
@@ -59,8 +61,7 @@ class Keys:
         self._environment_key = environment_key
         self._open_door = open_door
         self._keys: dict[str, StoredKey] = {}
-        self._read_at = 0.0
-        self._reading: asyncio.Task[None] | None = None
+        self._rounds = Rounds(self.read, _LEAST_SECONDS)
 
     @property
     def any(self) -> bool:
@@ -73,9 +74,13 @@ class Keys:
         return self._open_door and not self.any
 
     async def read(self) -> None:
-        """Read the keys from SQL."""
-        self._read_at = time.monotonic()
-        self._keys = {key.key_id: key for key in await list_keys(self._engine)}
+        """Read the keys from SQL. Raises StoreDown where that takes more than 5 s, SQLAlchemyError where it fails."""
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                keys = await list_keys(self._engine)
+        except TimeoutError:
+            raise StoreDown(f"the database did not tell the keys within {_READ_SECONDS:g} s: try again") from None
+        self._keys = {key.key_id: key for key in keys}
 
     async def check(self, bearer: str | None, scope: KeyScope) -> StoredKey | None:
         """The key, where it is one of SQL's.
@@ -98,23 +103,18 @@ class Keys:
     async def _known(self, bearer: str) -> StoredKey | None:
         key_id, secret = _parts(bearer)
         if key_id not in self._keys:
-            if self._reading is None:
-                self._reading = asyncio.create_task(self._read_soon())
-            await asyncio.shield(self._reading)
+            await self._rounds.next()  # one that begins now: the key may be new
         key = self._keys.get(key_id)
         if key is None or key.revoked:
             return None
         return key if hmac.compare_digest(_hash(secret), key.secret_sha256) else None
 
-    async def _read_soon(self) -> None:
-        """Read for all who wait. Who comes while SQL answers waits for the next one: their key may be newer."""
-        await asyncio.sleep(self._read_at + _LEAST_SECONDS - time.monotonic())
-        self._reading = None
-        await self.read()
-
 
 async def open_keys(engine: AsyncEngine, settings: Settings) -> Keys:
-    """The keys at the start. Raises KeyRejected where others than this machine can ask and there is no key."""
+    """The keys at the start.
+
+    Raises KeyRejected where others than this machine can ask and there is no key, and what reading the keys raises.
+    """
     environment_key = settings.api_key.get_secret_value() if settings.api_key else None
     keys = Keys(engine, environment_key, open_door=settings.is_loopback)
     await keys.read()

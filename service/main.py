@@ -50,6 +50,7 @@ from service.online import OnlineNetwork
 from service.rates import Rates
 from service.recommend import Online
 from service.restore import Restorer
+from service.room import Rounds
 from service.settings import Settings
 from service.shadow import Shadow
 from service.stored import StoredNetwork
@@ -71,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
         try:
             async with build(settings, metrics) as parts:
                 app.state.parts = parts
+                app.state.store_states = Rounds(lambda: health.store_states(parts))
                 gc.collect()
                 gc.freeze()  # what is loaded now lives as long as the process: collections need not walk it again
                 yield

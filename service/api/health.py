@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.api.parts import Parts, PartsDependency
+from service.room import Rounds
 from service.schemas import Liveness, Readiness
 
 HANGS_SECONDS = 60.0
@@ -47,7 +48,8 @@ async def get_readiness(request: Request, parts: PartsDependency, response: Resp
     service was told to end: it answers what still comes for a moment.
     """
     model = parts.ingest.models.current
-    redis, database = await asyncio.gather(in_time(redis_state(parts)), in_time(database_state(parts)))
+    states: Rounds[tuple[str, str]] = request.app.state.store_states
+    redis, database = await states.next()
     loaded = model is not None and not redis.startswith(OTHER_VERSION)
     ending = request.app.state.ending
     answering = loaded and (redis, database) != (AWAY, AWAY) and not ending
@@ -60,6 +62,12 @@ async def get_readiness(request: Request, parts: PartsDependency, response: Resp
         database=database,
         device="none" if model is None else model.onnx.device,
     )
+
+
+async def store_states(parts: Parts) -> tuple[str, str]:
+    """Of Redis and the database, in words."""
+    redis, database = await asyncio.gather(in_time(redis_state(parts)), in_time(database_state(parts)))
+    return redis, database
 
 
 async def redis_state(parts: Parts) -> str:

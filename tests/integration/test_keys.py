@@ -13,7 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.environment import StoreSettings
 from contract.tables import ApiKey, create_engine
-from service.keys import create_key, revoke_key
+from service import keys
+from service.errors import StoreDown
+from service.keys import StoredKey, create_key, revoke_key
 from tests.conftest import ROOT
 from tests.integration.running import Service, png, problem, serving
 
@@ -49,7 +51,7 @@ async def status(service: Service, method: str, url: str, key: str) -> int:
 
 async def test_each_scope_opens_its_own_requests(trained: StoreSettings) -> None:
     engine = create_engine(trained.sqlalchemy_url)
-    keys = {scope: await create_key(engine, f"only {scope}", [scope]) for scope in ("read", "write", "admin")}
+    made = {scope: await create_key(engine, f"only {scope}", [scope]) for scope in ("read", "write", "admin")}
     try:
         async with serving(trained, host="0.0.0.0") as service:
             requests = {
@@ -59,13 +61,13 @@ async def test_each_scope_opens_its_own_requests(trained: StoreSettings) -> None
             }
             for needed, asked in requests.items():
                 for method, url in asked:
-                    for scope, key in keys.items():
+                    for scope, key in made.items():
                         found = await status(service, method, url, key)
                         assert (found == 403) == (scope != needed), (method, url, scope, found)
-            answer = await service.client.delete("/tweets/nothing", headers=bearer(keys["read"]))
+            answer = await service.client.delete("/tweets/nothing", headers=bearer(made["read"]))
             assert "write" in problem(answer, 403, "forbidden")["detail"]
             form = {"data": {"author_id": "u0001"}, "files": {"image": ("picture", png())}}
-            refused = await service.client.post("/tweets", **form, headers=bearer(keys["read"]))  # type: ignore[arg-type]
+            refused = await service.client.post("/tweets", **form, headers=bearer(made["read"]))  # type: ignore[arg-type]
             problem(refused, 403, "forbidden")
     finally:
         await forget_keys(engine)
@@ -113,6 +115,39 @@ async def test_a_key_counts_at_once_and_a_revoked_one_no_more(trained: StoreSett
             assert await status(service, "GET", "/models", "root") == 200
     finally:
         await forget_keys(engine)
+
+
+async def test_a_database_that_hangs_is_given_up(trained: StoreSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many unknown keys are asked with: they wait for one query at a time, and are told so."""
+    begun = at_a_time = most = 0
+
+    async def hangs(_: AsyncEngine) -> list[StoredKey]:
+        nonlocal begun, at_a_time, most
+        begun, at_a_time = begun + 1, at_a_time + 1
+        most = max(most, at_a_time)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            at_a_time -= 1
+        return []
+
+    async with serving(trained, host="0.0.0.0", api_key="root") as service:
+        with monkeypatch.context() as patch:
+            patch.setattr(keys, "_READ_SECONDS", 1.0)
+            patch.setattr(keys, "list_keys", hangs)
+            asked = []
+            for number in range(20):
+                asked.append(asyncio.create_task(service.client.get("/models", headers=bearer(f"itr_{number:08x}_x"))))
+                await asyncio.sleep(0.05)
+            async with asyncio.timeout(5):
+                answers = await asyncio.gather(*asked)
+            for answer in answers:
+                assert "database" in problem(answer, 503, "store-unavailable")["detail"]
+            with pytest.raises(StoreDown, match="database"):
+                await service.parts.keys.read()
+        assert most <= 3  # for requests, for the loop that reads twice a second, and for this test
+        assert begun <= 6
+        problem(await service.client.get("/models", headers=bearer("itr_00000000_x")), 401, "unauthorized")
 
 
 async def test_with_a_key_loopback_is_no_open_door(trained: StoreSettings) -> None:

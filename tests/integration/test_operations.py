@@ -1,3 +1,4 @@
+import asyncio
 import re
 from typing import Any, cast
 from urllib.parse import urljoin
@@ -8,6 +9,9 @@ from pydantic import SecretStr, ValidationError
 from contract.environment import StoreSettings
 from contract.errors import ContractError
 from contract.tables import User
+from service.api import health
+from service.api.parts import Parts
+from service.room import Rounds
 from service.settings import Settings
 from tests.integration.running import Service, png, problem, serving
 
@@ -54,6 +58,56 @@ async def test_it_is_alive_and_ready(service: Service) -> None:
     version = await service.parts.ingest.vectors.active_version()
     expected = {"status": "ready", "model": version, "redis": "ok", "database": "ok", "device": "cpu"}
     assert (ready.status_code, ready.json()) == (200, expected)
+
+
+async def test_many_who_ask_whether_it_is_ready_cost_as_much_as_a_few(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, at_a_time, most = 0, 0, 0
+
+    async def counting(parts: Parts) -> str:
+        nonlocal asked, at_a_time, most
+        asked, at_a_time = asked + 1, at_a_time + 1
+        most = max(most, at_a_time)
+        await asyncio.sleep(0.2)
+        at_a_time -= 1
+        return await database_state(parts)
+
+    database_state = health.database_state
+    monkeypatch.setattr(health, "database_state", counting)
+    answers = await asyncio.gather(*(service.client.get("/health/ready") for _ in range(300)))
+    assert {(answer.status_code, answer.json()["database"]) for answer in answers} == {(200, "ok")}
+    assert most == 1
+    assert asked <= 10
+
+
+async def test_who_asks_during_a_round_gets_what_the_next_one_finds() -> None:
+    """What was true before one asked may not be any more."""
+    gate, begun, finds = asyncio.Event(), 0, "old"
+
+    async def work() -> str:
+        nonlocal begun
+        begun += 1
+        found = finds
+        await gate.wait()
+        if found == "broken":
+            raise ValueError(found)
+        return found
+
+    rounds = Rounds(work)
+    first = asyncio.create_task(rounds.next())
+    await asyncio.sleep(0.01)
+    finds = "broken"
+    later = [asyncio.create_task(rounds.next()) for _ in range(5)]
+    await asyncio.sleep(0.01)
+    later.pop().cancel()
+    gate.set()
+    assert await first == "old"
+    found = await asyncio.gather(*later, return_exceptions=True)
+    assert [type(error) for error in found] == [ValueError] * 4
+    assert begun == 2
+    finds = "new"
+    assert await rounds.next() == "new"
 
 
 async def test_without_a_model_it_is_alive_but_not_ready(stores: StoreSettings) -> None:
