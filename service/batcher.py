@@ -20,6 +20,7 @@ from contract.tasks import end
 from service.active import ActiveModel
 from service.errors import Overloaded
 from service.metrics import Metrics
+from service.room import Room, caller
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +46,12 @@ class MicroBatcher:
 
     def __init__(self, capacity: int, max_batch: int, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._free = capacity
+        self._room = Room(capacity)
         self._max_batch = max_batch
         self.fair_share = max(1, min(max_batch, capacity // 2))
         """How many tweets of one request may be in work, so that others have room."""
-        self.large_request = asyncio.Semaphore(1)
-        """Held by a request with the pictures of many tweets in memory; the others wait with theirs on disk."""
+        self._in_memory = asyncio.Lock()
+        self._large_requests_of: set[str] = set()
         self.decoding = asyncio.Semaphore(DECODED_AT_A_TIME)
         """Held while a picture is decoded."""
         self._busy_since: float | None = None
@@ -64,15 +65,33 @@ class MicroBatcher:
 
     @contextmanager
     def permit(self) -> Iterator[None]:
-        """Hold a place for one posted tweet. Raises Overloaded at once where none is free."""
-        if self._free == 0:
+        """Hold a place for one posted tweet. Raises Overloaded at once where none is free for the caller."""
+        who = caller.get()
+        if not self._room.has_place(who):
             self._metrics.shed.labels("tweets").inc()
             raise Overloaded("as many tweets are being taken in as the service can hold: try again in a second")
-        self._free -= 1
+        self._room.enter(who)
         try:
             yield
         finally:
-            self._free += 1
+            self._room.leave(who)
+
+    @asynccontextmanager
+    async def large_request(self) -> AsyncIterator[None]:
+        """Hold the pictures of many tweets in memory; others wait for that with theirs on disk, one of each caller.
+
+        Raises Overloaded at once where the caller holds them or waits already.
+        """
+        who = caller.get()
+        if who in self._large_requests_of:
+            self._metrics.shed.labels("tweets").inc()
+            raise Overloaded("a batch of this key is in work: send the next one when it is answered")
+        self._large_requests_of.add(who)
+        try:
+            async with self._in_memory:
+                yield
+        finally:
+            self._large_requests_of.discard(who)
 
     async def encode(self, model: ActiveModel, image_HWC: npt.NDArray[np.uint8], text: str) -> Vector:
         """The tweet's vector z, fp16 [D]. Raises what the encoder raises; the next batch is encoded all the same."""

@@ -10,6 +10,7 @@ from service.errors import Forbidden, RateLimited, Unauthorized
 from service.keys import Keys, KeyScope
 from service.problems import refusal_of
 from service.rates import Rates
+from service.room import Pacer, caller
 
 READS = ("GET", "HEAD", "OPTIONS")
 OPEN = ("/health/", "/docs", "/redoc", "/openapi.json", "/static-offline-docs/")
@@ -24,28 +25,39 @@ def is_guarded(path: str) -> bool:
 class Guard:
     """ASGI middleware: answers 401, 403 and, to a key that asks too often, 429. Keys are those of the app's parts.
 
-    Who asks is the scope's `caller` then: the key's id, empty for that of the environment and where none is needed.
+    Who asks is `service.room.caller` from then on.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, pacer: Pacer) -> None:
+        self._app, self._pacer = app, pacer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on if its key has the scope."""
-        if scope["type"] == "http" and is_guarded(scope["path"]):
-            keys: Keys = scope["app"].state.parts.keys
-            rates: Rates = scope["app"].state.parts.rates
-            try:
-                headers = Headers(scope=scope)
-                if keys.open_door:
-                    check_neighbour(headers)
-                key = await keys.check(bearer(headers), needed(scope["method"], scope["path"]))
-                await rates.check(key)
-                scope["caller"] = key.key_id if key else ""
-            except (Unauthorized, Forbidden, RateLimited) as error:
-                await refusal_of(error).response()(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        if scope["type"] != "http" or not is_guarded(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        try:
+            key_id = await _checked(scope)
+        except (Unauthorized, Forbidden, RateLimited) as error:
+            await self._pacer.pace()
+            await refusal_of(error).response()(scope, receive, send)
+            return
+        token = caller.set(key_id)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            caller.reset(token)
+
+
+async def _checked(scope: Scope) -> str:
+    keys: Keys = scope["app"].state.parts.keys
+    rates: Rates = scope["app"].state.parts.rates
+    headers = Headers(scope=scope)
+    if keys.open_door:
+        check_neighbour(headers)
+    key = await keys.check(bearer(headers), needed(scope["method"], scope["path"]))
+    await rates.check(key)
+    return key.key_id if key else ""
 
 
 def check_neighbour(headers: Headers) -> None:

@@ -50,7 +50,7 @@ from service.online import OnlineNetwork
 from service.rates import Rates
 from service.recommend import Online
 from service.restore import Restorer
-from service.room import Rounds
+from service.room import Pacer, Rounds
 from service.settings import Settings
 from service.shadow import Shadow
 from service.stored import StoredNetwork
@@ -98,8 +98,11 @@ def create_app(settings: Settings) -> FastAPI:
     describe.complete(app)
     app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit)
-    app.add_middleware(Admission, most_reads=settings.max_reads, most_writes=settings.max_writes, metrics=metrics)
-    app.add_middleware(Guard)
+    pacer = Pacer()
+    app.add_middleware(
+        Admission, most_reads=settings.max_reads, most_writes=settings.max_writes, pacer=pacer, metrics=metrics
+    )
+    app.add_middleware(Guard, pacer=pacer)
     app.add_middleware(Deadline)
     app.add_middleware(Observe, metrics=metrics)
     app.add_middleware(SecurityHeaders)

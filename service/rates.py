@@ -18,6 +18,9 @@ from service.online import OnlineNetwork
 
 log = logging.getLogger(__name__)
 
+_REFUSED_SECONDS = 1.0
+"""How long a key that asked too often is refused without asking Redis: no longer than any Retry-After."""
+
 
 class Rates:
     """Two counters a limited key, gone two minutes after its last request; a key without a limit costs nothing."""
@@ -29,6 +32,8 @@ class Rates:
         )
         self._limiter = SlidingWindowCounterRateLimiter(storage)
         self._network, self._metrics = network, metrics
+        self._refused: dict[str, tuple[float, int]] = {}
+        """By key: until when it is refused, and the seconds of its Retry-After."""
 
     async def check(self, key: StoredKey | None) -> None:
         """Count a request of a key. Raises RateLimited where it is one too many.
@@ -40,17 +45,24 @@ class Rates:
         if self._network.away:
             self._metrics.uncounted.inc()
             return
-        limit = RateLimitItemPerMinute(key.per_minute)
-        try:
-            if await self._limiter.hit(limit, key.key_id):
+        until, seconds = self._refused.get(key.key_id, (0.0, 0))
+        if time.monotonic() >= until:
+            seconds = await self._count(key.key_id, key.per_minute)
+            if not seconds:
                 return
-            window = await self._limiter.get_window_stats(limit, key.key_id)
-        except RedisError as error:
-            log.error("a request of key %s is not counted: %r", key.key_id, error)
-            self._metrics.uncounted.inc()
-            return
+            self._refused[key.key_id] = time.monotonic() + _REFUSED_SECONDS, seconds
         self._metrics.shed.labels("rate").inc()
-        raise RateLimited(
-            f"key {key.key_id} may ask {key.per_minute:,} times a minute: slow down",
-            max(1, math.ceil(window.reset_time - time.time())),
-        )
+        raise RateLimited(f"key {key.key_id} may ask {key.per_minute:,} times a minute: slow down", seconds)
+
+    async def _count(self, key_id: str, per_minute: int) -> int:
+        """After how many seconds the key may ask again; 0 where it may now."""
+        limit = RateLimitItemPerMinute(per_minute)
+        try:
+            if await self._limiter.hit(limit, key_id):
+                return 0
+            window = await self._limiter.get_window_stats(limit, key_id)
+        except RedisError as error:
+            log.error("a request of key %s is not counted: %r", key_id, error)
+            self._metrics.uncounted.inc()
+            return 0
+        return max(1, math.ceil(window.reset_time - time.time()))

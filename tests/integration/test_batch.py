@@ -1,21 +1,29 @@
 """POST /tweets:batch: each tweet has a status of its own."""
 
+import asyncio
 import json
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import delete
 
-from contract.tables import Tweet
-from tests.integration.running import Service, fields, new_user, png, problem
+from contract.environment import StoreSettings
+from contract.tables import ApiKey, Tweet, create_engine
+from service import batch
+from service.keys import create_key
+from service.schemas import BatchItem
+from tests.integration.running import Service, fields, new_user, png, problem, serving, until
 
 pytestmark = pytest.mark.anyio
 
 
-async def post(service: Service, rows: Any, pictures: dict[str, bytes]) -> httpx.Response:
+async def post(
+    service: Service, rows: Any, pictures: dict[str, bytes], headers: dict[str, str] | None = None
+) -> httpx.Response:
     files = [("images", (name, data)) for name, data in pictures.items()]
     tweets = rows if isinstance(rows, str) else json.dumps(rows)
-    return await service.client.post("/tweets:batch", data={"tweets": tweets}, files=files)
+    return await service.client.post("/tweets:batch", data={"tweets": tweets}, files=files, headers=headers)
 
 
 async def test_each_tweet_has_its_own_answer(service: Service, author: str, reader: str) -> None:
@@ -57,6 +65,45 @@ async def test_a_batch_twice_is_one(service: Service) -> None:
     assert {item["status"] for item in (*first.json()["items"], *second.json()["items"])} == {201}
     assert first.json() == second.json()
     assert len(await service.sql(Tweet.tweet_id)) == count
+
+
+async def all_done_but_one(tasks: list[asyncio.Task[httpx.Response]]) -> bool:
+    return sum(task.done() for task in tasks) == len(tasks) - 1
+
+
+async def test_a_key_has_one_batch_in_work(trained: StoreSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that another key's waits for that one alone."""
+    gate, post_one = asyncio.Event(), batch.post_one
+
+    async def slow(*arguments: Any) -> BatchItem:
+        await gate.wait()
+        return await post_one(*arguments)
+
+    monkeypatch.setattr(batch, "post_one", slow)
+    engine = create_engine(trained.sqlalchemy_url)
+    try:
+        keys = {name: {"authorization": f"Bearer {await create_key(engine, name, ['write'])}"} for name in "ab"}
+        async with serving(trained, host="0.0.0.0") as service:
+            rows = [{"author_id": "u0001", "image": "x"}]
+
+            def send(key: str) -> asyncio.Task[httpx.Response]:
+                return asyncio.create_task(post(service, rows, {"x": png()}, keys[key]))
+
+            sent = [send("a") for _ in range(4)]
+            await until(lambda: all_done_but_one(sent), 10)
+            for answer in [await task for task in sent if task.done()]:
+                assert int(answer.headers["retry-after"]) >= 1
+                problem(answer, 429, "overloaded")
+            other = send("b")
+            await asyncio.sleep(0.2)
+            gate.set()
+            assert sorted([(await task).status_code for task in sent]) == [200, 429, 429, 429]
+            assert (await other).json()["items"][0]["status"] == 201
+            assert (await send("a")).json()["items"][0]["status"] == 201
+    finally:
+        async with engine.begin() as connection:
+            await connection.execute(delete(ApiKey))
+        await engine.dispose()
 
 
 async def test_a_name_that_two_pictures_have_is_refused(service: Service, author: str) -> None:

@@ -4,17 +4,20 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from sqlalchemy import delete
 
 from contract.environment import StoreSettings
 from contract.tables import ApiKey, create_engine
-from service.admission import Room
+from service import ingest
 from service.errors import RateLimited
 from service.keys import Keys, create_key
 from service.problems import refusal_of
+from service.room import LONGEST_SECONDS, REFUSALS_PER_SECOND, Pacer, Room
 from tests.integration.running import Service, png, problem, serving, until
 
 pytestmark = pytest.mark.anyio
@@ -112,8 +115,8 @@ async def test_a_key_that_floods_leaves_room_for_others(
         await engine.dispose()
 
 
-async def shed(service: Service, reads: int) -> bool:
-    return bool(service.parts.metrics.shed.labels("reads")._value.get() == reads)
+async def shed(service: Service, number: int, limit: str = "reads") -> bool:
+    return bool(service.parts.metrics.shed.labels(limit)._value.get() == number)
 
 
 @pytest.mark.parametrize("callers", [2, 3])
@@ -129,7 +132,125 @@ def test_room_is_shared_by_who_asks(callers: int) -> None:
         first = max(held, key=lambda caller: (held[caller], turn % 2 * caller))
         room.leave(str(first))
         held[first] -= 1
-    assert min(held.values()) >= 12 // callers - 1
+    assert min(held[caller] for caller in range(callers)) >= 12 // callers - 1
+
+
+def test_who_comes_later_finds_a_place_beside_two_that_flood() -> None:
+    room, held = Room(64), Counter[str]()
+    for turn in range(1_000):
+        for flooder in "ab":
+            while room.has_place(flooder):
+                room.enter(flooder)
+                held[flooder] += 1
+        assert room.has_place("c")
+        room.enter("c")
+        ends = "ab"[turn % 2]
+        room.leave(ends)
+        held[ends] -= 1
+        room.leave("c")
+    assert min(held.values()) > 0
+
+
+@asynccontextmanager
+async def new_keys(
+    stores: StoreSettings, names: str, scope: str, per_minute: int | None = None
+) -> AsyncIterator[list[dict[str, str]]]:
+    """The headers of keys, which are gone afterwards: other tests ask without one."""
+    engine = create_engine(stores.sqlalchemy_url)
+    try:
+        keys = [await create_key(engine, name, [scope], per_minute) for name in names]
+        yield [{"authorization": f"Bearer {key}"} for key in keys]
+    finally:
+        async with engine.begin() as connection:
+            await connection.execute(delete(ApiKey))
+        await engine.dispose()
+
+
+async def test_a_key_that_floods_with_tweets_leaves_room_for_others(
+    trained: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, check_author = asyncio.Event(), ingest.check_author
+
+    async def slow(*arguments: object) -> None:
+        await gate.wait()
+        await check_author(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ingest, "check_author", slow)
+    async with (
+        new_keys(trained, "ab", "write") as (heavy, light),
+        serving(trained, queue_size=8, host="0.0.0.0") as service,
+    ):
+
+        def post(key: dict[str, str]) -> asyncio.Task[httpx.Response]:
+            sent = {"data": {"author_id": "u0001"}, "files": {"image": ("picture", png())}, "headers": key}
+            return asyncio.create_task(service.client.post("/tweets", **sent))  # type: ignore[arg-type]
+
+        flood = [post(heavy) for _ in range(10)]
+        await until(lambda: shed(service, 4, "tweets"), 20)
+        other = post(light)
+        await asyncio.sleep(0.2)
+        gate.set()
+        assert sorted([answer.status_code for answer in await asyncio.gather(*flood)]) == [201] * 6 + [429] * 4
+        assert (await other).status_code == 201
+
+
+async def test_refusals_are_paced_without_a_debt() -> None:
+    pacer, started = Pacer(), asyncio.get_running_loop().time()
+    await asyncio.gather(*(pacer.pace() for _ in range(3 * REFUSALS_PER_SECOND)))
+    assert asyncio.get_running_loop().time() - started < 1.5 * LONGEST_SECONDS
+    started = asyncio.get_running_loop().time()
+    await pacer.pace()
+    assert asyncio.get_running_loop().time() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    ("refused", "expected"),
+    [("without a key", [401] * 3), ("without the scope", [403] * 3), ("too often", [200, 429, 429])],
+)
+async def test_what_the_guard_refuses_is_paced(
+    trained: StoreSettings, monkeypatch: pytest.MonkeyPatch, refused: str, expected: list[int]
+) -> None:
+    paced = 0
+
+    async def count(_: Pacer) -> None:
+        nonlocal paced
+        paced += 1
+
+    monkeypatch.setattr(Pacer, "pace", count)
+    async with (
+        new_keys(trained, "a", "read", per_minute=1) as (key,),
+        serving(trained, host="0.0.0.0") as service,
+    ):
+        headers = {} if refused == "without a key" else key
+        method = "POST" if refused == "without the scope" else "GET"
+        statuses = [(await service.client.request(method, "/models", headers=headers)).status_code for _ in "123"]
+    assert statuses == expected
+    assert paced == len(statuses) - statuses.count(200)
+
+
+async def test_a_key_that_was_refused_asks_redis_no_more_for_a_second(
+    trained: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, hit = 0, SlidingWindowCounterRateLimiter.hit
+
+    async def counting(*arguments: Any) -> bool:
+        nonlocal asked
+        asked += 1
+        return await hit(*arguments)
+
+    monkeypatch.setattr(SlidingWindowCounterRateLimiter, "hit", counting)
+    async with (
+        new_keys(trained, "a", "read", per_minute=2) as (key,),
+        serving(trained, host="0.0.0.0") as service,
+    ):
+        answers = [await service.client.get("/models", headers=key) for _ in range(12)]
+        assert [answer.status_code for answer in answers] == [200] * 2 + [429] * 10
+        assert all(1 <= int(answer.headers["retry-after"]) <= 60 for answer in answers[2:])
+        assert asked == 3
+        assert await shed(service, 10, "rate")
+        await asyncio.sleep(1.05)
+        await service.client.get("/models", headers=key)
+        assert asked == 4
 
 
 async def test_a_key_s_rate_counts_over_all_processes(trained: StoreSettings) -> None:

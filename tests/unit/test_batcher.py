@@ -1,7 +1,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -17,6 +17,7 @@ from service.active import ActiveModel
 from service.batcher import MicroBatcher, Vector, open_batcher
 from service.errors import Overloaded
 from service.metrics import Metrics
+from service.room import caller
 
 pytestmark = pytest.mark.anyio
 
@@ -199,6 +200,44 @@ async def test_a_permit_is_refused_at_capacity_and_comes_back() -> None:
             pytest.fail("three permits of two")
         with batcher.permit(), pytest.raises(Overloaded), batcher.permit():
             pytest.fail("a refused permit made room")
+
+
+async def test_a_caller_leaves_permits_to_others() -> None:
+    batcher = MicroBatcher(4, 16, Metrics())
+    with ExitStack() as held:
+        caller.set("a")
+        for _ in range(3):
+            held.enter_context(batcher.permit())
+        with pytest.raises(Overloaded), batcher.permit():
+            pytest.fail("one caller had all of them")
+        caller.set("b")
+        held.enter_context(batcher.permit())
+
+
+async def test_a_large_request_of_a_caller_waits_behind_none_of_its_own() -> None:
+    batcher, order = MicroBatcher(4, 16, Metrics()), list[str]()
+    first_ends = asyncio.Event()
+
+    async def large(who: str) -> None:
+        caller.set(who)
+        async with batcher.large_request():
+            order.append(who)
+            await first_ends.wait()
+
+    first, second, waits, fourth = (asyncio.create_task(large(who)) for who in "aabb")
+    for refused in (second, fourth):
+        with pytest.raises(Overloaded):
+            await soon(refused)
+    waits.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waits
+    again = asyncio.create_task(large("b"))
+    await asyncio.sleep(0)
+    assert order == ["a"]
+    first_ends.set()
+    await soon(asyncio.gather(first, again))
+    await soon(large("a"))
+    assert order == ["a", "b", "a"]
 
 
 async def test_a_permit_comes_back_from_a_failure() -> None:
