@@ -15,6 +15,7 @@ from service.room import Pacer, caller
 READS = ("GET", "HEAD", "OPTIONS")
 OPEN = ("/health/", "/docs", "/redoc", "/openapi.json", "/static-offline-docs/")
 """First parts of the paths that need no key: health and the API's documentation."""
+_OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 
 
 def is_guarded(path: str) -> bool:
@@ -63,14 +64,26 @@ async def _checked(scope: Scope) -> str:
 def check_neighbour(headers: Headers) -> None:
     """Raises Forbidden where another site's page asks: without keys, a browser on this machine would let it in.
 
-    A name that is not this machine's own is refused, too: its owner may have it point here (DNS rebinding).
+    A name that is not this machine's own is refused, too: its owner may have it point here (DNS rebinding). So is what
+    a proxy passes on, which may come from anywhere.
     """
-    origin, host = headers.get("Origin"), headers.get("Host", "")
-    if not _is_loopback(host) or (origin is not None and origin.partition("://")[2] != host):
+    if stranger := _stranger(headers):
         raise Forbidden(
-            f"a page of {origin or host} asks, and there is no key: ask http://127.0.0.1, or make a key, "
+            f"{stranger} asks, and there is no key: ask http://127.0.0.1, or make a key, "
             "`python -m service keys create NAME`"
         )
+
+
+def _stranger(headers: Headers) -> str:
+    origin, host, site = headers.get("Origin"), headers.get("Host", ""), headers.get("Sec-Fetch-Site")
+    for name in _OF_PROXIES:
+        if name in headers:
+            return f"a proxy ({name})"
+    if site in ("cross-site", "same-site"):
+        return f"a page of {origin or 'another site'}"
+    if not _is_loopback(host) or (origin is not None and origin.partition("://")[2] != host):
+        return f"a page of {origin or host}"
+    return ""
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,7 +4,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.guard import is_guarded
 
-ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+ALWAYS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
 OF_PAGES = [
     (
         b"content-security-policy",

@@ -295,6 +295,7 @@ async def test_browsers_are_told_to_be_careful(service: Service) -> None:
     assert "http://" not in page.text.replace("http://www.w3.org", "")
     for answer in (page, await service.client.get("/health/live"), await service.post(png(), author_id="nobody")):
         assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
     elsewhere = {"origin": "https://elsewhere.example"}
     allowed = await service.client.get("/health/live", headers=elsewhere)
     assert "access-control-allow-origin" not in allowed.headers
@@ -315,16 +316,25 @@ async def test_browsers_are_told_to_be_careful(service: Service) -> None:
         ({"host": "["}, 403),
         ({"host": ""}, 403),
         ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "none"}, 200),
+        ({"sec-fetch-site": "same-origin"}, 200),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"forwarded": "for=203.0.113.9"}, 403),
+        ({"x-forwarded-for": "203.0.113.9"}, 403),
+        ({"x-forwarded-host": "rebound.example"}, 403),
+        ({"x-real-ip": "203.0.113.9"}, 403),
+        ({"via": "1.1 proxy"}, 403),
     ],
 )
 async def test_without_a_key_pages_of_this_machine_alone_may_ask(
     service: Service, headers: dict[str, str], status: int
 ) -> None:
-    """Also where a name of another's points to this machine."""
+    """Also where a name of another's points to this machine, or a proxy on it passes on what comes."""
     answer = await service.client.get("/models", headers=headers)
     assert answer.status_code == status
     if status != 200:
-        problem(answer, 403, "forbidden")
+        assert "keys create" in problem(answer, 403, "forbidden")["detail"]
 
 
 async def test_errors_of_the_service_have_the_same_headers(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
