@@ -12,7 +12,7 @@ A tweet on a timeline is a candidate only where the active version has a vector 
 Every write but the counting of retweets is noted in the log of changes (contract/changelog.py).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -163,6 +163,12 @@ class OnlineGraph:
         if old:
             gone = [_entry(member, 0).tweet_id for member in old]
             await self._write([("zrem", recent, *old), ("zrem", counts, *gone)])
+
+    async def user_ids(self) -> AsyncIterator[str]:
+        """Who is online; every key is looked at, and one may come twice."""
+        start = len(self._key("user", ""))
+        async for key in self._redis.scan_iter(match=self._key("user", "*"), count=_CHUNK):
+            yield key.decode()[start:]
 
     async def user(self, user_id: str) -> UserView:
         """One round trip. Followees come in the order of their ids."""

@@ -5,23 +5,26 @@ Shape suffixes: K tweets, D dimensions.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import func, select, union_all
+from sqlalchemy import func, insert, select, union_all
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.artifact import Artifact, Manifest
 from contract.graph import RECENT_LIMIT, SEEN_LIMIT, TIMELINE_LIMIT, OnlineGraph, TimelineEntry, UserState, to_ms
 from contract.parts import in_parts
 from contract.progress import Progress, silent
-from contract.tables import Follow, Hide, Retweet, Tweet, TweetVector, User
-from contract.transactions import hold_tweets, hold_users
+from contract.tables import Follow, Hide, ModelVersion, Retweet, Tweet, TweetVector, User
+from contract.transactions import BY_USERS, hold_tweets, hold_users
 from contract.turns import take_turn
 from contract.vectors import VectorStore
 
 USERS_AT_A_TIME = 25
 _VECTORS_AT_A_TIME = 500
+_LOOKED_UP_AT_A_TIME = 1_000
 
 
 async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph, progress: Progress = silent) -> None:
@@ -48,7 +51,8 @@ async def _add_newest(engine: AsyncEngine, graph: OnlineGraph) -> None:
 
 async def newest_tweets(connection: AsyncConnection) -> list[TimelineEntry]:
     """The newest RECENT_LIMIT of the whole service, newest first."""
-    newest = select(Tweet.tweet_id, Tweet.author_id, Tweet.created_at).order_by(Tweet.created_at.desc())
+    tweets = select(Tweet.tweet_id, Tweet.author_id, Tweet.created_at).where(BY_USERS)
+    newest = tweets.order_by(Tweet.created_at.desc())
     rows = await connection.execute(newest.limit(RECENT_LIMIT))
     return [TimelineEntry(row.tweet_id, row.author_id, to_ms(row.created_at)) for row in rows]
 
@@ -127,6 +131,41 @@ async def _copy_some(
         await vectors.forget_tweet([manifest.version], hidden)
 
 
+async def forget_users_who_are_gone(engine: AsyncEngine, graph: OnlineGraph, vectors: VectorStore) -> None:
+    """Take away what is online of users whom SQL has not: a Redis that forgot their deletion has it again."""
+    for online in (graph.user_ids(), vectors.user_ids()):
+        some: set[str] = set()
+        async for user_id in online:
+            some.add(user_id)
+            if len(some) == _LOOKED_UP_AT_A_TIME:
+                await _forget_the_gone(engine, graph, vectors, some)
+                some = set()
+        await _forget_the_gone(engine, graph, vectors, some)
+
+
+async def _forget_the_gone(engine: AsyncEngine, graph: OnlineGraph, vectors: VectorStore, user_ids: set[str]) -> None:
+    async with engine.connect() as connection:
+        there = set(await connection.scalars(select(User.user_id).where(User.user_id.in_(user_ids))))
+    for user_id in sorted(user_ids - there):
+        await take_turn(engine, forget_user_unless_there, graph, vectors, user_id)
+
+
+async def forget_user_unless_there(
+    connection: AsyncConnection, graph: OnlineGraph, vectors: VectorStore, user_id: str
+) -> bool:
+    """Whether SQL has no such user, so that what is online of them was taken away. Nobody makes them meanwhile."""
+    try:
+        async with connection.begin_nested() as attempt:
+            await connection.execute(insert(User).values(user_id=user_id, created_at=datetime.now(UTC)))
+            await graph.remove_user(user_id)
+            versions = list(await connection.scalars(select(ModelVersion.version)))
+            await vectors.forget_user(versions, user_id)
+            await attempt.rollback()
+    except IntegrityError:
+        return False
+    return True
+
+
 async def forget_what_is_gone(engine: AsyncEngine, graph: OnlineGraph) -> None:
     """Take from the newest tweets those that SQL has no more."""
     online = await graph.recent()
@@ -177,11 +216,11 @@ def timeline_rows(user_ids: list[str]) -> Any:
     """What users posted and retweeted: owner, tweet, author, at."""
     posted = select(
         Tweet.author_id.label("owner"), Tweet.tweet_id, Tweet.author_id.label("author_id"), Tweet.created_at.label("at")
-    ).where(Tweet.author_id.in_(user_ids))
+    ).where(Tweet.author_id.in_(user_ids), BY_USERS)
     retweeted = (
         select(Retweet.user_id, Retweet.tweet_id, Tweet.author_id, Retweet.created_at)
         .join(Tweet, Tweet.tweet_id == Retweet.tweet_id)
-        .where(Retweet.user_id.in_(user_ids))
+        .where(Retweet.user_id.in_(user_ids), BY_USERS)
     )
     return select(union_all(posted, retweeted).subquery())
 

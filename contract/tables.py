@@ -30,7 +30,8 @@ A server that vanished without a word is given up after three times as long.
 """
 
 
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000", "secure_delete=ON")
+_PATIENCE = "busy_timeout=10000"
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", _PATIENCE, "secure_delete=ON")
 """SQLite overwrites what is deleted: nothing of it is left in the file."""
 
 
@@ -214,6 +215,17 @@ def create_engine(sqlalchemy_url: str) -> AsyncEngine:
                 connection.rollback()
 
     return engine
+
+
+async def empty_log(engine: AsyncEngine) -> None:
+    """SQLite: write its log to the database and empty it, so that nothing that was deleted is left there.
+
+    Where somebody reads an older state meanwhile it stays as it is, until the next time: others must not wait.
+    """
+    if engine.dialect.name == "sqlite":
+        async with engine.connect() as connection:
+            for pragma in ("busy_timeout=100", "wal_checkpoint(TRUNCATE)", _PATIENCE):
+                await connection.exec_driver_sql(f"PRAGMA {pragma}")
 
 
 @asynccontextmanager

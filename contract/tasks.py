@@ -1,7 +1,10 @@
-"""Ending background tasks."""
+"""Ending background tasks, and waiting for threads."""
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _PATIENCE_SECONDS = 0.5
 """A rollback may take long on a busy machine; one that is cancelled leaves its locks to the garbage collector."""
@@ -18,3 +21,17 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=_PATIENCE_SECONDS)
+
+
+async def to_its_end(work: Callable[[], T]) -> T:
+    """Do some work in a thread, and wait for its end even where the caller is cancelled, since the thread goes on."""
+    task = asyncio.create_task(asyncio.to_thread(work))
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+    return task.result()

@@ -19,6 +19,8 @@ from contract.tables import DeletedTweet, DeletedUser, Tweet, User
 
 STAYS = User.leaving_at.is_(None)
 """A user who is being deleted is none any more (service/leaving.py)."""
+BY_USERS = Tweet.author_id.in_(select(User.user_id).where(STAYS))
+"""Neither are their tweets any."""
 
 _turns: WeakKeyDictionary[Engine, asyncio.Lock] = WeakKeyDictionary()
 
@@ -45,6 +47,12 @@ async def hold_users(connection: AsyncConnection, user_ids: Sequence[str]) -> se
     """Those of the users that exist, held until the transaction ends. Hold users before tweets."""
     rows = select(User.user_id).where(User.user_id.in_(user_ids), STAYS).order_by(User.user_id)
     return set(await connection.scalars(rows.with_for_update(key_share=True)))
+
+
+async def keep_users(connection: AsyncConnection, user_ids: Iterable[str]) -> set[str]:
+    """Those of the users that exist; their rows are there until the transaction ends, though others may change them."""
+    rows = select(User.user_id).where(User.user_id.in_(user_ids), STAYS).order_by(User.user_id)
+    return set(await connection.scalars(rows.with_for_update(read=True, key_share=True)))
 
 
 async def hold_tweets(connection: AsyncConnection, tweet_ids: Sequence[str], to_delete: bool = False) -> set[str]:

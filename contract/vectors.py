@@ -12,7 +12,7 @@ Every write of vectors is noted in the log of changes (contract/changelog.py).
 Shape suffixes: K ids, D dimensions.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -107,9 +107,19 @@ class VectorStore:
         """Remove a tweet's vectors under some versions, so that it is no candidate from now on."""
         await self._forget([self._key(version, "t", tweet_id) for version in versions])
 
+    async def forget_tweets(self, versions: Sequence[str], tweet_ids: Sequence[str]) -> None:
+        """The same of several, at most some hundred."""
+        await self._forget([self._key(version, "t", id_) for version in versions for id_ in tweet_ids])
+
     async def forget_user(self, versions: Sequence[str], user_id: str) -> None:
         """Remove a user's vectors under some versions."""
         await self._forget([self._key(version, "u", user_id) for version in versions])
+
+    async def user_ids(self) -> AsyncIterator[str]:
+        """Who has a vector under some version; every key is looked at, and one may come twice."""
+        start = len(f"{self._namespace}:v:")
+        async for key in self._redis.scan_iter(match=f"{self._namespace}:v:*:u:*", count=_CHUNK):
+            yield key.decode()[start:].split(":")[2]
 
     async def versions(self) -> set[str]:
         """All that have a vector; every key of theirs is looked at."""

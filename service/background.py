@@ -52,6 +52,7 @@ async def background(
         repeat("reading the keys", keys.read),
         repeat("hearing of pending tweets", lambda: hear_of_pending(parts, pending)),
         work_off_backlog(parts),
+        erase_who_leaves(parts),
         repeat("listing users to fold in", parts.fold_ins.fill_up),
         repeat("folding users in", parts.fold_ins.work_off),
     )
@@ -106,14 +107,14 @@ async def keep_up(redis: Redis, embedded: EmbeddedValkey) -> None:
 
 
 async def work_off_backlog(parts: Ingest) -> None:
-    """Erase who was deleted, encode what has no vector: when this process fell behind, hears of some, and at times."""
+    """Encode what is stored without a vector: when this process fell behind or hears of some, and twice a minute."""
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_SECONDS):  # wait_for of Python 3.11 can swallow a cancellation
                 await parts.behind.wait()
         parts.behind.clear()
         try:
-            failed = await erase_users(parts) + await remove_pictures(parts)
+            failed = await remove_pictures(parts)
             unencoded = [await encode_pending(parts, model) for model in parts.models.serving()]
             parts.metrics.pending.set(sum(unencoded))
             failed += sum(unencoded)
@@ -123,6 +124,23 @@ async def work_off_backlog(parts: Ingest) -> None:
         if failed:
             await asyncio.sleep(_RETRY_SECONDS)
             parts.behind.set()
+
+
+async def erase_who_leaves(parts: Ingest) -> None:
+    """Go on with deleted users who are not erased yet: when this process has one, and twice a minute."""
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await parts.leaving.wait()
+        parts.leaving.clear()
+        try:
+            left = await erase_users(parts)
+        except Exception:  # whatever it was, the next try may succeed, and nobody else would go on
+            log.exception("erasing deleted users has to wait")
+            left = 1
+        if left:
+            await asyncio.sleep(_RETRY_SECONDS)
+            parts.leaving.set()
 
 
 async def encode_pending(parts: Ingest, model: ActiveModel) -> int:

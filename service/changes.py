@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.graph import MOST_FOLLOWEES, OnlineGraph, TimelineEntry, to_ms
 from contract.tables import Follow, Hide, Retweet, Tweet, User
-from contract.transactions import STAYS, deleted_users, hold_users, keep_tweets
+from contract.transactions import deleted_users, hold_users, keep_tweets, keep_users
 from contract.unsure import Unsure
 from service.errors import FollowLimit, InvalidChange, UnknownTweet, UnknownUser, UserDeleted
 from service.fold_in import FoldIns
@@ -43,9 +43,10 @@ async def add_user(user_id: str, stores: Changes) -> Change:
     """Make a user known. Raises UserDeleted."""
     try:
         async with stores.unsure.changing(stores.engine, "user", user_id) as connection:
-            if await deleted_users(connection, [user_id]):
-                raise UserDeleted(f"user_id {user_id} is that of a deleted user: choose another id")
             change = await _add(connection, User, {"user_id": user_id}, datetime.now(UTC))
+            held = await hold_users(connection, [user_id])
+            if not held or await deleted_users(connection, [user_id]):
+                raise UserDeleted(f"user_id {user_id} is that of a deleted user: choose another id")
             await stores.graph.add_users([user_id])
     except IntegrityError:  # another request made the same user at the same moment
         return await add_user(user_id, stores)
@@ -139,7 +140,8 @@ async def _hold_user(connection: AsyncConnection, user_id: str) -> None:
 
 
 async def _need_user(connection: AsyncConnection, user_id: str) -> None:
-    if await connection.scalar(select(User.user_id).where(User.user_id == user_id, STAYS)) is None:
+    """They stay until the transaction ends. Raises UnknownUser."""
+    if not await keep_users(connection, [user_id]):
         raise UnknownUser(f"followee_id {user_id} is not known: add it by POST /users")
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.tables import Tweet, TweetVector, User
-from contract.transactions import STAYS
+from contract.transactions import BY_USERS, STAYS
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Database:
     async def tweet(self, tweet_id: str) -> StoredTweet | None:
         """A tweet by id."""
         async with self.engine.connect() as connection:
-            row = (await connection.execute(select(*_COLUMNS).where(Tweet.tweet_id == tweet_id))).one_or_none()
+            found = await connection.execute(select(*_COLUMNS).where(Tweet.tweet_id == tweet_id, BY_USERS))
+            row = found.one_or_none()
         return None if row is None else StoredTweet(*row)
 
     async def has_vector(self, tweet_id: str, version: str) -> bool:
@@ -63,7 +64,7 @@ class Database:
     async def pending_tweets(self, version: str, but: set[str], limit: int) -> list[StoredTweet]:
         """Tweets without a vector under a version, oldest first, leaving some out."""
         encoded = select(TweetVector.tweet_id).where(TweetVector.version == version)
-        pending = select(*_COLUMNS).where(Tweet.tweet_id.not_in(encoded), Tweet.tweet_id.not_in(but))
+        pending = select(*_COLUMNS).where(Tweet.tweet_id.not_in(encoded), Tweet.tweet_id.not_in(but), BY_USERS)
         async with self.engine.connect() as connection:
             rows = await connection.execute(pending.order_by(Tweet.created_at, Tweet.tweet_id).limit(limit))
             return [StoredTweet(*row) for row in rows]

@@ -37,7 +37,10 @@ _IDEMPOTENCY = uuid.UUID("9f0c8f0e-6f0b-4f5c-9a53-6a3f6a0f7a11")
 
 @dataclass(frozen=True)
 class Ingest:
-    """The use case and the stores it works on. `behind` is set where a stored tweet could not be encoded."""
+    """The use case and the stores it works on.
+
+    `behind` is set where a stored tweet could not be encoded, `leaving` where a deleted user could not be erased.
+    """
 
     database: Database
     blobs: BlobStore
@@ -46,6 +49,7 @@ class Ingest:
     models: ActiveModels
     batcher: MicroBatcher
     behind: asyncio.Event
+    leaving: asyncio.Event
     fold_ins: FoldIns
     recommended: Recommended
     unsure: Unsure
@@ -130,6 +134,8 @@ async def add_tweet(tweet: StoredTweet, image: bytes, parts: Ingest) -> StoredTw
     except IntegrityError:
         stored = await parts.database.tweet(tweet.tweet_id)
         if stored is None:
+            if not await parts.database.user_exists(tweet.author_id):
+                raise UnknownAuthor(f"author_id {tweet.author_id} was deleted meanwhile") from None
             raise TweetConflict(
                 f"tweet_id {tweet.tweet_id} was taken, and deleted meanwhile: choose another id"
             ) from None
@@ -169,7 +175,8 @@ async def make_candidate(tweet: StoredTweet, z_D: Vector, version: str, parts: I
     A hidden tweet's vector stays in SQL; a tweet that was deleted meanwhile stays deleted.
     """
     async with parts.unsure.changing(parts.database.engine, "tweet", tweet.tweet_id) as connection:
-        await hold_users(connection, [tweet.author_id])
+        if not await hold_users(connection, [tweet.author_id]):  # they are being deleted
+            return
         if not await hold_tweets(connection, [tweet.tweet_id]):
             return
         hidden = await connection.scalar(select(Tweet.hidden_at).where(Tweet.tweet_id == tweet.tweet_id))

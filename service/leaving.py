@@ -1,8 +1,8 @@
 """Users who are deleted: whatever names them goes from SQL, Redis and the pictures, and their id is taken for good.
 
-Who is marked as leaving is no user any more for anybody. The rest is erased in short transactions: at once where that
-takes some seconds, else by whichever process finds them. Each step may be done again. What is erased from exported
-models is the trainer's work (training/redaction.py).
+Who is marked as leaving is no user any more for anybody, and neither are their tweets. The rest is erased in short
+transactions: at once where that takes some seconds, else by whichever process finds them. Each step may be done again.
+What is erased from exported models is the trainer's work (training/redaction.py).
 """
 
 import asyncio
@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from redis.exceptions import RedisError
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.ids import id_hash
-from contract.tables import DeletedUser, Follow, Hide, ModelVersion, Retweet, Tweet, User
+from contract.tables import DeletedUser, Follow, Hide, ModelVersion, Retweet, Tweet, User, empty_log
 from contract.transactions import STAYS, changing, deleted_users, hold_users
 from service.errors import UnknownUser
 from service.ingest import Ingest
@@ -28,18 +29,19 @@ Step = Callable[[str, Ingest], Awaitable[bool]]
 
 AT_ONCE_SECONDS = 5.0
 _AT_A_TIME = 100
+_VECTORS_AT_A_TIME = 500
 
 
 async def delete_user(user_id: str, parts: Ingest) -> bool:
-    """Whether all is erased; where it is not yet, the backlog goes on. Again changes nothing. Raises UnknownUser."""
+    """Whether all is erased; where it is not yet, the background goes on. Again changes nothing. Raises UnknownUser."""
     if not await _mark(user_id, parts):
         return True
     try:
         async with asyncio.timeout(AT_ONCE_SECONDS):
             await _erase(user_id, parts)
     except (TimeoutError, SQLAlchemyError, RedisError) as error:  # it is certain to go: that must not be refused
-        log.warning("user %s is deleted but not erased yet: %r", user_id, error)
-        parts.behind.set()
+        log.warning("a user is deleted but not erased yet: %r", error)
+        parts.leaving.set()
         return False
     return True
 
@@ -52,8 +54,8 @@ async def erase_users(parts: Ingest) -> int:
     for user_id in leaving:
         try:
             await _erase(user_id, parts)
-        except (SQLAlchemyError, RedisError) as error:
-            log.warning("user %s is deleted but not erased yet: %r", user_id, error)
+        except Exception as error:  # whatever it was, the others must not wait for this one
+            log.warning("a user is deleted but not erased yet: %r", error)
             left += 1
     return left
 
@@ -66,22 +68,34 @@ async def _mark(user_id: str, parts: Ingest) -> bool:
             now = datetime.now(UTC)
             await connection.execute(update(User).where(user).values(leaving_at=now))
             await connection.execute(insert(DeletedUser).values(user_sha256=id_hash(user_id), deleted_at=now))
-            await parts.graph.remove_user(user_id)
+            await _forget_online(connection, user_id, parts)
         elif await connection.scalar(select(User.user_id).where(user)) is None:
             if not await deleted_users(connection, [user_id]):
                 raise UnknownUser(f"user_id {user_id} is not known")
+            await _forget_online(connection, user_id, parts)  # a Redis that forgot its newest writes had it again
             return False
     return True
 
 
 async def _erase(user_id: str, parts: Ingest) -> None:
     """All but what others add at the same moment: that is found by the database, which raises IntegrityError."""
-    steps: list[Step] = [_tweets, _retweets, _hides_and_follows, _followers]
+    steps: list[Step] = [_vectors_of_tweets, _tweets, _retweets, _hides_and_follows, _followers]
     for step in steps:
         while await step(user_id, parts):
             pass
     await _user(user_id, parts)
-    log.info("user %s is erased", user_id)
+    await empty_log(parts.database.engine)
+    log.info("a deleted user is erased")
+
+
+async def _vectors_of_tweets(user_id: str, parts: Ingest) -> bool:
+    """Nobody is recommended them from now on, however many they are."""
+    async with parts.database.engine.connect() as connection:
+        mine = list(await connection.scalars(select(Tweet.tweet_id).where(Tweet.author_id == user_id)))
+        versions = list(await connection.scalars(select(ModelVersion.version)))
+    for start in range(0, len(mine), _VECTORS_AT_A_TIME):
+        await parts.vectors.forget_tweets(versions, mine[start : start + _VECTORS_AT_A_TIME])
+    return False
 
 
 async def _tweets(user_id: str, parts: Ingest) -> bool:
@@ -95,12 +109,11 @@ async def _tweets(user_id: str, parts: Ingest) -> bool:
 
 async def _retweets(user_id: str, parts: Ingest) -> bool:
     async with changing(parts.database.engine) as connection:
-        mine = select(Retweet.tweet_id).where(Retweet.user_id == user_id).limit(_AT_A_TIME)
-        tweet_ids = list(await connection.scalars(mine))
+        some = select(Retweet.tweet_id).where(Retweet.user_id == user_id).limit(_AT_A_TIME)
+        mine = delete(Retweet).where(Retweet.user_id == user_id, Retweet.tweet_id.in_(some))
+        tweet_ids = list(await connection.scalars(mine.returning(Retweet.tweet_id)))
         for tweet_id in tweet_ids:
             await parts.graph.count_retweet(tweet_id, -1)
-        some = Retweet.user_id == user_id, Retweet.tweet_id.in_(tweet_ids)
-        await connection.execute(delete(Retweet).where(*some))
     return bool(tweet_ids)
 
 
@@ -114,8 +127,9 @@ async def _hides_and_follows(user_id: str, parts: Ingest) -> bool:
 async def _followers(user_id: str, parts: Ingest) -> bool:
     """Those who follow the user do so no more."""
     async with changing(parts.database.engine) as connection:
-        followers = select(Follow.follower_id).where(Follow.followee_id == user_id).order_by(Follow.follower_id)
-        follower_ids = list(await connection.scalars(followers.limit(_AT_A_TIME)))
+        follower_ids = list(
+            await connection.scalars(select(Follow.follower_id).where(Follow.followee_id == user_id).limit(_AT_A_TIME))
+        )
         await hold_users(connection, follower_ids)
         for follower_id in follower_ids:
             await parts.graph.remove_follow(follower_id, user_id)
@@ -126,11 +140,16 @@ async def _followers(user_id: str, parts: Ingest) -> bool:
 
 
 async def _user(user_id: str, parts: Ingest) -> None:
-    """The user's own keys and vectors, and the row: not before nothing refers to it."""
+    """The row: not before nothing refers to it."""
     async with changing(parts.database.engine) as connection:
         await connection.execute(delete(User).where(User.user_id == user_id, ~STAYS))
-        versions = list(await connection.scalars(select(ModelVersion.version)))
-        await parts.graph.remove_user(user_id)
-        await parts.vectors.forget_user(versions, user_id)
-        await parts.fold_ins.forget(user_id)
-        await parts.recommended.forget_user(versions, user_id)
+        await _forget_online(connection, user_id, parts)
+
+
+async def _forget_online(connection: AsyncConnection, user_id: str, parts: Ingest) -> None:
+    """The user's own keys, vectors of every version, and places on lists."""
+    versions = list(await connection.scalars(select(ModelVersion.version)))
+    await parts.graph.remove_user(user_id)
+    await parts.vectors.forget_user(versions, user_id)
+    await parts.fold_ins.forget(user_id)
+    await parts.recommended.forget_user(versions, user_id)

@@ -137,6 +137,7 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
                 models=models,
                 batcher=batcher,
                 behind=asyncio.Event(),
+                leaving=asyncio.Event(),
                 fold_ins=FoldIns(WaitingUsers(redis, settings.redis_namespace), foldable, models, metrics),
                 recommended=Recommended(redis, settings.redis_namespace),
                 unsure=unsure,
@@ -147,6 +148,7 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             await models.refresh()
             await models.refresh_trial_if_it_loads()
             ingest.behind.set()
+            ingest.leaving.set()
             keys = await open_keys(engine, settings)
             pending = PendingTweets(redis, settings.redis_namespace)
             restorer = Restorer(redis, settings.redis_namespace, settings.models_dir, key, ingest)

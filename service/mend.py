@@ -3,16 +3,14 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
-from sqlalchemy import insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.graph import TimelineEntry, to_ms
 from contract.parts import in_parts
-from contract.rebuild import USERS_AT_A_TIME, count_retweets, replace_users
-from contract.tables import ModelVersion, Tweet, User
+from contract.rebuild import USERS_AT_A_TIME, count_retweets, forget_user_unless_there, replace_users
+from contract.tables import ModelVersion, Tweet
 from contract.transactions import hold_tweets
 from contract.turns import take_turn
 from contract.unsure import Doubt, Unsure
@@ -68,12 +66,7 @@ async def mend_user(connection: AsyncConnection, user_id: str, parts: Ingest) ->
     await parts.fold_ins.changed([user_id])
     if await replace_users(connection, parts.graph, [user_id]):
         return
-    try:
-        async with connection.begin_nested() as attempt:  # so that nobody makes the same user meanwhile
-            await connection.execute(insert(User).values(user_id=user_id, created_at=datetime.now(UTC)))
-            await parts.graph.remove_user(user_id)
-            await attempt.rollback()
-    except IntegrityError:  # somebody did
+    if not await forget_user_unless_there(connection, parts.graph, parts.vectors, user_id):  # somebody made them
         await replace_users(connection, parts.graph, [user_id])
 
 

@@ -3,19 +3,19 @@
 A candidate needs a vector in Redis: without it a tweet is gone from the very next answer, whatever timeline it is on.
 """
 
-import asyncio
 import logging
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.graph import TimelineEntry, to_ms
 from contract.parts import in_parts
 from contract.tables import DeletedTweet, Hide, ModelVersion, Retweet, Tweet, TweetVector
+from contract.tasks import to_its_end
 from contract.transactions import changing, hold_picture, hold_tweets, hold_users, is_deleted
 from service.errors import UnknownTweet
 from service.ingest import Ingest
@@ -74,9 +74,9 @@ async def _remove_picture(key: str, parts: Ingest) -> bool:
             await hold_picture(connection, key)
             shown = await connection.scalar(select(Tweet.tweet_id).where(Tweet.image_key == key).limit(1))
             if shown is None:
-                await asyncio.to_thread(parts.blobs.delete, key)
+                await to_its_end(partial(parts.blobs.delete, key))  # else it might go on after somebody posted the same
             await connection.execute(update(DeletedTweet).where(DeletedTweet.image_key == key).values(image_key=None))
-    except (OSError, SQLAlchemyError) as error:
+    except Exception as error:  # of whatever kind of store
         log.error("picture %s of a deleted tweet cannot be removed yet: %r", key, error)
         return False
     return True

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from contract.changelog import ChangeLog
 from contract.embedded import open_redis, redis_server
@@ -30,8 +30,6 @@ async def everything(stores: StoreSettings) -> AsyncIterator[tuple[str, bytes]]:
                 for table in Base.metadata.sorted_tables:
                     for row in await connection.execute(select(table)):
                         yield f"{table.name} {row}", b"\0".join(_bytes(value) for value in row)
-                if engine.dialect.name == "sqlite":
-                    await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
             log = ChangeLog(redis, stores.redis_namespace)
             async for key in redis.scan_iter(match=f"{stores.redis_namespace}:*", count=1_000):
                 if key.decode() != log.stream:
@@ -40,7 +38,7 @@ async def everything(stores: StoreSettings) -> AsyncIterator[tuple[str, bytes]]:
 
 
 def files(stores: StoreSettings) -> list[Path]:
-    """Of models, pictures, runs and the database, where that is a file."""
+    """Of models, pictures, runs and the database with its log, where these are files; not those of Redis."""
     kept = [path for path in stores.var_dir.rglob("*") if path.is_file() and "valkey" not in path.parts]
     return sorted({*kept, *(path for path in stores.models_dir.rglob("*") if path.is_file())})
 

@@ -17,7 +17,13 @@ from contract.graph import OnlineGraph
 from contract.marks import is_written, writing
 from contract.parts import in_parts
 from contract.progress import Progress
-from contract.rebuild import copy_tweet_vectors, copy_user_vectors, rebuild_graph, write_vectors
+from contract.rebuild import (
+    copy_tweet_vectors,
+    copy_user_vectors,
+    forget_users_who_are_gone,
+    rebuild_graph,
+    write_vectors,
+)
 from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import ModelVersion, Retweet, Tweet, TweetVector
 from contract.transactions import changing, hold_tweets
@@ -84,6 +90,7 @@ async def publish(
         await copy_tweet_vectors(stores.engine, vectors, exported.manifest, progress=progress)
         graph = OnlineGraph(stores.redis, stores.namespace)
         await rebuild_graph(stores.engine, graph, progress)
+        await forget_users_who_are_gone(stores.engine, graph, vectors)
         await fold_in_untrained(exported, model, FoldInStores(stores.engine, graph, vectors), progress)
         for _ in range(_LATE_ROUNDS):  # what was posted meanwhile
             if not (late := await encode_missing(stores, exported, model, progress)):
@@ -143,6 +150,7 @@ async def rebuild_redis(models_dir: Path, stores: Stores, progress: Progress) ->
                 written[version] = None
             except ArtifactInvalid as error:
                 written[version] = str(error)
+        await forget_users_who_are_gone(stores.engine, graph, vectors)
         async with changing(stores.engine) as connection:
             known = await hold_versions(connection)
             if (trial := trial_of(known)) is not None and trial.version not in written:

@@ -20,7 +20,7 @@ from contract.parts import in_parts
 from contract.pending import PendingTweets
 from contract.progress import Progress
 from contract.tables import Base, DeletedTweet, Follow, Hide, Retweet, Tweet, User
-from contract.transactions import STAYS, deleted_users, hold_picture, hold_users, keep_tweets
+from contract.transactions import STAYS, deleted_users, hold_picture, hold_users, keep_tweets, keep_users
 from contract.turns import take_turn
 from contract.waiting import WaitingUsers
 from training.dataset.checks import (
@@ -245,7 +245,7 @@ def _new(rows: dict[Key, R], known: set[Key]) -> list[R]:
 async def _of_deleted(connection: AsyncConnection, rows: Sequence[Row], *fields: str) -> dict[Key, BadRow]:
     """Rows that name a user who was deleted since they were checked."""
     named = {getattr(row, field) for row in rows for field in fields}
-    there = set(await connection.scalars(select(User.user_id).where(User.user_id.in_(named), STAYS)))
+    there = await keep_users(connection, named)
     return {
         row.key: BadRow(field, f"{user_id} was deleted meanwhile: remove the row")
         for row in rows

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -12,8 +13,8 @@ from contract import artifact
 from contract.blobs import blob_key
 from contract.environment import StoreSettings
 from contract.progress import silent
+from contract.tables import User
 from service import leaving
-from service.leaving import erase_users
 from tests.agreement import disagreements
 from tests.conftest import copied_stores, import_into
 from tests.integration.running import Service, changed, new_user, png, problem, serving, until
@@ -23,11 +24,12 @@ from training import importer
 from training.dataset.checks import Known
 from training.dump import export_dataset
 from training.errors import InputRejected
+from training.models import activate_version
 from training.publish import rebuild_redis
 from training.redaction import redact
 from training.retrain import publish_folder, retrain
 from training.settings import Gate, TrainingSettings
-from training.stores import Stores
+from training.stores import Stores, with_stores
 
 pytestmark = pytest.mark.anyio
 SMALL = TrainingSettings(backbone="tiny", dim=16, text_dim=16, word_dim=16, epochs=1)
@@ -145,15 +147,19 @@ async def test_who_is_not_erased_at_once_is_gone_at_once(
 ) -> None:
     """What is exported, read for training or imported meanwhile does not know the user any more."""
     user = trained_user(service)
-    await make_busy(service, user)
+    mine, *_ = await make_busy(service, user)
     before = await export_and_read(stores, tmp_path / "before")
     assert user in before
-    monkeypatch.setattr(leaving, "AT_ONCE_SECONDS", 0)
     monkeypatch.setattr(leaving, "_tweets", stalled)
     await changed(service, "DELETE", f"/users/{user}", 202)
     problem(await service.client.get(f"/users/{user}/recommendations"), 404, "unknown-user")
     problem(await service.client.post("/users", json={"user_id": user}), 409, "user-deleted")
     problem(await service.client.put(f"/users/fan/followees/{user}"), 404, "unknown-user")
+    for url in (f"/tweets/{mine}", f"/tweets/{mine}/image", f"/tweets/{mine}/similar"):
+        problem(await service.client.get(url), 404, "unknown-tweet")
+    for scope in ("followees", "discover"):
+        url = f"/users/fan/recommendations?k=100&explain=true&scope={scope}"
+        assert user not in (await service.client.get(url)).text
     assert user not in await export_and_read(stores, tmp_path / "meanwhile")
     with pytest.raises(InputRejected, match=f"{user} was deleted"):
         await asyncio.to_thread(import_into, stores, tmp_path / "before")
@@ -164,13 +170,12 @@ async def test_who_is_not_erased_at_once_is_gone_at_once(
 
 
 async def stalled(_user_id: str, _parts: object) -> bool:
-    await asyncio.sleep(0.01)
     raise TimeoutError
 
 
 async def gone(service: Service, user: str) -> bool:
-    await erase_users(service.parts.ingest)
-    return (await service.client.delete(f"/users/{user}")).status_code == 204
+    """By what goes on in the background."""
+    return (user,) not in await service.sql(User.user_id)
 
 
 async def export_and_read(stores: StoreSettings, folder: Path) -> str:
@@ -215,6 +220,36 @@ async def test_a_user_who_is_deleted_while_an_import_runs_stays_deleted(
     assert (report.users, report.follows, report.retweets, report.hides) == (0, 0, 0, 0)
     assert {"follows", "tweets", "retweets", "hides"} >= set(report.rejected)
     assert not await beside_models(stores, user)
+
+
+async def test_a_redis_that_forgot_the_deletion_is_mended(service: Service, stores: StoreSettings) -> None:
+    """As after a failover to a replica that was behind: by writing it anew, or by deleting once more."""
+    user = trained_user(service)
+    vector = await vector_of(service, user)
+    await changed(service, "DELETE", f"/users/{user}", 204)
+
+    async def forget_it() -> None:
+        u_1D = np.frombuffer(vector, dtype="<f2")[None]
+        await service.parts.ingest.vectors.put_users(in_service(service), [user], u_1D)
+        await service.parts.ingest.graph.add_users([user])
+        await service.parts.ingest.graph.add_follows([(user, "u0002")])
+
+    await forget_it()
+    assert await places(stores, vector)
+    await rebuild_redis(stores.models_dir, opened(service), silent)
+    assert not await beside_models(stores, user)
+    await forget_it()
+    await changed(service, "DELETE", f"/users/{user}", 204)
+    assert not await beside_models(stores, user)
+
+
+async def test_a_version_serves_on_whose_first_users_are_deleted(service: Service, stores: StoreSettings) -> None:
+    for user in service.parts.ingest.models.required().artifact.user_ids[:12]:
+        await changed(service, "DELETE", f"/users/{user}", 204)
+    await changed(service, "POST", f"/models/{in_service(service)}:activate", 200)
+    await asyncio.to_thread(
+        with_stores, stores, lambda found: activate_version(in_service(service), found, stores.models_dir)
+    )
 
 
 async def test_users_who_leave_while_others_refer_to_them(service: Service, stores: StoreSettings) -> None:

@@ -1,9 +1,10 @@
 import asyncio
+import threading
 
 import pytest
 
 from contract import tasks
-from contract.tasks import end
+from contract.tasks import end, to_its_end
 
 
 def test_a_task_that_swallows_a_cancellation_is_ended_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,3 +50,30 @@ def test_what_a_task_does_in_the_end_is_not_cancelled() -> None:
 
     asyncio.run(scenario())
     assert rolled_back
+
+
+async def test_who_is_cancelled_leaves_no_thread_behind() -> None:
+    """Twice, too; what it was in goes on holding what it holds until then."""
+    begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        may_end.wait(20)
+        ended.set()
+
+    task = asyncio.create_task(to_its_end(work))
+    await asyncio.to_thread(begun.wait)
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0.01)
+        assert not task.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()
+
+
+async def test_what_a_thread_returns_or_raises_comes_through() -> None:
+    assert await to_its_end(lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        await to_its_end(lambda: 1 // 0)
