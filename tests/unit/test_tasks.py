@@ -52,6 +52,7 @@ def test_what_a_task_does_in_the_end_is_not_cancelled() -> None:
     assert rolled_back
 
 
+@pytest.mark.anyio
 async def test_who_is_cancelled_leaves_no_thread_behind() -> None:
     """Twice, too; what it was in goes on holding what it holds until then."""
     begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
@@ -73,6 +74,7 @@ async def test_who_is_cancelled_leaves_no_thread_behind() -> None:
     assert ended.is_set()
 
 
+@pytest.mark.anyio
 async def test_what_a_thread_returns_or_raises_comes_through() -> None:
     assert await to_its_end(lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
