@@ -6,6 +6,7 @@ Shape suffixes: H height, W width, C colours, D dimensions.
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -24,6 +25,8 @@ from service.room import Room, caller
 
 log = logging.getLogger(__name__)
 
+LARGE_REQUESTS_OF_ONE = 4
+"""Batches of one key, of which one is in work: those of others wait for no more."""
 DECODED_AT_A_TIME = 4
 """Pictures; one of as many pixels as are taken needs 320 MB."""
 
@@ -51,7 +54,7 @@ class MicroBatcher:
         self.fair_share = max(1, min(max_batch, capacity // 2))
         """How many tweets of one request may be in work, so that others have room."""
         self._in_memory = asyncio.Lock()
-        self._large_requests_of: set[str] = set()
+        self._large_requests_of: Counter[str] = Counter()
         self.decoding = asyncio.Semaphore(DECODED_AT_A_TIME)
         """Held while a picture is decoded."""
         self._busy_since: float | None = None
@@ -78,20 +81,24 @@ class MicroBatcher:
 
     @asynccontextmanager
     async def large_request(self) -> AsyncIterator[None]:
-        """Hold the pictures of many tweets in memory; others wait for that with theirs on disk, one of each caller.
+        """Hold the pictures of many tweets in memory; others wait for that with theirs on disk, a few of each caller.
 
-        Raises Overloaded at once where the caller holds them or waits already.
+        Raises Overloaded at once where the caller has as many already.
         """
         who = caller.get()
-        if who in self._large_requests_of:
+        if self._large_requests_of[who] == LARGE_REQUESTS_OF_ONE:
             self._metrics.shed.labels("tweets").inc()
-            raise Overloaded("a batch of this key is in work: send the next one when it is answered")
-        self._large_requests_of.add(who)
+            raise Overloaded(
+                f"{LARGE_REQUESTS_OF_ONE} batches of this key are in work: send the next one when one is answered"
+            )
+        self._large_requests_of[who] += 1
         try:
             async with self._in_memory:
                 yield
         finally:
-            self._large_requests_of.discard(who)
+            self._large_requests_of[who] -= 1
+            if not self._large_requests_of[who]:
+                del self._large_requests_of[who]
 
     async def encode(self, model: ActiveModel, image_HWC: npt.NDArray[np.uint8], text: str) -> Vector:
         """The tweet's vector z, fp16 [D]. Raises what the encoder raises; the next batch is encoded all the same."""

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
+import service.batcher
 from contract.preprocessing import PAD_TOKEN, UNKNOWN_TOKEN, Preprocessing
 from service.active import ActiveModel
 from service.batcher import MicroBatcher, Vector, open_batcher
@@ -214,7 +215,8 @@ async def test_a_caller_leaves_permits_to_others() -> None:
         held.enter_context(batcher.permit())
 
 
-async def test_a_large_request_of_a_caller_waits_behind_none_of_its_own() -> None:
+async def test_a_caller_has_few_large_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.batcher, "LARGE_REQUESTS_OF_ONE", 1)
     batcher, order = MicroBatcher(4, 16, Metrics()), list[str]()
     first_ends = asyncio.Event()
 
