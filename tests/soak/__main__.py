@@ -25,7 +25,7 @@ from tests.soak.verdict import FEWEST, FLAT, Sample, lines_of
 from training.progress import terminal
 
 EVERY_SECONDS = 5.0
-HELD_MB = 4
+HELD_MB = 1
 """What the service may hold in memory: little, so that the bound is reached."""
 
 
