@@ -4,7 +4,7 @@ Shape suffixes: K tweets, D dimensions.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from sqlalchemy import func, insert, select, union_all
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.orm import InstrumentedAttribute
 
 from contract.artifact import Artifact, Manifest
 from contract.graph import RECENT_LIMIT, SEEN_LIMIT, TIMELINE_LIMIT, OnlineGraph, TimelineEntry, UserState, to_ms
@@ -131,23 +132,33 @@ async def _copy_some(
         await vectors.forget_tweet([manifest.version], hidden)
 
 
-async def forget_users_who_are_gone(engine: AsyncEngine, graph: OnlineGraph, vectors: VectorStore) -> None:
-    """Take away what is online of users whom SQL has not: a Redis that forgot their deletion has it again."""
+async def forget_the_deleted(engine: AsyncEngine, graph: OnlineGraph, vectors: VectorStore) -> None:
+    """Take away what is online of users and tweets that SQL has not: a Redis that forgot a deletion has it again."""
     for online in (graph.user_ids(), vectors.user_ids()):
-        some: set[str] = set()
-        async for user_id in online:
-            some.add(user_id)
-            if len(some) == _LOOKED_UP_AT_A_TIME:
-                await _forget_the_gone(engine, graph, vectors, some)
-                some = set()
-        await _forget_the_gone(engine, graph, vectors, some)
+        async for some in _parts_of(online):
+            for user_id in await _gone(engine, User.user_id, some):
+                await take_turn(engine, forget_user_unless_there, graph, vectors, user_id)
+    async for some in _parts_of(vectors.tweet_ids()):
+        gone = await _gone(engine, Tweet.tweet_id, some)
+        async with engine.connect() as connection:
+            versions = list(await connection.scalars(select(ModelVersion.version)))
+        await vectors.forget_tweets(versions, gone)
 
 
-async def _forget_the_gone(engine: AsyncEngine, graph: OnlineGraph, vectors: VectorStore, user_ids: set[str]) -> None:
+async def _parts_of(ids: AsyncIterator[str]) -> AsyncIterator[set[str]]:
+    some: set[str] = set()
+    async for id_ in ids:
+        some.add(id_)
+        if len(some) == _LOOKED_UP_AT_A_TIME:
+            yield some
+            some = set()
+    yield some
+
+
+async def _gone(engine: AsyncEngine, column: InstrumentedAttribute[str], ids: set[str]) -> list[str]:
+    """Those that a table has not."""
     async with engine.connect() as connection:
-        there = set(await connection.scalars(select(User.user_id).where(User.user_id.in_(user_ids))))
-    for user_id in sorted(user_ids - there):
-        await take_turn(engine, forget_user_unless_there, graph, vectors, user_id)
+        return sorted(ids.difference(await connection.scalars(select(column).where(column.in_(ids)))))
 
 
 async def forget_user_unless_there(

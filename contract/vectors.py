@@ -117,9 +117,13 @@ class VectorStore:
 
     async def user_ids(self) -> AsyncIterator[str]:
         """Who has a vector under some version; every key is looked at, and one may come twice."""
-        start = len(f"{self._namespace}:v:")
-        async for key in self._redis.scan_iter(match=f"{self._namespace}:v:*:u:*", count=_CHUNK):
-            yield key.decode()[start:].split(":")[2]
+        async for user_id in self._ids("u"):
+            yield user_id
+
+    async def tweet_ids(self) -> AsyncIterator[str]:
+        """The same of tweets."""
+        async for tweet_id in self._ids("t"):
+            yield tweet_id
 
     async def versions(self) -> set[str]:
         """All that have a vector; every key of theirs is looked at."""
@@ -140,6 +144,11 @@ class VectorStore:
         pipeline = self._redis.pipeline(transaction=False)
         note(pipeline, self._namespace, [f"v:{version}:{kind}:*" for kind in ("t", "u")])
         await pipeline.execute()
+
+    async def _ids(self, kind: str) -> AsyncIterator[str]:
+        start = len(f"{self._namespace}:v:")
+        async for key in self._redis.scan_iter(match=f"{self._namespace}:v:*:{kind}:*", count=_CHUNK):
+            yield key.decode()[start:].split(":")[2]
 
     async def _put(self, version: str, kind: str, ids: Sequence[str], vectors_KD: Vectors) -> None:
         if vectors_KD.dtype != np.float16 or len(ids) != len(vectors_KD):

@@ -5,7 +5,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.errors import Overloaded
 from service.guard import READS, is_guarded
 from service.metrics import Metrics
-from service.problems import refusal_of
+from service.problems import turn_away
 from service.room import Pacer, Room, caller
 
 
@@ -28,7 +28,7 @@ class Admission:
             self._metrics.shed.labels(kind).inc()
             await self._pacer.pace()
             refused = Overloaded(f"as many {kind} are in work as the service takes: try again in a second")
-            await refusal_of(refused).response()(scope, receive, send)
+            await turn_away(refused, scope, receive, send)
             return
         room.enter(who)
         try:

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import Forbidden, RateLimited, Unauthorized
 from service.keys import Keys, KeyScope
-from service.problems import refusal_of
+from service.problems import turn_away
 from service.rates import Rates
 from service.room import Pacer, caller
 
@@ -41,7 +41,7 @@ class Guard:
             key_id = await _checked(scope)
         except (Unauthorized, Forbidden, RateLimited) as error:
             await self._pacer.pace()
-            await refusal_of(error).response()(scope, receive, send)
+            await turn_away(error, scope, receive, send)
             return
         token = caller.set(key_id)
         try:

@@ -7,7 +7,7 @@ its cause in the log.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -18,8 +18,10 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import InternalError as ReadOnlyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
 
 from contract.errors import ImageTooLarge, ImageUnreadable
 from service.errors import (
@@ -65,6 +67,14 @@ class Refusal:
         return JSONResponse(
             self.body().model_dump(), status_code=self.status, headers=dict(self.headers), media_type=PROBLEM
         )
+
+
+async def turn_away(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer an error without reading the body; where there is one the connection ends, so that none of it is."""
+    refusal, headers = refusal_of(error), Headers(scope=scope)
+    if headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers:
+        refusal = replace(refusal, headers={**refusal.headers, "Connection": "close"})
+    await refusal.response()(scope, receive, send)
 
 
 def install(app: FastAPI) -> None:

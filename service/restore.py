@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from contract import artifact
 from contract.errors import ContractError
 from contract.marks import restoring
-from contract.rebuild import forget_users_who_are_gone, rebuild_graph, write_vectors
+from contract.rebuild import forget_the_deleted, rebuild_graph, write_vectors
 from contract.transactions import changing
 from contract.versions import activated_last, hold_versions, kept_versions, known_versions, point_anew
 from service.cursor import cursor_key
@@ -59,7 +59,7 @@ class Restorer:
             for version in sorted(kept_versions(known) - written):
                 if await self._write_other_version(version):
                     written.add(version)
-            await forget_users_who_are_gone(self.parts.database.engine, self.parts.graph, self.parts.vectors)
+            await forget_the_deleted(self.parts.database.engine, self.parts.graph, self.parts.vectors)
             async with changing(self.parts.database.engine) as connection:
                 await hold_versions(connection)
                 vectors, recommended = self.parts.vectors, self.parts.recommended

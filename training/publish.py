@@ -20,7 +20,7 @@ from contract.progress import Progress
 from contract.rebuild import (
     copy_tweet_vectors,
     copy_user_vectors,
-    forget_users_who_are_gone,
+    forget_the_deleted,
     rebuild_graph,
     write_vectors,
 )
@@ -90,7 +90,7 @@ async def publish(
         await copy_tweet_vectors(stores.engine, vectors, exported.manifest, progress=progress)
         graph = OnlineGraph(stores.redis, stores.namespace)
         await rebuild_graph(stores.engine, graph, progress)
-        await forget_users_who_are_gone(stores.engine, graph, vectors)
+        await forget_the_deleted(stores.engine, graph, vectors)
         await fold_in_untrained(exported, model, FoldInStores(stores.engine, graph, vectors), progress)
         for _ in range(_LATE_ROUNDS):  # what was posted meanwhile
             if not (late := await encode_missing(stores, exported, model, progress)):
@@ -150,7 +150,7 @@ async def rebuild_redis(models_dir: Path, stores: Stores, progress: Progress) ->
                 written[version] = None
             except ArtifactInvalid as error:
                 written[version] = str(error)
-        await forget_users_who_are_gone(stores.engine, graph, vectors)
+        await forget_the_deleted(stores.engine, graph, vectors)
         async with changing(stores.engine) as connection:
             known = await hold_versions(connection)
             if (trial := trial_of(known)) is not None and trial.version not in written:

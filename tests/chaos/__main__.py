@@ -39,7 +39,7 @@ PUBLISHED = ("fault", "database", "runs", "acknowledged", "lost", "duplicated", 
 def main() -> int:
     """Run what is asked for, print the table, write the results."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--kills", type=int, default=30, help="of the service (default: 30); a third as often SIGTERM")
+    parser.add_argument("--kills", type=int, default=30, help="of the service (default: 30); a fifth as often SIGTERM")
     parser.add_argument("--runs", type=int, default=2, help="of every other fault, a database (default: 2)")
     parser.add_argument("--databases", default=",".join(KINDS), help=f"default: {','.join(KINDS)}")
     parser.add_argument("--only", default="", help="faults with this in their name")
@@ -77,7 +77,7 @@ def names_of(options: argparse.Namespace) -> list[str]:
 def kill(database: str, original: StoreSettings, options: argparse.Namespace) -> list[Row]:
     """The service itself."""
 
-    times = {signal.SIGKILL: options.kills, signal.SIGTERM: max(1, options.kills // 3)}
+    times = {signal.SIGKILL: options.kills, signal.SIGTERM: max(1, options.kills // 5)}
     ends = [number for number, name in ENDED.items() if options.only in name]
 
     async def run(stores: StoreSettings) -> list[Row]:
@@ -91,11 +91,11 @@ def kill(database: str, original: StoreSettings, options: argparse.Namespace) ->
 
 
 def kill_one_of_two(database: str, original: StoreSettings, options: argparse.Namespace) -> list[Row]:
-    """A third as often."""
+    """A fifth as often."""
     if not options.kills or options.only not in PAIR:
         return []
     with own_redis(original) as (stores, server):
-        return [told(asyncio.run(run_pair(database, stores, server, max(1, options.kills // 3), options.seed)))]
+        return [told(asyncio.run(run_pair(database, stores, server, max(1, options.kills // 5), options.seed)))]
 
 
 def strike(database: str, original: StoreSettings, options: argparse.Namespace) -> list[Row]:

@@ -243,6 +243,16 @@ async def test_a_redis_that_forgot_the_deletion_is_mended(service: Service, stor
     assert not await beside_models(stores, user)
 
 
+async def test_a_redis_that_forgot_a_deleted_tweet_is_mended(service: Service, stores: StoreSettings) -> None:
+    tweet = (await service.post(png("ivory"), author_id="u0002")).json()["tweet_id"]
+    vectors, dim = service.parts.ingest.vectors, service.parts.ingest.models.required().manifest.dim
+    await changed(service, "DELETE", f"/tweets/{tweet}", 204)
+    await vectors.put_tweets(in_service(service), [tweet], np.zeros((1, dim), dtype=np.float16))
+    assert await disagreements(stores) != []
+    await rebuild_redis(stores.models_dir, opened(service), silent)
+    assert await disagreements(stores) == []
+
+
 async def test_a_version_serves_on_whose_first_users_are_deleted(service: Service, stores: StoreSettings) -> None:
     for user in service.parts.ingest.models.required().artifact.user_ids[:12]:
         await changed(service, "DELETE", f"/users/{user}", 204)
