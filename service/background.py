@@ -51,8 +51,8 @@ async def background(
         repeat("looking at what changed", network.look),
         repeat("reading the keys", keys.read),
         repeat("hearing of pending tweets", lambda: hear_of_pending(parts, pending)),
-        work_off_backlog(parts),
-        erase_who_leaves(parts),
+        whenever(parts.behind, "the backlog", lambda: work_off_backlog(parts)),
+        whenever(parts.leaving, "erasing deleted users", lambda: erase_users(parts)),
         repeat("listing users to fold in", parts.fold_ins.fill_up),
         repeat("folding users in", parts.fold_ins.work_off),
     )
@@ -106,41 +106,29 @@ async def keep_up(redis: Redis, embedded: EmbeddedValkey) -> None:
         embedded.start()  # in this thread on purpose: the kernel ends the server with the thread that started it
 
 
-async def work_off_backlog(parts: Ingest) -> None:
-    """Encode what is stored without a vector: when this process fell behind or hears of some, and twice a minute."""
+async def whenever(needed: asyncio.Event, what: str, work: Callable[[], Awaitable[int]]) -> None:
+    """Do it when it is needed and twice a minute; where it says that something is left, again in some seconds."""
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_SECONDS):  # wait_for of Python 3.11 can swallow a cancellation
-                await parts.behind.wait()
-        parts.behind.clear()
+                await needed.wait()
+        needed.clear()
         try:
-            failed = await remove_pictures(parts)
-            unencoded = [await encode_pending(parts, model) for model in parts.models.serving()]
-            parts.metrics.pending.set(sum(unencoded))
-            failed += sum(unencoded)
+            left = await work()
         except Exception:  # whatever it was, the next try may succeed, and nobody else would go on
-            log.exception("the backlog has to wait")
-            failed = 1
-        if failed:
-            await asyncio.sleep(_RETRY_SECONDS)
-            parts.behind.set()
-
-
-async def erase_who_leaves(parts: Ingest) -> None:
-    """Go on with deleted users who are not erased yet: when this process has one, and twice a minute."""
-    while True:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_SECONDS):
-                await parts.leaving.wait()
-        parts.leaving.clear()
-        try:
-            left = await erase_users(parts)
-        except Exception:  # whatever it was, the next try may succeed, and nobody else would go on
-            log.exception("erasing deleted users has to wait")
+            log.exception("%s has to wait", what)
             left = 1
         if left:
             await asyncio.sleep(_RETRY_SECONDS)
-            parts.leaving.set()
+            needed.set()
+
+
+async def work_off_backlog(parts: Ingest) -> int:
+    """Remove pictures of deleted tweets, and encode what is stored without a vector; how many of both are left."""
+    pictures = await remove_pictures(parts)
+    unencoded = [await encode_pending(parts, model) for model in parts.models.serving()]
+    parts.metrics.pending.set(sum(unencoded))
+    return pictures + sum(unencoded)
 
 
 async def encode_pending(parts: Ingest, model: ActiveModel) -> int:
