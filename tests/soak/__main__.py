@@ -124,6 +124,7 @@ def write(out: Path, samples: Sequence[Sample]) -> None:
     for axis, (name, bound) in zip(axes, FLAT.items(), strict=False):
         axis.plot(minutes, [getattr(one, name) for one in samples])
         axis.set_title(bound.label, loc="left", fontsize=9)
+        axis.margins(y=0.2)
         axis.set_ylim(bottom=0)
     axes[-1].plot(minutes, [one.p50_ms for one in samples], label="median")
     axes[-1].plot(minutes, [one.p99_ms for one in samples], label="p99")
