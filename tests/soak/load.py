@@ -17,6 +17,8 @@ TWEETS, NEWCOMERS, EDGES = 1_500, 100, 500
 """How many of their own are there at a time, each client kind for itself: more than the newest 1,000 that are kept."""
 OK, THERE, PUT, POSTED, GONE = {200}, {200, 404}, {200, 201}, {201, 202}, {204}
 """What may be answered. THERE: another client may have deleted it just now."""
+SIMILAR = THERE | {503}
+"""It has no vector any more at the moment of its deletion, and none yet at that of its posting."""
 
 
 @dataclass
@@ -79,7 +81,7 @@ class Clients:
             await self._ask("GET", url, expected, params=more)
         for item in page.get("items", [])[:1]:
             await self._ask("GET", f"/tweets/{item['tweet_id']}/image", THERE)
-            await self._ask("GET", f"/tweets/{item['tweet_id']}/similar", THERE)
+            await self._ask("GET", f"/tweets/{item['tweet_id']}/similar", SIMILAR)
 
     async def post(self) -> None:
         """A tweet, and the oldest one goes."""
