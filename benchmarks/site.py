@@ -30,6 +30,7 @@ from contract.embedded import open_redis, redis_server
 from contract.environment import StoreSettings
 from contract.graph import OnlineGraph, TimelineEntry, UserState, to_ms
 from contract.vectors import VectorStore
+from service.__main__ import server_config
 from service.main import create_app
 from service.settings import Settings
 from training.importer import import_dataset
@@ -192,15 +193,7 @@ def main() -> None:
         return ["t1", "t2", "t3"]
 
     add_floors(app)
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        loop="asyncio",
-    )
+    uvicorn.Server(server_config(app, settings)).run()
 
 
 if __name__ == "__main__":

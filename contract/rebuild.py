@@ -18,10 +18,11 @@ from contract.artifact import Artifact, Manifest
 from contract.graph import RECENT_LIMIT, SEEN_LIMIT, TIMELINE_LIMIT, OnlineGraph, TimelineEntry, UserState, to_ms
 from contract.parts import in_parts
 from contract.progress import Progress, silent
-from contract.tables import Follow, Hide, ModelVersion, Retweet, Tweet, TweetVector, User
+from contract.tables import Follow, Hide, Retweet, Tweet, TweetVector, User
 from contract.transactions import BY_USERS, hold_tweets, hold_users
 from contract.turns import take_turn
 from contract.vectors import VectorStore
+from contract.versions import version_names
 
 USERS_AT_A_TIME = 25
 _VECTORS_AT_A_TIME = 500
@@ -128,8 +129,7 @@ async def _copy_some(
     rows = (await connection.execute(shown)).all()
     vectors_KD = np.frombuffer(b"".join(row.vector for row in rows), dtype="<f2").reshape(-1, manifest.dim)
     await vectors.put_tweets(manifest.version, [row.tweet_id for row in rows], vectors_KD)
-    for hidden in held - {row.tweet_id for row in rows}:
-        await vectors.forget_tweet([manifest.version], hidden)
+    await vectors.forget_tweets([manifest.version], sorted(held - {row.tweet_id for row in rows}))
 
 
 async def forget_the_deleted(engine: AsyncEngine, graph: OnlineGraph, vectors: VectorStore) -> None:
@@ -138,11 +138,10 @@ async def forget_the_deleted(engine: AsyncEngine, graph: OnlineGraph, vectors: V
         async for some in _parts_of(online):
             for user_id in await _gone(engine, User.user_id, some):
                 await take_turn(engine, forget_user_unless_there, graph, vectors, user_id)
+    async with engine.connect() as connection:
+        versions = await version_names(connection)
     async for some in _parts_of(vectors.tweet_ids()):
-        gone = await _gone(engine, Tweet.tweet_id, some)
-        async with engine.connect() as connection:
-            versions = list(await connection.scalars(select(ModelVersion.version)))
-        await vectors.forget_tweets(versions, gone)
+        await vectors.forget_tweets(versions, await _gone(engine, Tweet.tweet_id, some))
 
 
 async def _parts_of(ids: AsyncIterator[str]) -> AsyncIterator[set[str]]:
@@ -169,8 +168,7 @@ async def forget_user_unless_there(
         async with connection.begin_nested() as attempt:
             await connection.execute(insert(User).values(user_id=user_id, created_at=datetime.now(UTC)))
             await graph.remove_user(user_id)
-            versions = list(await connection.scalars(select(ModelVersion.version)))
-            await vectors.forget_user(versions, user_id)
+            await vectors.forget_user(await version_names(connection), user_id)
             await attempt.rollback()
     except IntegrityError:
         return False

@@ -105,7 +105,7 @@ class VectorStore:
 
     async def forget_tweet(self, versions: Sequence[str], tweet_id: str) -> None:
         """Remove a tweet's vectors under some versions, so that it is no candidate from now on."""
-        await self._forget([self._key(version, "t", tweet_id) for version in versions])
+        await self.forget_tweets(versions, [tweet_id])
 
     async def forget_tweets(self, versions: Sequence[str], tweet_ids: Sequence[str]) -> None:
         """The same of several, at most some hundred."""
@@ -115,15 +115,13 @@ class VectorStore:
         """Remove a user's vectors under some versions."""
         await self._forget([self._key(version, "u", user_id) for version in versions])
 
-    async def user_ids(self) -> AsyncIterator[str]:
+    def user_ids(self) -> AsyncIterator[str]:
         """Who has a vector under some version; every key is looked at, and one may come twice."""
-        async for user_id in self._ids("u"):
-            yield user_id
+        return self._ids("u")
 
-    async def tweet_ids(self) -> AsyncIterator[str]:
+    def tweet_ids(self) -> AsyncIterator[str]:
         """The same of tweets."""
-        async for tweet_id in self._ids("t"):
-            yield tweet_id
+        return self._ids("t")
 
     async def versions(self) -> set[str]:
         """All that have a vector; every key of theirs is looked at."""

@@ -97,6 +97,11 @@ async def delete_version(
         await asyncio.to_thread(shutil.rmtree, models_dir / version)
 
 
+async def version_names(connection: AsyncConnection) -> list[str]:
+    """Of all that SQL knows."""
+    return list(await connection.scalars(select(ModelVersion.version)))
+
+
 async def has_user_vectors(exported: Artifact, vectors: VectorStore) -> bool:
     """Whether Redis has a version's user vectors: some are looked at, of whom others may have been deleted."""
     found, _ = await vectors.users(exported.manifest.version, exported.user_ids[:_PROBED], exported.manifest.dim)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -89,12 +90,9 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
-def serve(settings: Settings, _: argparse.Namespace) -> int:
-    """Serve until told to stop."""
-    logging.config.dictConfig(LOGGING)
-    return_large_blocks()
-    app = create_app(settings)
-    config = uvicorn.Config(
+def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How the service is served."""
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -103,7 +101,14 @@ def serve(settings: Settings, _: argparse.Namespace) -> int:
         server_header=False,
         loop="asyncio",  # uvloop leaves some connections unread for seconds where many ask (docs/experiments.md)
     )
-    server = DrainingServer(config, app, settings.drain_seconds)
+
+
+def serve(settings: Settings, _: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    logging.config.dictConfig(LOGGING)
+    return_large_blocks()
+    app = create_app(settings)
+    server = DrainingServer(server_config(app, settings), app, settings.drain_seconds)
     with suppress(KeyboardInterrupt):  # raised again by uvicorn once it has shut down
         server.run()
     if not server.started:

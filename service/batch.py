@@ -51,7 +51,7 @@ BATCH_SCHEMA = {
 async def post_batch(tweets: str, images: list[UploadFile], parts: Ingest) -> list[BatchItem]:
     """Store and encode tweets, as many at a time as the encoder takes; the answers stand in the order of the tweets.
 
-    Raises InvalidBatch where `tweets` is no list or has too many, Overloaded where a batch of the caller is in work.
+    Raises InvalidBatch where `tweets` is no list or has too many, Overloaded where the caller has too many in work.
     """
     rows = read_rows(tweets)
     at_a_time = asyncio.Semaphore(parts.batcher.fair_share)

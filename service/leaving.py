@@ -16,8 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.ids import id_hash
-from contract.tables import DeletedUser, Follow, Hide, ModelVersion, Retweet, Tweet, User, empty_log
+from contract.parts import in_parts
+from contract.tables import DeletedUser, Follow, Hide, Retweet, Tweet, User, empty_log
 from contract.transactions import STAYS, changing, deleted_users, hold_users
+from contract.versions import version_names
 from service.errors import UnknownUser
 from service.ingest import Ingest
 from service.removal import delete_tweet
@@ -79,23 +81,24 @@ async def _mark(user_id: str, parts: Ingest) -> bool:
 
 async def _erase(user_id: str, parts: Ingest) -> None:
     """All but what others add at the same moment: that is found by the database, which raises IntegrityError."""
-    steps: list[Step] = [_vectors_of_tweets, _tweets, _retweets, _hides_and_follows, _followers]
-    for step in steps:
+    await _vectors_of_tweets(user_id, parts)
+    in_steps: list[Step] = [_tweets, _retweets, _followers]
+    for step in in_steps:
         while await step(user_id, parts):
             pass
+    await _hides_and_follows(user_id, parts)
     await _user(user_id, parts)
     await empty_log(parts.database.engine)
     log.info("a deleted user is erased")
 
 
-async def _vectors_of_tweets(user_id: str, parts: Ingest) -> bool:
+async def _vectors_of_tweets(user_id: str, parts: Ingest) -> None:
     """Nobody is recommended them from now on, however many they are."""
     async with parts.database.engine.connect() as connection:
         mine = list(await connection.scalars(select(Tweet.tweet_id).where(Tweet.author_id == user_id)))
-        versions = list(await connection.scalars(select(ModelVersion.version)))
-    for start in range(0, len(mine), _VECTORS_AT_A_TIME):
-        await parts.vectors.forget_tweets(versions, mine[start : start + _VECTORS_AT_A_TIME])
-    return False
+        versions = await version_names(connection)
+    for some in in_parts(mine, _VECTORS_AT_A_TIME):
+        await parts.vectors.forget_tweets(versions, some)
 
 
 async def _tweets(user_id: str, parts: Ingest) -> bool:
@@ -117,11 +120,10 @@ async def _retweets(user_id: str, parts: Ingest) -> bool:
     return bool(tweet_ids)
 
 
-async def _hides_and_follows(user_id: str, parts: Ingest) -> bool:
+async def _hides_and_follows(user_id: str, parts: Ingest) -> None:
     async with changing(parts.database.engine) as connection:
         await connection.execute(delete(Hide).where(Hide.user_id == user_id))
         await connection.execute(delete(Follow).where(Follow.follower_id == user_id))
-    return False
 
 
 async def _followers(user_id: str, parts: Ingest) -> bool:
@@ -148,7 +150,7 @@ async def _user(user_id: str, parts: Ingest) -> None:
 
 async def _forget_online(connection: AsyncConnection, user_id: str, parts: Ingest) -> None:
     """The user's own keys, vectors of every version, and places on lists."""
-    versions = list(await connection.scalars(select(ModelVersion.version)))
+    versions = await version_names(connection)
     await parts.graph.remove_user(user_id)
     await parts.vectors.forget_user(versions, user_id)
     await parts.fold_ins.forget(user_id)

@@ -10,10 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from contract.graph import TimelineEntry, to_ms
 from contract.parts import in_parts
 from contract.rebuild import USERS_AT_A_TIME, count_retweets, forget_user_unless_there, replace_users
-from contract.tables import ModelVersion, Tweet
+from contract.tables import Tweet
 from contract.transactions import hold_tweets
 from contract.turns import take_turn
 from contract.unsure import Doubt, Unsure
+from contract.versions import version_names
 from service.ingest import Ingest
 from service.removal import put_vectors, retweeters_and_hiders, vectors_of
 
@@ -96,7 +97,7 @@ async def mend_vectors(connection: AsyncConnection, tweet_id: str, parts: Ingest
     """Those of a tweet that is there and not hidden, and its place among the newest; whether it is there."""
     await hold_tweets(connection, [tweet_id])
     tweet = (await connection.execute(select(Tweet).where(Tweet.tweet_id == tweet_id))).one_or_none()
-    versions = set(await connection.scalars(select(ModelVersion.version)))
+    versions = set(await version_names(connection))
     shown = {} if tweet is None or tweet.hidden_at is not None else await vectors_of(connection, tweet_id)
     await parts.vectors.forget_tweet(sorted(versions - shown.keys()), tweet_id)
     await put_vectors(tweet_id, shown, parts)

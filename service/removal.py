@@ -14,9 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.graph import TimelineEntry, to_ms
 from contract.parts import in_parts
-from contract.tables import DeletedTweet, Hide, ModelVersion, Retweet, Tweet, TweetVector
+from contract.tables import DeletedTweet, Hide, Retweet, Tweet, TweetVector
 from contract.tasks import to_its_end
 from contract.transactions import changing, hold_picture, hold_tweets, hold_users, is_deleted
+from contract.versions import version_names
 from service.errors import UnknownTweet
 from service.ingest import Ingest
 
@@ -115,8 +116,7 @@ async def _hold(connection: AsyncConnection, tweet_id: str) -> None:
 
 async def _forget_vectors(connection: AsyncConnection, tweet_id: str, parts: Ingest) -> None:
     """Of every version: a process that died before its commit may have left one that SQL does not know of."""
-    versions = await connection.scalars(select(ModelVersion.version))
-    await parts.vectors.forget_tweet(list(versions), tweet_id)
+    await parts.vectors.forget_tweet(await version_names(connection), tweet_id)
 
 
 async def retweeters_and_hiders(connection: AsyncConnection, tweet_id: str) -> set[str]:
