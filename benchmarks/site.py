@@ -7,6 +7,7 @@ benchmarks/floors.py adds.
 """
 
 import asyncio
+import logging.config
 import os
 import socket
 import subprocess
@@ -30,8 +31,9 @@ from contract.embedded import open_redis, redis_server
 from contract.environment import StoreSettings
 from contract.graph import OnlineGraph, TimelineEntry, UserState, to_ms
 from contract.vectors import VectorStore
-from service.__main__ import server_config
+from service.__main__ import LOGGING, server_config
 from service.main import create_app
+from service.memory import arrange_heaps
 from service.settings import Settings
 from training.importer import import_dataset
 from training.progress import terminal
@@ -184,8 +186,10 @@ def _ready(port: int) -> bool:
 
 
 def main() -> None:
-    """Serve, with what it is compared with beside."""
+    """Serve as `python -m service` does, with what it is compared with beside."""
     settings = Settings()
+    logging.config.dictConfig(LOGGING)
+    arrange_heaps()
     app = create_app(settings)
 
     @app.get("/constant")

@@ -20,7 +20,7 @@ from contract.tables import open_database
 from service.drain import DrainingServer
 from service.keys import SCOPES, StoredKey, create_key, list_keys, revoke_key
 from service.main import create_app
-from service.memory import return_large_blocks
+from service.memory import arrange_heaps
 from service.settings import Settings
 
 T = TypeVar("T")
@@ -106,7 +106,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
 def serve(settings: Settings, _: argparse.Namespace) -> int:
     """Serve until told to stop."""
     logging.config.dictConfig(LOGGING)
-    return_large_blocks()
+    arrange_heaps()
     app = create_app(settings)
     server = DrainingServer(server_config(app, settings), app, settings.drain_seconds)
     with suppress(KeyboardInterrupt):  # raised again by uvicorn once it has shut down

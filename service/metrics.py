@@ -1,6 +1,10 @@
 """What Prometheus reads at /metrics; one registry a process, nothing global."""
 
+import sys
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+
+from service.memory import heap_bytes_in_use
 
 _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _QUEUE_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10)
@@ -74,6 +78,10 @@ class Metrics:
             registry=registry,
         )
         self.held_bytes = Gauge("held_bytes", "Vectors and timelines held in memory", registry=registry)
+        self.heap_bytes = Gauge("heap_in_use_bytes", "Taken from the heap (NaN: only glibc tells)", registry=registry)
+        self.heap_bytes.set_function(lambda: heap_bytes_in_use() or float("nan"))
+        self.python_blocks = Gauge("python_blocks", "Python's small objects, in blocks", registry=registry)
+        self.python_blocks.set_function(sys.getallocatedblocks)
         self.online_lost = Gauge(
             "online_network_lost", "1 while Redis lost its contents and has not all of it back", registry=registry
         )

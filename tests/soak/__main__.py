@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import httpx
 import numpy as np
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
 from contract.environment import StoreSettings
 from tests.chaos.runs import KINDS, trained
@@ -81,7 +83,8 @@ async def soak(
             failed += came.failed
             for status, count in came.statuses.items():
                 statuses[status] = statuses.get(status, 0) + count
-            samples.append(sample(time.monotonic() - started, process, server, came.seconds))
+            metrics = await metrics_of(service)
+            samples.append(sample(time.monotonic() - started, process, metrics, server, came.seconds))
             if load.done():
                 break
         await load
@@ -94,7 +97,17 @@ def turns_of(options: argparse.Namespace) -> int:
     return round(60 * minutes / EVERY_SECONDS)
 
 
-def sample(seconds: float, process: psutil.Process, server: Valkey, latencies: Sequence[float]) -> Sample:
+async def metrics_of(service: Service) -> dict[str, float]:
+    """Those without labels."""
+    async with httpx.AsyncClient(base_url=service.url) as client:
+        text = (await client.get("/metrics", timeout=30)).raise_for_status().text
+    read = [one for family in text_string_to_metric_families(text) for one in family.samples]
+    return {one.name: one.value for one in read if not one.labels}
+
+
+def sample(
+    seconds: float, process: psutil.Process, metrics: dict[str, float], server: Valkey, latencies: Sequence[float]
+) -> Sample:
     """As it is now."""
     with server.client() as redis:
         memory = redis.info("memory")["used_memory"]
@@ -103,6 +116,8 @@ def sample(seconds: float, process: psutil.Process, server: Valkey, latencies: S
     return Sample(
         seconds=round(seconds, 1),
         memory_mb=process.memory_info().rss / 1e6,
+        heap_mb=metrics["heap_in_use_bytes"] / 1e6,
+        python_blocks=metrics["python_blocks"],
         descriptors=process.num_fds(),
         threads=process.num_threads(),
         redis_keys=keys,
@@ -119,7 +134,7 @@ def write(out: Path, samples: Sequence[Sample]) -> None:
 
     out.mkdir(parents=True, exist_ok=True)
     (out / "soak.json").write_text(json.dumps([asdict(one) for one in samples]) + "\n", "utf-8")
-    figure, axes = plt.subplots(len(FLAT) + 1, 1, figsize=(8, 10), sharex=True, layout="constrained")
+    figure, axes = plt.subplots(len(FLAT) + 1, 1, figsize=(8, 13), sharex=True, layout="constrained")
     minutes = [one.seconds / 60 for one in samples]
     for axis, (name, bound) in zip(axes, FLAT.items(), strict=False):
         axis.plot(minutes, [getattr(one, name) for one in samples])

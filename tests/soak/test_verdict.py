@@ -11,6 +11,8 @@ from tests.soak.verdict import Sample, lines_of
 FIRST = Sample(
     seconds=5,
     memory_mb=180,
+    heap_mb=50,
+    python_blocks=600_000,
     descriptors=33,
     threads=12,
     redis_keys=2_500,
@@ -39,6 +41,10 @@ def test_what_stays_as_it_is_is_flat() -> None:
     [
         ("memory_mb", 29, False),
         ("memory_mb", 31, True),
+        ("heap_mb", 4.9, False),
+        ("heap_mb", 5.1, True),
+        ("python_blocks", 50_000, False),
+        ("python_blocks", 60_000, True),
         ("redis_mb", 1.9, False),
         ("redis_mb", 2.1, True),
         ("descriptors", 8, False),

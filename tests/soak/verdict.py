@@ -17,6 +17,8 @@ class Sample:
 
     seconds: float
     memory_mb: float
+    heap_mb: float
+    python_blocks: float
     descriptors: int
     threads: int
     redis_keys: int
@@ -62,6 +64,8 @@ class Bound:
 
 FLAT = {
     "memory_mb": Bound("memory of the service, MB", per_hour, 30, "{:+.1f} MB/h"),
+    "heap_mb": Bound("of it in use in the heap, MB", per_hour, 5, "{:+.1f} MB/h"),
+    "python_blocks": Bound("of it blocks of Python's", share, 0.01, "{:+.1%}"),
     "descriptors": Bound("open descriptors", more, 1, "{:+.1f}"),
     "threads": Bound("threads", more, 1, "{:+.1f}"),
     "redis_keys": Bound("keys in Redis", share, 0.03, "{:+.1%}"),
