@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tokenizers import Tokenizer
 
 from contract.errors import ArtifactInvalid
+from contract.link import Link
 from contract.preprocessing import Preprocessing, token_ids
 
 MANIFEST = "manifest.json"
@@ -38,9 +39,7 @@ ENCODER_INPUTS = ("image", "token_ids")
 ENCODER_OUTPUTS = ("tweet_vector",)
 RANKER_INPUTS = ("user_vector", "user_known", "followee_vectors", "facets")
 ATTENTION_OUTPUTS, LINK_OUTPUTS = ("directions", "attention"), ("score", "personal", "social")
-"""What depends on all inputs but `facets`; and what depends on `facets`, and of the followees on whether there are any.
-
-A run computes the whole graph whatever outputs it is asked for."""
+"""What depends on all inputs but `facets`; and what depends on `facets` and on what is known of the user."""
 RANKER_OUTPUTS = (*ATTENTION_OUTPUTS, *LINK_OUTPUTS)
 FOLD_IN_INPUTS = ("followee_vectors", "retweet_vectors", "negative_vectors")
 FOLD_IN_OUTPUTS = ("folded_vector",)
@@ -105,7 +104,7 @@ class Manifest(_Strict):
     version: str
     created_at: datetime
     dim: int
-    link: str
+    link: Link
     sampling: Sampling
     backbone: str
     preprocessing: Preprocessing

@@ -31,6 +31,7 @@ from contract.artifact import (
     load,
 )
 from contract.errors import ArtifactInvalid, DeviceUnavailable
+from contract.link import NUMPY, combine
 from contract.preprocessing import PAD_ID, Preprocessing, token_ids
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,16 @@ Products = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 BUCKET_WORDS = 16
 _NO_FACETS = np.empty((2, 0), dtype=np.float32)
 _ERRORS_ONLY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Attended:
+    """What candidates are ranked by for one user, which no candidate changes: u and ubar, float32 [2, D]."""
+
+    directions_2D: npt.NDArray[np.float32]
+    attention_N: npt.NDArray[np.float32]
+    known: bool
+    """Whether the model knows the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +76,7 @@ class OnnxModel:
         Raises DeviceUnavailable where `cuda` was asked for and does not load; ArtifactInvalid where a graph does not.
         """
         self._artifact, self._threads = artifact, threads
-        self.dim = artifact.manifest.dim
+        self.dim, self._link = artifact.manifest.dim, artifact.manifest.link
         self.device, reason = choose_device(device)
         providers = ["CUDAExecutionProvider"] if self.device == "cuda" else []
         self._encoder = _session(artifact, "encoder.onnx", [*providers, "CPUExecutionProvider"], threads)
@@ -117,13 +128,26 @@ class OnnxModel:
         `products` multiplies the candidates' vectors by directions, float32 [2, D], and gives float32 [2, C]: who holds
         the vectors knows best how.
         """
+        attended = self.attend(user_D, followees_ND)
+        return self.link(attended, products(attended.directions_2D))
+
+    def attend(self, user_D: npt.NDArray[np.float16] | None, followees_ND: npt.NDArray[np.float16]) -> Attended:
+        """Attention over the followees, and what candidates' vectors are to be multiplied by."""
         user = np.zeros(self.dim, dtype=np.float16) if user_D is None else user_D
         inputs = (user, np.asarray(user_D is not None), followees_ND, _NO_FACETS)
-        feeds = dict(zip(RANKER_INPUTS, inputs, strict=True))
-        directions_2D, attention_N = self._ranker.run(ATTENTION_OUTPUTS, feeds)
-        feeds |= {"facets": products(directions_2D), "followee_vectors": followees_ND[:1]}
-        score_C, personal_C, social_C = self._ranker.run(LINK_OUTPUTS, feeds)
-        return Ranking(score_C, personal_C, social_C, attention_N)
+        directions_2D, attention_N = self._ranker.run(ATTENTION_OUTPUTS, dict(zip(RANKER_INPUTS, inputs, strict=True)))
+        return Attended(directions_2D, attention_N, user_D is not None)
+
+    def link(self, attended: Attended, facets_2C: npt.NDArray[np.float32]) -> Ranking:
+        """Scores of candidates, of whose vectors and the directions these are the products, float32 [2, C].
+
+        Not by the graph, whose run takes as long as the products: `verify_golden` sees that it says the same.
+        """
+        f_C, h_C = facets_2C
+        has_social = len(attended.attention_N) > 0
+        with np.errstate(all="ignore"):  # what is not finite is the caller's to see
+            parts = combine(self._link, f_C, h_C, attended.known, has_social, NUMPY)
+        return Ranking(*parts, attended.attention_N)
 
     def fold_in(
         self,
@@ -162,8 +186,11 @@ class OnnxModel:
             except Exception as error:  # ONNX Runtime's own exceptions share no base class
                 raise ArtifactInvalid(f"{artifact.folder}: a graph does not take its golden inputs: {error}") from error
             found |= zip(outputs, values, strict=True)
+        attended = Attended(golden["directions"], golden["attention"], bool(golden["user_known"]))
+        linked = self.link(attended, golden["facets"])
+        by_link = zip(LINK_OUTPUTS, (linked.score_C, linked.personal_C, linked.social_C), strict=True)
         worst = 0.0
-        for name, value in found.items():
+        for name, value in [*found.items(), *by_link]:
             if value.shape != golden[name].shape:
                 raise ArtifactInvalid(f"{artifact.folder}: golden output {name} has another shape: {value.shape}")
             difference = relative_difference(value, golden[name])

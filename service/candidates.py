@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from contract.graph import TIMELINE_LIMIT, entries_per_followee
 from service.cursor import Page
-from service.held import NO_ENTRIES, Held, Ints, Selection, Timeline, View, among
+from service.held import NO_ENTRIES, Held, Selection, Timeline, View, among
 from service.online import OnlineNetwork
+from service.table import Ints
 
 _DEEPER = 8
 _GRAVITY = 1.5

@@ -21,7 +21,7 @@ MOST_SHOWN = 400
 """Tweets of one ranking, over all its pages: its cursor stays below 5 KB then, and fits into a URL."""
 
 _HASH_BYTES = 8
-_SIGNATURE_BYTES = hashlib.sha256().digest_size
+_SIGNATURE_BYTES = 32
 _HEAD = struct.Struct("<q")
 
 
@@ -84,7 +84,7 @@ class Cursors:
         return Page(user_id, version, scope, source or None, at_ms, shown)  # type: ignore[arg-type]  # signed by us
 
     def _signature(self, data: bytes) -> bytes:
-        return hmac.digest(self._key, data, "sha256")
+        return hashlib.blake2b(data, key=self._key, digest_size=_SIGNATURE_BYTES).digest()
 
 
 def _encoded(data: bytes) -> str:

@@ -1,5 +1,6 @@
 """Asks for a key before anything of a request is read."""
 
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -86,6 +87,7 @@ def _stranger(headers: Headers) -> str:
     return ""
 
 
+@lru_cache(maxsize=64)
 def _is_loopback(host: str) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname or ""

@@ -30,9 +30,10 @@ from contract.changelog import EVERYTHING, ChangeLog
 from contract.graph import OnlineGraph, TimelineEntry
 from contract.vectors import Vectors, VectorStore
 from service.active import ActiveModel
-from service.held import AuthorTimeline, Held, Ints, Timeline, View
+from service.held import AuthorTimeline, Held, Timeline, View
 from service.metrics import Metrics
 from service.stored import StoredNetwork
+from service.table import Ints
 
 log = logging.getLogger(__name__)
 

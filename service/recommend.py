@@ -3,10 +3,10 @@
 Shape suffixes: M a user and the followees, N followees with a vector, C candidates, D dimensions.
 """
 
+import math
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -14,16 +14,16 @@ import numpy.typing as npt
 from contract.rebuild import replace_users
 from contract.runtime import Ranking
 from contract.transactions import changing
-from contract.vectors import Vectors
 from service.active import ActiveModel
 from service.candidates import Bounds, followees_tweets, popularity, recent_tweets
 from service.cursor import MOST_SHOWN, Cursors, Page, tweet_hash
 from service.database import Database
 from service.errors import UnknownUser
-from service.held import Held, Ints, Timeline, View
+from service.held import Held, People, Timeline, View
 from service.metrics import Metrics
 from service.online import OnlineNetwork
 from service.schemas import FolloweeShare, Missing, Recommendations, RecommendedTweet, Scope, Source
+from service.table import Ints, packed_directions
 
 MOST_EXPLAINED = 5
 """Followees that an explanation names."""
@@ -49,20 +49,6 @@ class Online:
     cursors: Cursors
     bounds: Bounds
     metrics: Metrics
-
-
-@dataclass(frozen=True)
-class People:
-    """The vectors that one version has of a user and their followees, fp16; the followees' places in the view."""
-
-    user_D: npt.NDArray[np.float16] | None
-    followees_ND: Vectors
-    place_N: Ints
-
-    @property
-    def known(self) -> bool:
-        """Whether the model knows anything of this user."""
-        return self.user_D is not None or len(self.place_N) > 0
 
 
 @dataclass(frozen=True)
@@ -95,7 +81,7 @@ async def recommend(ask: Ask, model: ActiveModel, online: Online) -> Recommendat
     held = await online.network.fresh(model)
     whole = online.network.whole
     view, restored = await known_user(ask.user_id, held, online)
-    people = await gather_people(view, held, online.network)
+    people = await gather_people(ask.user_id, view, model, held, online.network)
     pool = await find_pool(view, people, page, held, online)
     ranked = rank(pool, people, model, held)
     best = top_k(ranked.key_C, pool, held.tweets.ids, min(ask.k, MOST_SHOWN - len(page.shown)))
@@ -111,7 +97,7 @@ async def recommend(ask: Ask, model: ActiveModel, online: Online) -> Recommendat
         source=pool.source,
         degraded=degraded,
         missing=missing_parts(people, view, whole),
-        folded_in=people.user_D is not None and ask.user_id not in model.artifact.trained_users,
+        folded_in=people.attended.known and ask.user_id not in model.artifact.trained_users,
         candidates=len(pool),
         items=[item(pool, ranked, c, held) for c in best],
         followees=explanation(view, people, ranked) if ask.explain else None,
@@ -144,15 +130,23 @@ async def known_user(user_id: str, held: Held, online: Online) -> tuple[View, bo
     raise UnknownUser(f"user_id {user_id} is not known: use the id of a user of the network")
 
 
-async def gather_people(view: View, held: Held, network: OnlineNetwork) -> People:
-    """The vectors of the user and of the followees."""
-    if not held.users.all_present(view.rows_M):
+async def gather_people(user_id: str, view: View, model: ActiveModel, held: Held, network: OnlineNetwork) -> People:
+    """The user's attention over the followees; kept until the view or one of their vectors changes."""
+    users = held.users
+    kept = held.people.get(user_id)
+    if kept is not None and kept.view is view and kept.changes == users.changes(view.rows_M):
+        return kept
+    if not users.all_present(view.rows_M):
         await network.need(held, "u", view.rows_M)
-    present_M = held.users.present(view.rows_M)
+    present_M = users.present(view.rows_M)
     place_N = present_M[1:].nonzero()[0]
-    followees_ND = held.users.vectors_RD.take(view.rows_M[1:][place_N], axis=0)
-    user_D = held.users.vectors_RD[view.rows_M[0]].copy() if present_M[0] else None
-    return People(user_D, followees_ND, place_N)
+    followees_ND = users.vectors_RD.take(view.rows_M[1:][place_N], axis=0)
+    user_D = users.vectors_RD[view.rows_M[0]] if present_M[0] else None
+    attended = model.onnx.attend(user_D, followees_ND)
+    packed = packed_directions(attended.directions_2D)
+    people = People(view, users.changes(view.rows_M), place_N, attended, packed)
+    held.keep(held.people, user_id, people)
+    return people
 
 
 async def find_pool(view: View, people: People, page: Page, held: Held, online: Online) -> Pool:
@@ -196,15 +190,15 @@ def rank(pool: Pool, people: People, model: ActiveModel, held: Held) -> Ranked:
         return Ranked(pool.popularity_C, None)
     if pool.source == "recent":
         return Ranked(pool.at_C.astype(np.float64), None)
-    products = partial(held.tweets.products, pool.row_C)
-    ranking = model.onnx.rank(people.user_D, people.followees_ND, products)
+    facets_2C = held.tweets.products(pool.row_C, people.packed)
+    ranking = model.onnx.link(people.attended, facets_2C)
     return Ranked(ranking.score_C, ranking)
 
 
 def missing_parts(people: People, view: View, whole: bool) -> list[Missing]:
     """Which facets were neutral because the model has no vector, and whether tweets may be left out."""
     missing: list[Missing] = [] if whole else ["online_network"]
-    if people.user_D is None:
+    if not people.attended.known:
         missing.append("user_vector")
     if view.followee_ids and not len(people.place_N):
         missing.append("followee_vectors")
@@ -219,9 +213,9 @@ def top_k(key_C: npt.NDArray[np.floating], pool: Pool, ids: list[str], k: int) -
     if k <= 0 or not len(key_C):
         return []
     first = max(0, len(key_C) - k)
-    best_K = np.partition(key_C, first)[first:]
-    plain = np.isfinite(best_K).all()  # NaN sorts above the others
-    best = np.flatnonzero(key_C >= best_K[0] if plain else np.isfinite(key_C))
+    best_K = np.partition(key_C, first)[first:].tolist()
+    plain = all(map(math.isfinite, best_K))  # NaN sorts above the others
+    best = (key_C >= best_K[0] if plain else np.isfinite(key_C)).nonzero()[0]
     by = zip(key_C[best].tolist(), pool.at_C[best].tolist(), pool.row_C[best].tolist(), best.tolist(), strict=True)
     return [c for _, _, _, c in sorted((-key, -at, ids[row], c) for key, at, row, c in by)[:k]]
 

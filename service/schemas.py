@@ -1,5 +1,6 @@
 """Bodies of requests and answers."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -40,10 +41,14 @@ Source = Literal["followees", "discover", "popular", "recent"]
 Missing = Literal["online_network", "user_vector", "followee_vectors"]
 
 
-class Body(BaseModel):
-    """What all bodies have in common: the words below a field describe it in the API's document."""
+_DESCRIBED = ConfigDict(use_attribute_docstrings=True)
+"""The words below a field describe it in the API's document."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+
+class Body(BaseModel):
+    """What all bodies have in common but those of recommendations, which are made too often to be checked again."""
+
+    model_config = _DESCRIBED
 
 
 class FieldError(Body):
@@ -67,8 +72,11 @@ class Problem(Body):
     """With `/problems/invalid-request`: field by field."""
 
 
-class RecommendedTweet(Body):
+@dataclass(slots=True, kw_only=True)
+class RecommendedTweet:
     """One of the top K; `score` is `personal` times or plus `social`, as the model's link says."""
+
+    __pydantic_config__ = _DESCRIBED
 
     tweet_id: str
     author_id: str
@@ -82,15 +90,19 @@ class RecommendedTweet(Body):
     """When it came onto the timeline of the followee who posted or retweeted it last."""
 
 
-class FolloweeShare(Body):
+@dataclass(slots=True, kw_only=True)
+class FolloweeShare:
     """A followee's share of the attention: all shares of a user add up to 1."""
 
     user_id: str
     share: float
 
 
-class Recommendations(Body):
+@dataclass(slots=True, kw_only=True)
+class Recommendations:
     """The answer to "which of these will this user retweet?", best first."""
+
+    __pydantic_config__ = _DESCRIBED
 
     user_id: str
     version: str

@@ -34,10 +34,11 @@ from contract.artifact import (
     TensorSpec,
     sha256,
 )
+from contract.link import combine
 from contract.preprocessing import PAD_ID, Preprocessing, token_ids
 from training.backbones import Backbone
 from training.fold_in import DRAWS, FoldIn
-from training.model import Amnl, Ranker, TweetEncoder, combine
+from training.model import TORCH, Amnl, Ranker, TweetEncoder
 from training.network import Network, split_by_time
 from training.provenance import git_revision, libraries
 from training.settings import TrainingSettings
@@ -84,7 +85,7 @@ class RankerGraph(nn.Module):
         ubar_D, attention_N = self.ranker.followee_mean(u_D, followees_ND.float(), None)
         f_C, h_C = facets_2C
         social = torch.ones_like(followees_ND[:, 0]).sum() > 0
-        parts = combine(self.ranker.link, f_C, h_C, known, social)
+        parts = combine(self.ranker.link, f_C, h_C, known, social, TORCH)
         return torch.stack([u_D, ubar_D]), attention_N, *parts
 
 

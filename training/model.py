@@ -12,13 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from contract.link import Functions, Link, combine
 from contract.preprocessing import PAD_ID
 from training.features import moments
 from training.problem import Problem
-from training.settings import Attention, Link, TrainingSettings
+from training.settings import Attention, TrainingSettings
 from training.word_vectors import pretrained
 
 FEATURE_STD = 0.03
+TORCH = Functions(torch.where, torch.zeros_like, functional.softplus)
 _PARTS = 4
 
 
@@ -224,31 +226,7 @@ class Ranker(nn.Module):
         """
         f_BC = (z_BCD @ u_BD[:, :, None]).squeeze(-1)
         h_BC = (z_BCD @ ubar_BD[:, :, None]).squeeze(-1)
-        return combine(self.link, f_BC, h_BC, known_B[:, None], social_B[:, None])
-
-
-def combine(
-    link: Link, f_BC: Tensor, h_BC: Tensor, has_personal_B1: Tensor, has_social_B1: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Score, personal part and social part of a link; B may be left out. The products of a facet that is absent are 0.
-
-    product    f h, the paper's equation 4
-    softplus   softplus(f) softplus(h): positive factors, so that two dislikes do not multiply to a like
-    sum        f + h
-    personal   f alone, social   h alone
-    """
-    match link:
-        case "sum":
-            return f_BC + h_BC, f_BC, h_BC
-        case "personal":
-            return f_BC, f_BC, torch.zeros_like(f_BC)
-        case "social":
-            return h_BC, torch.zeros_like(h_BC), h_BC
-        case "softplus":
-            f_BC, h_BC = functional.softplus(f_BC), functional.softplus(h_BC)
-    neutral = torch.ones_like(f_BC)
-    personal_BC, social_BC = torch.where(has_personal_B1, f_BC, neutral), torch.where(has_social_B1, h_BC, neutral)
-    return personal_BC * social_BC, personal_BC, social_BC
+        return combine(self.link, f_BC, h_BC, known_B[:, None], social_B[:, None], TORCH)
 
 
 class Amnl(nn.Module):

@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from contract.artifact import Sampling
+from contract.link import Link
 
-Link = Literal["product", "softplus", "sum", "personal", "social"]
 BackboneName = Literal["vgg16", "efficientnet_lite0", "tiny"]
 Loss = Literal["hinge", "bpr", "softmax"]
 Attention = Literal["paper", "similar", "mean"]

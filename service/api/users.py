@@ -3,29 +3,25 @@
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Path, Query, Response
-from pydantic import StringConstraints, WithJsonSchema
+from fastapi import APIRouter, Body, Depends, Path, Response
+from pydantic import WithJsonSchema
 
 from contract.ids import ID_PATTERN
 from service import changes, leaving
 from service.api.bodies import not_null
 from service.api.describe import answers, reference
-from service.api.parts import MayBeUnset, PartsDependency, TweetId, UserId
+from service.api.parts import PartsDependency, TweetId, UserId
 from service.errors import (
     BodyTooLarge,
-    CursorExpired,
     FollowLimit,
     InvalidBody,
     InvalidChange,
-    InvalidCursor,
     InvalidRequest,
-    NotReady,
     UnknownTweet,
     UnknownUser,
     UserDeleted,
 )
-from service.recommend import Ask, recommend
-from service.schemas import Follow, Hide, NewUser, Recommendations, Retweet, RetweetTime, Scope, User
+from service.schemas import Follow, Hide, NewUser, Retweet, RetweetTime, User
 
 router = APIRouter(prefix="/users", tags=["users"])
 
@@ -42,38 +38,6 @@ def _known_already(model: type[Any], *errors: type[Any]) -> dict[int | str, Any]
 
 def _status(change: changes.Change, response: Response) -> None:
     response.status_code = 201 if change.new else 200
-
-
-@router.get(
-    "/{user_id}/recommendations",
-    summary="Which tweets a user will most likely retweet",
-    response_model=Recommendations,
-    responses=answers(InvalidRequest, UnknownUser, InvalidCursor, CursorExpired, NotReady),
-)
-async def get_recommendations(
-    parts: PartsDependency,
-    user_id: UserId,
-    k: Annotated[int, Query(ge=1, le=100, description="how many", examples=[3])] = 3,
-    scope: Annotated[Scope, Query(description="followees' tweets, or all recent ones of others")] = "followees",
-    explain: Annotated[bool, Query(description="say which followees carry the social facet")] = False,
-    cursor: Annotated[
-        Annotated[str, StringConstraints(max_length=8_000)] | None,
-        MayBeUnset(),
-        Query(description="next_cursor of the page before, as it came"),
-    ] = None,
-) -> Response:
-    """The K tweets that the user will most likely retweet, best first."""
-    ask = Ask(user_id, k, scope, explain, cursor)
-    models = parts.ingest.models
-    model, on_trial = models.of_user(user_id), models.on_trial
-    answer = await recommend(ask, model, parts.online)
-    if on_trial is not None:
-        answer.trial = model is on_trial.model
-        if not on_trial.trial.share:
-            parts.shadow.look_on(ask, answer, on_trial)
-        elif not parts.online.network.away:
-            await parts.trials.note(answer)
-    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 @router.post(

@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from pydantic import TypeAdapter
 
 from contract.artifact import Artifact, load
 from contract.blobs import BlobStore
 from contract.embedded import open_redis, redis_server
 from contract.environment import StoreSettings
+from contract.link import Link
 from contract.preprocessing import token_ids
 from contract.progress import silent
 from contract.vectors import VectorStore
@@ -28,7 +30,7 @@ from training.model import Amnl
 from training.network import Network, exposures, split_by_time
 from training.problem import Content, problem_of
 from training.retrain import open_run, publish_folder, read_network, train_and_export
-from training.settings import Attention, Link, TrainingSettings
+from training.settings import Attention, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ async def ask(stores: StoreSettings, user_ids: list[str]) -> dict[str, Recommend
     ):
         responses = [await client.get(f"/users/{user_id}/recommendations", params={"k": 100}) for user_id in user_ids]
     assert all(response.status_code == 200 for response in responses)
-    answers = [Recommendations.model_validate_json(response.content) for response in responses]
+    answers = [TypeAdapter(Recommendations).validate_json(response.content) for response in responses]
     return {answer.user_id: answer for answer in answers}
 
 

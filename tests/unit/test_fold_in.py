@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from contract.artifact import FOLD_IN_INPUTS
+from contract.link import Link
 from training.export import export_fold_in
 from training.fold_in import DRAWS, RATE, STEPS, FoldIn
 from training.model import Ranker
-from training.settings import Attention, Link, Loss, TrainingSettings
+from training.settings import Attention, Loss, TrainingSettings
 
 DIM, NEGATIVES = 6, 3
 FORMS: list[tuple[Link, Attention, Loss]] = [

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from contract.graph import TimelineEntry, UserView
-from service.held import ABSENT, PRESENT, UNKNOWN, Held, Selection, Table, among, hash_of
+from service.held import Held, Selection, among
+from service.table import ABSENT, PRESENT, UNKNOWN, Table, hash_of, packed_directions
 
 
 def held() -> Held:
@@ -129,7 +130,9 @@ def test_products_are_those_of_the_rows(count: int) -> None:
     for scale in (1e-3, 1.0, 1e3):
         directions_2D = (scale * generator.normal(size=(2, 5))).astype(np.float32)
         expected_2C = directions_2D @ vectors_KD[rows_C].astype(np.float32).T
-        np.testing.assert_allclose(table.products(rows_C, directions_2D), expected_2C, rtol=1e-5, atol=1e-6 * scale)
+        np.testing.assert_allclose(
+            table.products(rows_C, packed_directions(directions_2D)), expected_2C, rtol=1e-5, atol=1e-6 * scale
+        )
 
 
 def test_hashes_among_others() -> None:

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from contract.link import Link, combine
 from contract.preprocessing import Preprocessing, token_ids
-from training.model import FEATURE_STD, Ranker, SocialAttention, TweetEncoder, combine, scaled_tanh
+from training.model import FEATURE_STD, TORCH, Ranker, SocialAttention, TweetEncoder, scaled_tanh
 from training.problem import Floats
-from training.settings import Attention, Link
+from training.settings import Attention
 from training.tokenizer import train_tokenizer
 
 FORMS: list[Attention] = ["paper", "similar", "mean"]
@@ -225,7 +226,7 @@ def test_a_link_joins_the_facets_2_and_minus_3_and_one_that_is_absent_drops_out(
 ) -> None:
     """Of a user with both facets, without followees, without a vector, and with neither."""
     known_B1, social_B1 = torch.tensor([[1], [1], [0], [0]]) > 0, torch.tensor([[1], [0], [1], [0]]) > 0
-    parts = torch.cat(combine(link, 2.0 * known_B1, -3.0 * social_B1, known_B1, social_B1), dim=1)
+    parts = torch.cat(combine(link, 2.0 * known_B1, -3.0 * social_B1, known_B1, social_B1, TORCH), dim=1)
     assert parts.numpy() == pytest.approx(np.array(expected), abs=1e-6)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from contract.link import Link
 from contract.progress import silent
 from tests.problems import (
     FOLLOWEES,
@@ -21,7 +22,7 @@ from training.baselines.settings import BaselineSettings
 from training.evaluate import Scorer, judge, random_scorer
 from training.network import Ints
 from training.problem import Floats, Problem
-from training.settings import Attention, Link, TrainingSettings
+from training.settings import Attention, TrainingSettings
 from training.train import Fitted, fit
 
 SEEDS = [0, 1, 2]

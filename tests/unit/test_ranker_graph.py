@@ -3,8 +3,7 @@
 from functools import partial
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +11,22 @@ import onnxruntime
 import pytest
 import torch
 
+from contract.artifact import LINK_OUTPUTS
+from contract.link import Link
 from contract.runtime import OnnxModel
 from training.export import RankerGraph, export_ranker
 from training.model import Ranker
-from training.settings import Attention, Link
+from training.settings import Attention
 
 DIM = 8
 Floats = npt.NDArray[np.float32]
+
+
+def ranking_model(session: onnxruntime.InferenceSession, link: Link) -> OnnxModel:
+    """One with only a ranker."""
+    model = object.__new__(OnnxModel)
+    model.dim, model._link, model._ranker = DIM, link, session
+    return model
 
 
 def products_of(z_CD: Floats, directions_2D: Floats) -> Floats:
@@ -33,17 +41,25 @@ def test_the_graph_is_the_ranker(link: Link, attention: Attention, tmp_path: Pat
     ranker = Ranker(DIM, link, attention, 2.0).eval()
     export_ranker(RankerGraph(ranker), tmp_path / "ranker.onnx", DIM)
     session = onnxruntime.InferenceSession(tmp_path / "ranker.onnx", providers=["CPUExecutionProvider"])
-    model = cast(OnnxModel, SimpleNamespace(dim=DIM, _ranker=session))
+    model = ranking_model(session, link)
     for known, followees, candidates in product((True, False), (0, 1, 7), (0, 1, 33)):
         u_D, u_ND, z_CD = (torch.randn(*shape, DIM).half() for shape in ((), (followees,), (candidates,)))
         mask_1N = torch.ones(1, followees, dtype=torch.bool)
         inputs = (u_D[None].float(), torch.tensor([known]), u_ND[None].float(), mask_1N, z_CD[None].float())
         expected = ranker(*inputs)
         products = partial(products_of, z_CD.float().numpy())
-        found = OnnxModel.rank(model, u_D.numpy() if known else None, u_ND.numpy(), products)
+        found = model.rank(u_D.numpy() if known else None, u_ND.numpy(), products)
         outputs = (found.score_C, found.personal_C, found.social_C, found.attention_N)
-        for value, part in zip(outputs, expected, strict=True):
+        feeds = {
+            "user_vector": u_D.numpy(),
+            "user_known": np.asarray(known),
+            "followee_vectors": u_ND.numpy(),
+            "facets": products(model.attend(u_D.numpy() if known else None, u_ND.numpy()).directions_2D),
+        }
+        by_graph = session.run([*LINK_OUTPUTS, "attention"], feeds)
+        for value, of_graph, part in zip(outputs, by_graph, expected, strict=True):
             np.testing.assert_allclose(value, part[0].numpy(), rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(of_graph, value, rtol=1e-5, atol=1e-6)
 
 
 @torch.no_grad()
@@ -54,6 +70,5 @@ def test_a_followee_that_is_not_a_number_is_not_taken_for_none(link: Link, tmp_p
     followees_ND = np.ones((2, DIM), dtype=np.float16)
     followees_ND[0, 0] = np.nan
     products = partial(products_of, np.ones((3, DIM), dtype=np.float32))
-    model = cast(OnnxModel, SimpleNamespace(dim=DIM, _ranker=session))
-    found = OnnxModel.rank(model, followees_ND[1], followees_ND, products)
+    found = ranking_model(session, link).rank(followees_ND[1], followees_ND, products)
     assert np.isnan(found.score_C).all()

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from contract.link import Link
 from tests.problems import lists_of, problem_of_matrices
 from training.model import Amnl
 from training.problem import Content, Floats, Problem
-from training.settings import Attention, Link, TrainingSettings
+from training.settings import Attention, TrainingSettings
 from training.train import Trainee
 
 USERS, TWEETS = 6, 5
