@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
+import numpy as np
 import pytest
 
 from contract.changelog import EVERYTHING, LOG_LIMIT, ChangeLog
@@ -58,6 +59,23 @@ async def test_an_answer_s_second_time_reads_nothing_but_the_log(service: Servic
             for name in names:
                 patch.setattr(store, name, None)
         assert await service.recommended(reader, 100) == first
+
+
+async def test_a_vector_that_changes_changes_the_very_next_score(
+    service: Service, network: Network, reader: str
+) -> None:
+    """The user's or a followee's: written by another process, as after a fold-in."""
+    version, dim = service.parts.ingest.models.required().version, service.parts.ingest.models.required().manifest.dim
+    store = service.parts.ingest.vectors
+    for changes in (reader, min(network.followees[reader])):
+        (_, kept_KD), before = await store.users(version, [changes], dim), await service.recommended(reader, 100)
+        await store.put_users(version, [changes], np.full((1, dim), 0.5, dtype=np.float16))
+        after = await service.recommended(reader, 100)
+        assert [item["score"] for item in after] != [item["score"] for item in before]
+        await store.forget_user([version], changes)
+        assert await service.recommended(reader, 100) not in (before, after)
+        await store.put_users(version, [changes], kept_KD)
+        assert await service.recommended(reader, 100) == before
 
 
 async def test_a_lost_log_forgets_everything(service: Service, network: Network, reader: str) -> None:

@@ -1,5 +1,7 @@
 """What a process holds: rows, growth, and what the log of changes drops."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -119,14 +121,36 @@ def test_what_a_store_does_not_have_is_absent_and_not_asked_again() -> None:
     assert table.state_R[rows].tolist() == [PRESENT, UNKNOWN, PRESENT]
 
 
-@pytest.mark.parametrize("count", [0, 1, 255, 256, 1_000])
+def test_every_change_of_some_rows_is_counted() -> None:
+    table = Table(2)
+    ids = [f"u{n}" for n in range(2_000)]  # the table grows, too
+    rows, others = table.rows(["u0", "u1", "u2"]), table.rows(ids[3:])
+    counts = [table.changes(rows)]
+    some: list[Callable[[], None]] = [
+        lambda: table.put(["u0", "u1"], ["u0"], np.ones((1, 2), dtype=np.float16)),
+        lambda: table.put(["u0"], ["u0"], np.ones((1, 2), dtype=np.float16)),
+        lambda: table.forget("u0"),
+        table.forget_absent,
+        table.forget_all,
+    ]
+    for change in some:
+        change()
+        counts.append(table.changes(rows))
+    assert counts == sorted(set(counts))
+    at_last = counts[-1]
+    table.put(ids[3:], ids[3:], np.ones((len(others), 2), dtype=np.float16))
+    table.forget("u3")
+    assert table.changes(rows) == at_last
+
+
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 2_047, 2_048, 2_049, 5_000])
 def test_products_are_those_of_the_rows(count: int) -> None:
     generator = np.random.default_rng(0)
     table = Table(5)
-    ids = [f"t{n}" for n in range(1_500)]
-    vectors_KD = generator.normal(size=(1_500, 5)).astype(np.float16)
+    ids = [f"t{n}" for n in range(6_000)]
+    vectors_KD = generator.normal(size=(6_000, 5)).astype(np.float16)
     table.put(ids, ids, vectors_KD)
-    rows_C = generator.permutation(1_500)[:count]
+    rows_C = generator.permutation(6_000)[:count]
     for scale in (1e-3, 1.0, 1e3):
         directions_2D = (scale * generator.normal(size=(2, 5))).astype(np.float32)
         expected_2C = directions_2D @ vectors_KD[rows_C].astype(np.float32).T
