@@ -5,7 +5,7 @@ DATASET := var/dataset
 export PORT ?= 8000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test chaos soak check fmt lock
+.PHONY: run test chaos soak bench check fmt lock
 
 # Set up, make a network, train, serve on http://127.0.0.1:$(PORT).
 run: var/trained
@@ -27,6 +27,10 @@ chaos: $(VENV)/installed
 # Mixed load for 20 minutes: memory, descriptors and Redis are to be flat in the end.
 soak: $(VENV)/installed
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m tests.soak --out docs/reliability
+
+# What is fast, and beside what: writes docs/performance.md; leave the machine alone meanwhile.
+bench: $(VENV)/installed
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -1,64 +1,88 @@
-"""Routes that do a part of what GET recommendations does: what a request costs at least, part by part.
+"""Routes that do a part of what GET recommendations does, and one that does it as the paper is written.
 
-/users/{user_id}/bare        the parameters read and checked, an answer that was made before
-/users/{user_id}/multiplied  the same, and the candidates' vectors multiplied as for a ranking
+/users/{user_id}/read        the parameters read and checked; the answer is one that was made before
+/users/{user_id}/looked      and a look at what changed
+/users/{user_id}/found       and the candidates
+/users/{user_id}/multiplied  and the products of their vectors
+/users/{user_id}/ranked      and their scores, and the best of them: all but the answer
+/users/{user_id}/literal     scores in torch, by a loop over candidates and one over followees (equations 2 to 4)
 """
 
 import inspect
-from dataclasses import dataclass
 from functools import partial
 
-import numkong
+import torch
 from fastapi import APIRouter, FastAPI, Response
 
+from service.active import ActiveModel
 from service.api.parts import Parts
 from service.api.quick import QuickRoute
 from service.api.recommendations import get_recommendations
-from service.held import Held
-from service.recommend import Ask, find_pool, gather_people, known_user, open_page
-from service.table import Ints
+from service.held import Held, People, View
+from service.recommend import Ask, Pool, Ranked, find_pool, gather_people, known_user, open_page, top_k
 
-PARTS = ("bare", "multiplied")
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A user's first answer, as it was sent, and what was ranked for it."""
-
-    body: bytes
-    held: Held
-    row_C: Ints
-    packed: numkong.PackedMatrix
+PARTS = ("read", "looked", "found", "multiplied", "ranked")
 
 
 def add_floors(app: FastAPI) -> None:
     """Add the routes."""
-    answered: dict[str, Answered] = {}
+    answered: dict[str, bytes] = {}
     router = APIRouter(route_class=QuickRoute)
-    for part in PARTS:
+    for part in (*PARTS, "literal"):
         route = partial(answer, part, answered)
         route.__signature__ = inspect.signature(get_recommendations)  # type: ignore[attr-defined]  # FastAPI reads it
         router.get(f"/users/{{user_id}}/{part}", response_model=None, name=part)(route)
     app.include_router(router)
 
 
-async def answer(part: str, answered: dict[str, Answered], parts: Parts, user_id: str, **_: object) -> Response:
-    """What was answered first; only that first time is it made."""
+async def answer(part: str, answered: dict[str, bytes], parts: Parts, user_id: str, k: int, **_: object) -> Response:
+    """Do that much, and answer what was answered first; only that first time is it made."""
     if user_id not in answered:
-        answered[user_id] = await first_answer(parts, user_id)
-    known = answered[user_id]
-    if part == "multiplied":
-        known.held.tweets.products(known.row_C, known.packed)
-    return Response(known.body, media_type="application/json")
+        answered[user_id] = bytes((await get_recommendations(parts, user_id, k)).body)
+    if part != "read":
+        await work(part, parts, user_id, k)
+    return Response(answered[user_id], media_type="application/json")
 
 
-async def first_answer(parts: Parts, user_id: str) -> Answered:
-    """Asked for as always, k = 3."""
+async def work(part: str, parts: Parts, user_id: str, k: int) -> None:
+    """As service/recommend.py does it, up to a part."""
     model, online = parts.ingest.models.required(), parts.online
-    page = open_page(Ask(user_id, 3, "followees", False, None), model, online.cursors)
+    page = open_page(Ask(user_id, k, "followees", False, None), model, online.cursors)
     held = await online.network.fresh(model)
+    if part == "looked":
+        return
     view, _ = await known_user(user_id, held, online)
     people = await gather_people(user_id, view, model, held, online.network)
     pool = await find_pool(view, people, page, held, online)
-    sent = await get_recommendations(parts, user_id)
-    return Answered(bytes(sent.body), held, pool.row_C, people.packed)
+    if part == "found":
+        return
+    if part == "literal":
+        check_literal(literal_scores(pool, view, people, held), pool, people, model, held)
+        return
+    facets_2C = held.tweets.products(pool.row_C, people.packed)
+    if part == "ranked":
+        ranking = model.onnx.link(people.attended, facets_2C)
+        top_k(Ranked(ranking.score_C, ranking).key_C, pool, held.tweets.ids, k)
+
+
+@torch.no_grad()
+def literal_scores(pool: Pool, view: View, people: People, held: Held) -> torch.Tensor:
+    """f(z) + h(z), h(z) = sum_q alpha_q u_q . z, float32 [C]; the attention is the model's."""
+    u_D = torch.from_numpy(held.users.vectors_RD[view.rows_M[0]]).float()
+    followees = [torch.from_numpy(held.users.vectors_RD[row]).float() for row in view.rows_M[1:]]
+    attention = torch.from_numpy(people.attended.attention_N)
+    scores = []
+    for row in pool.row_C:
+        z_D = torch.from_numpy(held.tweets.vectors_RD[row]).float()
+        social = torch.zeros(())
+        for alpha, u_q in zip(attention, followees, strict=True):
+            social = social + alpha * torch.dot(u_q, z_D)
+        scores.append(torch.dot(u_D, z_D) + social)
+    return torch.stack(scores)
+
+
+def check_literal(score_C: torch.Tensor, pool: Pool, people: People, model: ActiveModel, held: Held) -> None:
+    """Raises RuntimeError where the service ranks by other scores."""
+    ranking = model.onnx.link(people.attended, held.tweets.products(pool.row_C, people.packed))
+    if not torch.allclose(score_C, torch.from_numpy(ranking.score_C), rtol=1e-3, atol=1e-3):
+        raise RuntimeError("the literal reading gives other scores")

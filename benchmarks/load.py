@@ -1,6 +1,8 @@
-"""A closed-loop HTTP load generator in one thread: each connection asks again as soon as it is answered.
+"""An HTTP load generator in one thread, which parses no more of an answer than it must.
 
-It parses no more of an answer than it must, so that what is measured is the service.
+A closed loop finds how many requests a second there can be: each connection asks again as soon as it is answered. An
+open loop finds how long they take at a given rate: requests are due by the clock, and what one waits because those
+before it were slow counts (no coordinated omission).
 """
 
 import asyncio
@@ -43,13 +45,13 @@ def head_of(received: bytes) -> bytes | None:
 
 
 class _Connection(asyncio.Protocol):
-    """Asks the next of some paths until told to stop."""
+    """Asks the next of some paths until told to stop: at once, or every so many seconds."""
 
-    def __init__(self, paths: Sequence[str], first: int, step: int, until: float) -> None:
+    def __init__(self, paths: Sequence[str], first: int, step: int, due: float, every: float, until: float) -> None:
         self._requests = [f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode() for path in paths]
-        self._next, self._step, self._until = first, step, until
+        self._next, self._step = first, step
+        self._due, self._every, self._until = due, every, until
         self._received = b""
-        self._asked = 0.0
         self.latencies: list[float] = []
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -57,10 +59,10 @@ class _Connection(asyncio.Protocol):
         """Ask for the first."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - so asyncio says
         self._transport = transport
-        self._ask()
+        self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Wait for the whole answer, then ask again."""
+        """Wait for the whole answer, then for the next request to be due."""
         self._received += data
         if head_of(self._received) is None:
             return
@@ -69,32 +71,43 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
             return
         now = time.perf_counter()
-        self.latencies.append(now - self._asked)
+        self.latencies.append(now - self._due)
         self._received = b""
-        if now < self._until:
-            self._ask()
-        else:
-            self._transport.close()
-            self.done.set_result(None)
+        self._due = self._due + self._every if self._every else now
+        self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The service must not close it."""
         if not self.done.done():
             self.done.set_exception(exc or RuntimeError("the service closed a connection"))
 
+    def _wait(self) -> None:
+        if self._due >= self._until:
+            self._transport.close()
+            self.done.set_result(None)
+        elif (seconds := self._due - time.perf_counter()) > 0:
+            asyncio.get_running_loop().call_later(seconds, self._ask)
+        else:
+            self._ask()
+
     def _ask(self) -> None:
-        self._asked = time.perf_counter()
         self._transport.write(self._requests[self._next % len(self._requests)])
         self._next += self._step
 
 
-async def load(port: int, paths: Sequence[str], connections: int, seconds: float) -> Load:
-    """Ask for some paths in turn over so many connections for so long. Raises RuntimeError at an answer but 200."""
+async def load(port: int, paths: Sequence[str], connections: int, seconds: float, rate: float | None = None) -> Load:
+    """Ask for some paths in turn over so many connections for so long, `rate` times a second (None: a closed loop).
+
+    Raises RuntimeError at an answer but 200.
+    """
     loop = asyncio.get_running_loop()
     started = time.perf_counter()
+    every = connections / rate if rate else 0.0
     made = [
         await loop.create_connection(
-            lambda n=n: _Connection(paths, n, connections, started + seconds),  # type: ignore[misc]  # its default
+            lambda n=n: _Connection(  # type: ignore[misc]  # its default
+                paths, n, connections, started + n * every / connections, every, started + seconds
+            ),
             "127.0.0.1",
             port,
         )

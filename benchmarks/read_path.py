@@ -1,4 +1,4 @@
-"""GET recommendations beside a constant endpoint of the same app, in turns, in one run.
+"""GET recommendations beside a constant endpoint of the same app and a literal reading of the paper, in one run.
 
     python -m benchmarks.read_path
 
@@ -7,8 +7,6 @@ Every reader of a group follows others, so that candidates lie scattered. Prints
 
 import argparse
 import asyncio
-import os
-import platform
 import statistics
 from dataclasses import dataclass
 
@@ -16,24 +14,28 @@ import httpx
 
 from benchmarks.floors import PARTS
 from benchmarks.load import Load, load
+from benchmarks.results import Result, Section, result, table
 from benchmarks.site import DIM, Group, Site, made_site
 
-ROUNDS = 5
+COMMAND = "python -m benchmarks.read_path"
+ROUNDS = 3
 GROUPS = [
     Group("base", readers=200, followees=6, authors=300, tweets=167),
+    Group("small", readers=200, followees=6, authors=300, tweets=17),
     Group("wide", readers=20, followees=60, authors=300, tweets=167),
     Group("social", readers=20, followees=5_000, authors=5_100, tweets=20),
 ]
+CONNECTIONS = (1, 16, 64)
+QUANTILES = (0.5, 0.99, 0.999)
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one group came to, beside the constant endpoint in the same rounds."""
+    """What one group came to, beside another path in the same rounds."""
 
-    what: str
     candidates: int
     asked: list[Load]
-    constant: list[Load]
+    beside: list[Load]
 
     @property
     def rate(self) -> float:
@@ -42,56 +44,142 @@ class Row:
 
     @property
     def share(self) -> float:
-        """Of the constant endpoint's requests a second: the median of the rounds."""
-        return statistics.median(a.rate / b.rate for a, b in zip(self.asked, self.constant, strict=True))
+        """Of the other path's requests a second: the median of the rounds."""
+        return statistics.median(a.rate / b.rate for a, b in zip(self.asked, self.beside, strict=True))
 
-    def share_of_quantile(self, q: float) -> float:
-        """How many times the constant endpoint's quantile of the latency: the median of the rounds."""
-        pairs = zip(self.asked, self.constant, strict=True)
-        return statistics.median(a.quantile_ms(q) / b.quantile_ms(q) for a, b in pairs)
+    def ms(self, q: float) -> float:
+        """A quantile of the latency: the median of the rounds."""
+        return statistics.median(load.quantile_ms(q) for load in self.asked)
+
+    def times(self, q: float) -> float:
+        """How many times the other path's quantile of the latency: the median of the rounds."""
+        return statistics.median(
+            a.quantile_ms(q) / b.quantile_ms(q) for a, b in zip(self.asked, self.beside, strict=True)
+        )
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each of the rounds")
-    parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--groups", type=int, default=len(GROUPS), help="only the first ones, for a quick look")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each of the rounds")
+    parser.add_argument("--quick", action="store_true", help="16 connections, 1,002 candidates, and nothing else")
     options = parser.parse_args()
-    groups = GROUPS[: options.groups]
-    with made_site(groups, MAX_CANDIDATES="10000") as site:
-        rows = [measure(group, site, options.connections, options.seconds) for group in groups]
-        floors = [measure(groups[0], site, options.connections, options.seconds, part) for part in PARTS]
-    print(f"\n{platform.machine()}, {os.cpu_count()} cores, d = {DIM}, {options.connections} connections, one worker\n")
-    print(
-        "| followees | candidates | requests/s | times the constant's | p50 ms | p99 ms | p99, times the constant's |"
-    )
-    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for row, group in zip(rows, groups, strict=True):
-        p50, p99 = (statistics.median(load.quantile_ms(q) for load in row.asked) for q in (0.5, 0.99))
-        print(
-            f"| {group.followees:,} | {row.candidates:,} | {row.rate:,.0f} | {row.share:.2f} "
-            f"| {p50:.1f} | {p99:.1f} | {row.share_of_quantile(0.99):.1f} |"
-        )
-    for floor in floors:
-        print(f"\n{floor.what}: {floor.share:.2f} of the constant's requests/s, {floor.candidates:,} candidates")
-    if len(rows) < len(GROUPS):
+    if not options.quick:
+        print(measure(options.seconds))
         return
-    base, wide, social = rows
-    print(f"\n{wide.candidates:,} candidates cost {base.rate / wide.rate:.1f} times {base.candidates:,};")
-    print(f"5,000 followees cost {base.rate / social.rate:.1f} times 6.")
+    with made_site(GROUPS[:1]) as site:
+        row = beside_the_constant(GROUPS[0], site, 16, options.seconds)
+    print(f"{row.rate:,.0f} requests/s, {row.share:.2f} of the constant endpoint's, p99 {row.times(0.99):.1f} times")
 
 
-def measure(group: Group, site: Site, connections: int, seconds: float, what: str = "recommendations") -> Row:
-    """In turns, after one round that fills what the service keeps; `what` is a route below a user's."""
+def measure(seconds: float) -> Section:
+    """All of it: some five minutes."""
+    base, small, wide, social = GROUPS
+    with made_site(GROUPS, MAX_CANDIDATES="10000") as site:
+        closed = {n: beside_the_constant(base, site, n, seconds) for n in CONNECTIONS}
+        opened = {n: at_half_the_rate(base, site, n, seconds, closed[n].rate) for n in CONNECTIONS}
+        few = beside_the_constant(small, site, 16, seconds)
+        few_opened = at_half_the_rate(small, site, 16, seconds, few.rate)
+        larger = [beside_the_constant(group, site, 16, seconds) for group in (wide, social)]
+        parts = {part: beside_the_constant(base, site, 16, seconds, part) for part in PARTS}
+        literal = in_turns(base, site, 16, seconds, "literal", base.paths())
+    text = "\n\n".join(
+        [
+            f"d = {DIM}, one worker, {base.readers} readers in turn; median of {ROUNDS} rounds of {seconds:g} s each, "
+            "in turns with what it is measured beside. Latencies are of an open loop at half the requests a second "
+            "that there can be: what waits because those before it were slow counts. Timers are as fine as 1 ms.",
+            table(
+                [
+                    "Followees",
+                    "Candidates",
+                    "Connections",
+                    "Requests/s",
+                    "Of the constant's",
+                    "p50 ms",
+                    "p99 ms",
+                    "p99.9 ms",
+                ],
+                [
+                    *(_speed(base, n, closed[n], opened[n]) for n in CONNECTIONS),
+                    _speed(small, 16, few, few_opened),
+                    *(_speed(group, 16, row, None) for group, row in zip((wide, social), larger, strict=True)),
+                ],
+            ),
+            "What a request with 1,002 candidates costs, by routes that do a part of it (benchmarks/floors.py), "
+            "16 connections:",
+            table(["Up to", "Of the constant's requests/s", "µs a request more"], _split(closed[16], parts)),
+        ]
+    )
+    return Section("Read path", text, _results(closed, opened, few_opened, larger, literal))
+
+
+def beside_the_constant(
+    group: Group, site: Site, connections: int, seconds: float, what: str = "recommendations"
+) -> Row:
+    """`what` is a route below a user's."""
+    return in_turns(group, site, connections, seconds, what, ["/constant"])
+
+
+def in_turns(group: Group, site: Site, connections: int, seconds: float, what: str, beside: list[str]) -> Row:
+    """In turns, after one round that fills what the service keeps."""
     paths = group.paths(what)
     candidates = httpx.get(f"http://127.0.0.1:{site.port}{paths[0]}", timeout=60).json()["candidates"]
-    asyncio.run(load(site.port, paths, connections, 2 * seconds))
-    asked, constant = [], []
+    asyncio.run(load(site.port, paths, connections, seconds))
+    return Row(candidates, *_rounds(site, paths, beside, connections, seconds))
+
+
+def at_half_the_rate(group: Group, site: Site, connections: int, seconds: float, rate: float) -> Row:
+    """Of an open loop, both paths at the same rate."""
+    return Row(0, *_rounds(site, group.paths(), ["/constant"], connections, 2 * seconds, rate / 2))
+
+
+def _rounds(
+    site: Site, paths: list[str], beside: list[str], connections: int, seconds: float, rate: float | None = None
+) -> tuple[list[Load], list[Load]]:
+    asked, others = [], []
     for _ in range(ROUNDS):
-        constant.append(asyncio.run(load(site.port, ["/constant"], connections, seconds)))
-        asked.append(asyncio.run(load(site.port, paths, connections, seconds)))
-    return Row(what, candidates, asked, constant)
+        others.append(asyncio.run(load(site.port, beside, connections, seconds, rate)))
+        asked.append(asyncio.run(load(site.port, paths, connections, seconds, rate)))
+    return asked, others
+
+
+def _speed(group: Group, connections: int, closed: Row, opened: Row | None) -> list[str]:
+    quantiles = ["", "", ""] if opened is None else [f"{opened.ms(q):.1f}" for q in QUANTILES]
+    followees, candidates = f"{group.followees:,}", f"{closed.candidates:,}"
+    return [followees, candidates, str(connections), f"{closed.rate:,.0f}", f"{closed.share:.2f}", *quantiles]
+
+
+def _split(whole: Row, parts: dict[str, Row]) -> list[list[str]]:
+    """By the constant's time in the same rounds, in units of its median over all."""
+    constant_us = 1e6 / statistics.median(load.rate for load in whole.beside)
+    rows, before_us = [["constant", "1", f"{constant_us:,.0f}"]], constant_us
+    for part, row in [*parts.items(), ("answered", whole)]:
+        us = constant_us / row.share
+        rows.append([part, f"{row.share:.2f}", f"{us - before_us:+,.0f}"])
+        before_us = us
+    return rows
+
+
+def _results(closed: dict[int, Row], opened: dict[int, Row], few: Row, larger: list[Row], literal: Row) -> list[Result]:
+    constant, base = "a constant endpoint of the same app", closed[16]
+    wide, social = larger
+    return [
+        result(
+            "requests/s, 1,002 candidates, 16 connections", base.share, "of constant", constant, COMMAND, (">=", 0.5)
+        ),
+        result("the same, 1 connection", closed[1].share, "of constant", constant, COMMAND, None),
+        result("the same, 64 connections", closed[64].share, "of constant", constant, COMMAND, None),
+        result("requests/s, 1,002 candidates, 16 connections", base.rate, "1/s", constant, COMMAND, None),
+        result(
+            "p99, 1,002 candidates", opened[16].times(0.99), "times constant's", f"{constant}, same rate", COMMAND, None
+        ),
+        result(
+            "p99, 102 candidates, 16 connections", few.ms(0.99), "ms", "Metarank's published 10 ms", COMMAND, ("<=", 10)
+        ),
+        result("literal reading", 1 / literal.share, "times as fast", "torch, loops, same app", COMMAND, (">=", 100)),
+        result("10,000 candidates", base.rate / wide.rate, "times as long", "1,002 candidates", COMMAND, ("<=", 10)),
+        result("5,000 followees", base.rate / social.rate, "times as long", "6 followees", COMMAND, ("<=", 10)),
+    ]
 
 
 if __name__ == "__main__":

@@ -32,13 +32,13 @@ async def followees_tweets(network: OnlineNetwork, held: Held, view: View, page:
     """What followees posted or retweeted; what was chosen for a first page is kept until a part of it changes."""
     if not view.followee_ids:
         return NO_ENTRIES
-    most = entries_per_followee(len(view.followee_ids), 3 * bounds.in_all, bounds.per_followee)
     later = page.source is not None
+    kept = held.selections.get(page.user_id)
+    if not later and kept is not None and kept.holds(view, held.timelines):
+        return kept.entries
+    most = entries_per_followee(len(view.followee_ids), 3 * bounds.in_all, bounds.per_followee)
     depth = min(TIMELINE_LIMIT, _DEEPER * most) if later else most  # what came since must not hide what is to come
     timelines = await network.timelines(held, view.followee_ids, depth)
-    kept = held.selections.get(page.user_id)
-    if not later and kept is not None and kept.holds(view, timelines):
-        return kept.entries
     parts = [timeline.entries for timeline in timelines]
     if later:
         parts = [entries[:, entries[1] <= page.at_ms] for entries in parts]

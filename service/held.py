@@ -6,6 +6,7 @@ Shape suffixes: M a user and the followees, N followees with a vector, E entries
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
 import numkong
@@ -59,6 +60,10 @@ class AuthorTimeline:
         return int(self.entries.nbytes) + _BYTES_OF_A_TIMELINE
 
 
+_NOT_HELD = AuthorTimeline(NO_ENTRIES, 0, -1)
+_SERIAL = attrgetter("serial")
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What was chosen of some timelines for a view: it holds as long as these are the ones."""
@@ -72,9 +77,10 @@ class Selection:
         """Roughly."""
         return int(self.entries.nbytes) + 40 * len(self.serials)
 
-    def holds(self, view: View, timelines: Sequence[AuthorTimeline]) -> bool:
-        """Whether nothing changed."""
-        return self.view is view and self.serials == [timeline.serial for timeline in timelines]
+    def holds(self, view: View, timelines: dict[str, AuthorTimeline]) -> bool:
+        """Whether nothing changed of what is held."""
+        found = map(timelines.get, view.followee_ids, itertools.repeat(_NOT_HELD))
+        return self.view is view and list(map(_SERIAL, found)) == self.serials
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,10 +75,14 @@ def test_after_a_change_of_everything_nothing_of_it_may_be_used() -> None:
 def test_a_selection_holds_while_nothing_was_read_anew() -> None:
     made = held()
     selection, view = made.selections["u1"], made.views["u1"]
-    assert selection.holds(view, [made.timelines["a1"], made.timelines["a2"]])
-    again = made.timeline([TimelineEntry("a2-t", "a2", 1)], 200)
-    assert not selection.holds(view, [made.timelines["a1"], again])
-    assert not selection.holds(made.views["u2"], [made.timelines["a1"], made.timelines["a2"]])
+    assert selection.holds(view, made.timelines)
+    assert not selection.holds(made.views["u2"], made.timelines)
+    made.keep(made.timelines, "a3", made.timeline([TimelineEntry("a3-t", "a3", 1)], 200))
+    assert selection.holds(view, made.timelines)
+    made.keep(made.timelines, "a2", made.timeline([TimelineEntry("a2-t", "a2", 1)], 200))
+    assert not selection.holds(view, made.timelines)
+    made.drop(["timeline:a2"])
+    assert not selection.holds(view, made.timelines)
 
 
 def test_what_takes_the_place_of_something_is_counted_once_and_given_back_when_dropped() -> None:

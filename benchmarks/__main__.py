@@ -1,0 +1,66 @@
+"""Run all benchmarks that this machine can run, and write one page: docs/performance.md and what belongs to it.
+
+python -m benchmarks
+"""
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks import growth, read_path, redis_memory
+from benchmarks.results import Section, machine, results_table
+
+BENCHMARKS: dict[str, Callable[[float], Section]] = {
+    "read_path": read_path.measure,
+    "growth": growth.measure,
+    "redis_memory": lambda _: redis_memory.measure(),
+}
+
+
+def main() -> None:
+    """Run, print as it goes, write the page in the end."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("docs"), help="gets performance.md and performance/")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each round of each measurement")
+    options = parser.parse_args()
+    started, sections = time.monotonic(), []
+    for name, measure in BENCHMARKS.items():
+        print(f"{name} ...", flush=True)
+        sections.append(measure(options.seconds))
+        print(sections[-1], flush=True)
+    write(options.out, sections, time.monotonic() - started)
+
+
+def write(out: Path, sections: list[Section], seconds: float) -> None:
+    """The page, the rows and the plots."""
+    folder = out / "performance"
+    folder.mkdir(parents=True, exist_ok=True)
+    results = [one for section in sections for one in section.results]
+    (folder / "results.json").write_text(json.dumps([asdict(one) for one in results], indent=1) + "\n", "utf-8")
+    for section in sections:
+        for name, figure in section.figures.items():
+            figure.savefig(folder / name, metadata={"Date": None})
+    libraries = ", ".join(
+        f"{name} {version(name)}" for name in ("fastapi", "uvicorn", "numpy", "numkong", "onnxruntime-gpu")
+    )
+    page = [
+        "# Performance",
+        f"Written by `make bench` ({seconds / 60:.0f} min) on {machine()}, Python {platform.python_version()}, "
+        f"{libraries}. The load, the service and the store share the cores. Figures are ratios within one run: "
+        "absolute ones hold for this machine at that hour. What was tried, and what did not help, is in "
+        "[experiments.md](experiments.md).",
+        "## Goals",
+        results_table([one for one in results if one.goal is not None]),
+        *map(str, sections),
+    ]
+    (out / "performance.md").write_text("\n\n".join(page) + "\n", "utf-8")
+    print(f"wrote {out / 'performance.md'}, {folder / 'results.json'} and the plots beside it")
+
+
+if __name__ == "__main__":
+    main()
