@@ -39,7 +39,9 @@ ENCODER_INPUTS = ("image", "token_ids")
 ENCODER_OUTPUTS = ("tweet_vector",)
 RANKER_INPUTS = ("user_vector", "user_known", "followee_vectors", "facets")
 ATTENTION_OUTPUTS, LINK_OUTPUTS = ("directions", "attention"), ("score", "personal", "social")
-"""What depends on all inputs but `facets`; and what depends on `facets` and on what is known of the user."""
+"""What depends on all inputs but `facets`; and what depends on `facets` and on what is known of the user.
+
+The latter are computed by `contract.link` where candidates are ranked; the graph has them to be compared with."""
 RANKER_OUTPUTS = (*ATTENTION_OUTPUTS, *LINK_OUTPUTS)
 FOLD_IN_INPUTS = ("followee_vectors", "retweet_vectors", "negative_vectors")
 FOLD_IN_OUTPUTS = ("folded_vector",)

@@ -12,7 +12,7 @@ Facet = TypeVar("Facet")
 
 
 @dataclass(frozen=True)
-class Functions:
+class ArrayFunctions:
     """What tensors and arrays name differently; softplus(a) = log(1 + exp(a))."""
 
     where: Callable[..., Any]
@@ -20,11 +20,11 @@ class Functions:
     softplus: Callable[[Any], Any]
 
 
-NUMPY = Functions(np.where, np.zeros_like, lambda facet: np.logaddexp(facet, np.float32(0)))
+NUMPY = ArrayFunctions(np.where, np.zeros_like, lambda facet: np.logaddexp(facet, np.float32(0)))
 
 
 def combine(
-    link: Link, f_BC: Facet, h_BC: Facet, has_personal_B1: Any, has_social_B1: Any, by: Functions
+    link: Link, f_BC: Facet, h_BC: Facet, has_personal_B1: Any, has_social_B1: Any, by: ArrayFunctions
 ) -> tuple[Facet, Facet, Facet]:
     """Score, personal part and social part of a link; B may be left out. The products of a facet that is absent are 0.
 

@@ -52,8 +52,8 @@ class Attended:
 
     directions_2D: npt.NDArray[np.float32]
     attention_N: npt.NDArray[np.float32]
-    known: bool
-    """Whether the model knows the user."""
+    knows_user: bool
+    """Whether the user has a vector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class OnnxModel:
         f_C, h_C = facets_2C
         has_social = len(attended.attention_N) > 0
         with np.errstate(all="ignore"):  # what is not finite is the caller's to see
-            parts = combine(self._link, f_C, h_C, attended.known, has_social, NUMPY)
+            parts = combine(self._link, f_C, h_C, attended.knows_user, has_social, NUMPY)
         return Ranking(*parts, attended.attention_N)
 
     def fold_in(

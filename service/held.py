@@ -100,7 +100,7 @@ class People:
     @property
     def known(self) -> bool:
         """Whether the model knows anything of this user."""
-        return self.attended.known or len(self.place_N) > 0
+        return self.attended.knows_user or len(self.place_N) > 0
 
     @property
     def nbytes(self) -> int:
@@ -152,7 +152,7 @@ class Held:
         return AuthorTimeline(self.entries(entries), depth, next(self._serials))
 
     def keep(self, kept: dict[str, K], id_: str, one: K) -> None:
-        """Keep a view, a timeline or a selection in its dict, in the place of what was there."""
+        """Keep one in its dict, in the place of what was there."""
         self._drop(kept, id_)
         kept[id_] = one
         self._entry_bytes += one.nbytes

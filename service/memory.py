@@ -20,8 +20,8 @@ def arrange_heaps() -> None:
 
     Left alone glibc takes Pillow's blocks of 16 MB from heaps of each thread once a few were freed, and keeps those:
     some rounds of large pictures, decoded four at a time, left 780 MB behind; with this, up to 98 MB. Told only the
-    first, it returns a heap's end from 128 KB on: a ranking that needs 800 KB fetches them from the system each time,
-    which takes as long as the ranking (mallopt(3), docs/experiments.md).
+    first, it returns a heap's end from 128 KB on, and who needs more for a moment fetches it from the system each time:
+    rankings took twice as long while they had no buffer of their own (mallopt(3), docs/experiments.md).
     """
     if (libc := _glibc()) is not None:
         libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)

@@ -78,7 +78,9 @@ class Metrics:
             registry=registry,
         )
         self.held_bytes = Gauge("held_bytes", "Vectors and timelines held in memory", registry=registry)
-        self.heap_bytes = Gauge("heap_in_use_bytes", "Taken from the heap (NaN: only glibc tells)", registry=registry)
+        self.heap_bytes = Gauge(
+            "heap_in_use_bytes", "Taken from the heap (NaN where the C library does not tell)", registry=registry
+        )
         self.heap_bytes.set_function(lambda: heap_bytes_in_use() or float("nan"))
         self.python_blocks = Gauge("python_blocks", "Python's small objects, in blocks", registry=registry)
         self.python_blocks.set_function(sys.getallocatedblocks)

@@ -97,7 +97,7 @@ async def recommend(ask: Ask, model: ActiveModel, online: Online) -> Recommendat
         source=pool.source,
         degraded=degraded,
         missing=missing_parts(people, view, whole),
-        folded_in=people.attended.known and ask.user_id not in model.artifact.trained_users,
+        folded_in=people.attended.knows_user and ask.user_id not in model.artifact.trained_users,
         candidates=len(pool),
         items=[item(pool, ranked, c, held) for c in best],
         followees=explanation(view, people, ranked) if ask.explain else None,
@@ -145,7 +145,8 @@ async def gather_people(user_id: str, view: View, model: ActiveModel, held: Held
     attended = model.onnx.attend(user_D, followees_ND)
     packed = packed_directions(attended.directions_2D)
     people = People(view, users.changes(view.rows_M), place_N, attended, packed)
-    held.keep(held.people, user_id, people)
+    if held.views.get(user_id) is view and not users.unknown(view.rows_M):  # else some changed while others were read
+        held.keep(held.people, user_id, people)
     return people
 
 
@@ -198,7 +199,7 @@ def rank(pool: Pool, people: People, model: ActiveModel, held: Held) -> Ranked:
 def missing_parts(people: People, view: View, whole: bool) -> list[Missing]:
     """Which facets were neutral because the model has no vector, and whether tweets may be left out."""
     missing: list[Missing] = [] if whole else ["online_network"]
-    if not people.attended.known:
+    if not people.attended.knows_user:
         missing.append("user_vector")
     if view.followee_ids and not len(people.place_N):
         missing.append("followee_vectors")

@@ -37,7 +37,7 @@ class Table:
         self.changes_R: Ints = np.zeros(_FIRST_ROWS, dtype=np.int64)
         self.last_R: Ints = np.empty(_FIRST_ROWS, dtype=np.int64)
         """Scratch space of `latest`."""
-        self._block_BD: Vectors = np.empty((_BLOCK, dim), dtype=np.float16)
+        self._block_BD: Vectors | None = None
         """Scratch space of `products`."""
 
     def __len__(self) -> int:
@@ -100,6 +100,8 @@ class Table:
     def products(self, rows_C: Ints, packed: numkong.PackedMatrix) -> npt.NDArray[np.float32]:
         """Some rows' vectors times two directions, float32 [2, C]."""
         facets_2C: npt.NDArray[np.float32] = np.empty((2, len(rows_C)), dtype=np.float32)
+        if self._block_BD is None:
+            self._block_BD = np.empty((_BLOCK, self.vectors_RD.shape[1]), dtype=np.float16)
         for start in range(0, len(rows_C), _BLOCK):
             rows_B, facets_2B = rows_C[start : start + _BLOCK], facets_2C[:, start : start + _BLOCK]
             block_BD = self._block_BD[: len(rows_B)]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from contract.link import Functions, Link, combine
+from contract.link import ArrayFunctions, Link, combine
 from contract.preprocessing import PAD_ID
 from training.features import moments
 from training.problem import Problem
@@ -20,7 +20,7 @@ from training.settings import Attention, TrainingSettings
 from training.word_vectors import pretrained
 
 FEATURE_STD = 0.03
-TORCH = Functions(torch.where, torch.zeros_like, functional.softplus)
+TORCH = ArrayFunctions(torch.where, torch.zeros_like, functional.softplus)
 _PARTS = 4
 
 

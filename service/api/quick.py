@@ -1,24 +1,33 @@
 """A route that reads its parameters quickly: FastAPI documents them, one pydantic model checks them all."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, get_origin
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import ValidationError, create_model
 
+from service.api.parts import get_parts
+
 
 class QuickRoute(APIRoute):
-    """For endpoints that take the app's parts and parameters of the path and the query, and give a Response.
+    """For endpoints that take the app's parts and single parameters of the path and the query, and give a Response.
 
     What FastAPI does for every parameter by itself takes as long as all else of a small answer (docs/experiments.md).
+    Dependencies that `include_router` adds are not seen.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Checks what the endpoint's signature says, as FastAPI would."""
-        of_path = {field.name for field in self.dependant.path_params}
-        fields = [*self.dependant.path_params, *self.dependant.query_params]
+        """Checks what the endpoint's signature says, as FastAPI would. Raises TypeError where it says more."""
+        asks = self.dependant
+        fields, of_path = [*asks.path_params, *asks.query_params], {field.name for field in asks.path_params}
+        others = [*asks.header_params, *asks.cookie_params, *asks.body_params]
+        several = [
+            field for field in fields if get_origin(field.field_info.annotation) in (list, set, frozenset, tuple)
+        ]
+        if others or several or [dependency.call for dependency in asks.dependencies] != [get_parts]:
+            raise TypeError(f"{self.path}: a quick route takes PartsDependency and single parameters of path and query")
         described: dict[str, Any] = {field.name: (field.field_info.annotation, field.field_info) for field in fields}
         asked_model, endpoint = create_model("Asked", **described), self.endpoint
 

@@ -159,6 +159,35 @@ async def test_what_is_dropped_while_others_are_read_is_not_taken_for_missing(
     assert asked == [[author], [reader]]
 
 
+async def test_what_comes_while_others_are_read_is_known_to_the_next_answer(
+    service: Service, network: Network, reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A followee without a vector gets one after it was looked for, while another one's is read again."""
+    before = await service.recommended(reader, 100)
+    model, store = service.parts.ingest.models.required(), service.parts.ingest.vectors
+    held = await service.parts.online.network.fresh(model)
+    comes, dropped = sorted(network.followees[reader])[:2]
+    _, kept_KD = await store.users(model.version, [comes], model.manifest.dim)
+    await store.forget_user([model.version], comes)
+    read, asked = store.users, []
+
+    async def meanwhile(version: str, user_ids: list[str], dim: int) -> object:
+        asked.append(user_ids)
+        found = await read(version, user_ids, dim)
+        if len(asked) == 1:
+            held.users.forget(dropped)
+        elif len(asked) == 2:
+            await store.put_users(version, [comes], kept_KD)
+            await service.parts.online.network.fresh(model)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.parts.online.network._vectors, "users", meanwhile)
+        assert await service.recommended(reader, 100) != before
+    assert asked == [[comes], [dropped]]
+    assert await service.recommended(reader, 100) == before
+
+
 async def test_memory_stays_within_its_bound(trained: StoreSettings, network: Network, reader: str) -> None:
     async with serving(trained, held_mb=1) as service:
         bound = 1_000_000

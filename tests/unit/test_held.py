@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from contract.graph import TimelineEntry, UserView
-from service.held import Held, Selection, among
+from contract.runtime import Attended
+from service.held import Held, People, Selection, View, among
 from service.table import ABSENT, PRESENT, UNKNOWN, Table, hash_of, packed_directions
 
 
@@ -21,9 +22,17 @@ def held() -> Held:
     made.recent = made.entries([TimelineEntry("a1-t", "a1", 1)])
     serials = [timeline.serial for timeline in made.timelines.values()]
     made.keep(made.selections, "u1", Selection(made.views["u1"], serials, made.recent))
+    made.keep(made.people, "u1", people_of(made.views["u1"]))
     made.tweets.put(["a1-t", "a2-t"], ["a1-t", "a2-t"], np.ones((2, 2), dtype=np.float16))
     made.users.put(["u1", "u2"], ["u1", "u2"], np.ones((2, 2), dtype=np.float16))
     return made
+
+
+def people_of(view: View) -> People:
+    """Of a user who has a vector and follows nobody who has one."""
+    directions_2D = np.ones((2, 2), dtype=np.float32)
+    attended = Attended(directions_2D, np.empty(0, dtype=np.float32), True)
+    return People(view, 0, np.empty(0, dtype=np.int64), attended, packed_directions(directions_2D))
 
 
 def left(made: Held) -> dict[str, list[str]]:
@@ -36,6 +45,7 @@ def left(made: Held) -> dict[str, list[str]]:
         "views": list(made.views),
         "timelines": list(made.timelines),
         "selections": list(made.selections),
+        "people": list(made.people),
         "recent": recent,
     }
 
@@ -43,11 +53,11 @@ def left(made: Held) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     ("name", "gone"),
     [
-        ("user:u1", {"views": ["u2"], "selections": []}),
-        ("follow:u1", {"views": ["u2"], "selections": []}),
+        ("user:u1", {"views": ["u2"], "selections": [], "people": []}),
+        ("follow:u1", {"views": ["u2"], "selections": [], "people": []}),
         ("seen:u2", {"views": ["u1"]}),
         ("hidden:u2", {"views": ["u1"]}),
-        ("follow:*", {"views": [], "selections": []}),
+        ("follow:*", {"views": [], "selections": [], "people": []}),
         ("timeline:a1", {"timelines": ["a2"]}),
         ("timeline:*", {"timelines": []}),
         ("recent", {"recent": []}),
@@ -92,10 +102,12 @@ def test_what_takes_the_place_of_something_is_counted_once_and_given_back_when_d
         user = UserView(exists=True, followee_ids=[f"a{n}" for n in range(100)], seen_tweet_ids=set())
         made.keep(made.views, "u1", made.view("u1", user))
         made.keep(made.timelines, "a1", made.timeline(entries, 200))
+        made.keep(made.people, "u1", people_of(made.views["u1"]))
     rows = Held("v1", dim=2)
     rows.view("u1", user)
     rows.timeline(entries, 200)
-    assert made.nbytes - rows.nbytes == made.views["u1"].nbytes + made.timelines["a1"].nbytes
+    kept = (made.views["u1"], made.timelines["a1"], made.people["u1"])
+    assert made.nbytes - rows.nbytes == sum(one.nbytes for one in kept)
     made.drop(["user:u1", "timeline:a1"])
     assert made.nbytes == rows.nbytes > 0
 
@@ -127,8 +139,8 @@ def test_what_a_store_does_not_have_is_absent_and_not_asked_again() -> None:
 
 def test_every_change_of_some_rows_is_counted() -> None:
     table = Table(2)
-    ids = [f"u{n}" for n in range(2_000)]  # the table grows, too
-    rows, others = table.rows(["u0", "u1", "u2"]), table.rows(ids[3:])
+    ids = [f"u{n}" for n in range(5_000)]
+    rows = table.rows(["u0", "u1", "u2"])
     counts = [table.changes(rows)]
     some: list[Callable[[], None]] = [
         lambda: table.put(["u0", "u1"], ["u0"], np.ones((1, 2), dtype=np.float16)),
@@ -142,7 +154,7 @@ def test_every_change_of_some_rows_is_counted() -> None:
         counts.append(table.changes(rows))
     assert counts == sorted(set(counts))
     at_last = counts[-1]
-    table.put(ids[3:], ids[3:], np.ones((len(others), 2), dtype=np.float16))
+    table.put(ids[3:], ids[3:], np.ones((len(ids) - 3, 2), dtype=np.float16))  # the table grows
     table.forget("u3")
     assert table.changes(rows) == at_last
 

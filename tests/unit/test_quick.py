@@ -1,9 +1,10 @@
 """A quick route says what FastAPI's own would say of the same signature."""
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 import pytest
-from fastapi import APIRouter, FastAPI, Query, Response
+from fastapi import APIRouter, Body, Depends, FastAPI, Header, Query, Response
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from pydantic import StringConstraints
@@ -76,6 +77,34 @@ def test_it_takes_and_refuses_the_same(client: TestClient, user_id: str, query: 
     quick, plain = (client.get(f"/{which}/{user_id}?{query}") for which in ("quick", "plain"))
     assert (quick.status_code, quick.text, quick.headers) == (plain.status_code, plain.text, plain.headers)
     assert quick.status_code in (200, 422)
+
+
+async def of_header(parts: PartsDependency, key: Annotated[str, Header()]) -> Response:
+    return Response(repr((parts, key)))
+
+
+async def of_body(parts: PartsDependency, words: Annotated[str, Body()]) -> Response:
+    return Response(repr((parts, words)))
+
+
+async def of_several(parts: PartsDependency, k: Annotated[list[int], Query()]) -> Response:
+    return Response(repr((parts, k)))
+
+
+async def without_parts(user_id: UserId) -> Response:
+    return Response(user_id)
+
+
+@pytest.mark.parametrize("more", [of_header, of_body, of_several, without_parts])
+def test_what_it_would_pass_over_is_refused_when_the_app_is_made(more: Callable[..., Any]) -> None:
+    with pytest.raises(TypeError, match="quick route"):
+        APIRouter(route_class=QuickRoute).get("/{user_id}", response_model=None)(more)
+
+
+def test_a_dependency_of_the_route_is_not_passed_over() -> None:
+    router = APIRouter(route_class=QuickRoute, dependencies=[Depends(without_parts)])
+    with pytest.raises(TypeError, match="quick route"):
+        router.get("/{user_id}", response_model=None)(endpoint)
 
 
 def test_it_is_documented_the_same(client: TestClient) -> None:
