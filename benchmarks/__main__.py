@@ -1,4 +1,4 @@
-"""Run all benchmarks that this machine can run, and write one page: docs/performance.md and what belongs to it.
+"""Run the benchmarks of the page, and write it: docs/performance.md and what belongs to it.
 
 python -m benchmarks
 """
@@ -12,6 +12,8 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
+import onnxruntime
+
 from benchmarks import growth, read_path, redis_memory
 from benchmarks.results import Section, machine, results_table
 
@@ -23,17 +25,17 @@ BENCHMARKS: dict[str, Callable[[float], Section]] = {
 
 
 def main() -> None:
-    """Run, print as it goes, write the page in the end."""
+    """Run, print as it goes, write the page after each."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("docs"), help="gets performance.md and performance/")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each round of each measurement")
     options = parser.parse_args()
-    started, sections = time.monotonic(), []
+    started, sections = time.monotonic(), list[Section]()
     for name, measure in BENCHMARKS.items():
         print(f"{name} ...", flush=True)
         sections.append(measure(options.seconds))
         print(sections[-1], flush=True)
-    write(options.out, sections, time.monotonic() - started)
+        write(options.out, sections, time.monotonic() - started)
 
 
 def write(out: Path, sections: list[Section], seconds: float) -> None:
@@ -45,9 +47,8 @@ def write(out: Path, sections: list[Section], seconds: float) -> None:
     for section in sections:
         for name, figure in section.figures.items():
             figure.savefig(folder / name, metadata={"Date": None})
-    libraries = ", ".join(
-        f"{name} {version(name)}" for name in ("fastapi", "uvicorn", "numpy", "numkong", "onnxruntime-gpu")
-    )
+    names = ("fastapi", "uvicorn", "numpy", "numkong")
+    libraries = ", ".join([*(f"{name} {version(name)}" for name in names), f"onnxruntime {onnxruntime.__version__}"])
     page = [
         "# Performance",
         f"Written by `make bench` ({seconds / 60:.0f} min) on {machine()}, Python {platform.python_version()}, "

@@ -1,11 +1,11 @@
-"""Routes that do a part of what GET recommendations does, and one that does it as the paper is written.
+"""Routes that do a part of what GET recommendations does, and one that does it in plain loops.
 
 /users/{user_id}/read        the parameters read and checked; the answer is one that was made before
 /users/{user_id}/looked      and a look at what changed
 /users/{user_id}/found       and the candidates
 /users/{user_id}/multiplied  and the products of their vectors
 /users/{user_id}/ranked      and their scores, and the best of them: all but the answer
-/users/{user_id}/literal     scores in torch, by a loop over candidates and one over followees (equations 2 to 4)
+/users/{user_id}/literal     scores in torch, by loops over candidates and followees, attention given
 """
 
 import inspect
@@ -26,7 +26,7 @@ PARTS = ("read", "looked", "found", "multiplied", "ranked")
 
 def add_floors(app: FastAPI) -> None:
     """Add the routes."""
-    answered: dict[str, bytes] = {}
+    answered: dict[tuple[str, str], bytes] = {}
     router = APIRouter(route_class=QuickRoute)
     for part in (*PARTS, "literal"):
         route = partial(answer, part, answered)
@@ -35,17 +35,20 @@ def add_floors(app: FastAPI) -> None:
     app.include_router(router)
 
 
-async def answer(part: str, answered: dict[str, bytes], parts: Parts, user_id: str, k: int, **_: object) -> Response:
-    """Do that much, and answer what was answered first; only that first time is it made."""
-    if user_id not in answered:
-        answered[user_id] = bytes((await get_recommendations(parts, user_id, k)).body)
+async def answer(
+    part: str, answered: dict[tuple[str, str], bytes], parts: Parts, user_id: str, k: int, **_: object
+) -> Response:
+    """Do that much, and answer what was answered first; only that first time is it made, and plain loops checked."""
+    known = (part, user_id)
+    if first := known not in answered:
+        answered[known] = bytes((await get_recommendations(parts, user_id, k)).body)
     if part != "read":
-        await work(part, parts, user_id, k)
-    return Response(answered[user_id], media_type="application/json")
+        await work(part, parts, user_id, k, check=first)
+    return Response(answered[known], media_type="application/json")
 
 
-async def work(part: str, parts: Parts, user_id: str, k: int) -> None:
-    """As service/recommend.py does it, up to a part."""
+async def work(part: str, parts: Parts, user_id: str, k: int, check: bool) -> None:
+    """As service/recommend.py does it, up to a part; `check` has plain loops say whether they came to the same."""
     model, online = parts.ingest.models.required(), parts.online
     page = open_page(Ask(user_id, k, "followees", False, None), model, online.cursors)
     held = await online.network.fresh(model)
@@ -57,7 +60,9 @@ async def work(part: str, parts: Parts, user_id: str, k: int) -> None:
     if part == "found":
         return
     if part == "literal":
-        check_literal(literal_scores(pool, view, people, held), pool, people, model, held)
+        score_C = literal_scores(pool, view, people, held)
+        if check:
+            check_literal(score_C, pool, people, model, held)
         return
     facets_2C = held.tweets.products(pool.row_C, people.packed)
     if part == "ranked":
@@ -67,7 +72,7 @@ async def work(part: str, parts: Parts, user_id: str, k: int) -> None:
 
 @torch.no_grad()
 def literal_scores(pool: Pool, view: View, people: People, held: Held) -> torch.Tensor:
-    """f(z) + h(z), h(z) = sum_q alpha_q u_q . z, float32 [C]; the attention is the model's."""
+    """u . z + sum_q alpha_q u_q . z, float32 [C]: link "sum", and the attention that the model gave."""
     u_D = torch.from_numpy(held.users.vectors_RD[view.rows_M[0]]).float()
     followees = [torch.from_numpy(held.users.vectors_RD[row]).float() for row in view.rows_M[1:]]
     attention = torch.from_numpy(people.attended.attention_N)
@@ -85,4 +90,4 @@ def check_literal(score_C: torch.Tensor, pool: Pool, people: People, model: Acti
     """Raises RuntimeError where the service ranks by other scores."""
     ranking = model.onnx.link(people.attended, held.tweets.products(pool.row_C, people.packed))
     if not torch.allclose(score_C, torch.from_numpy(ranking.score_C), rtol=1e-3, atol=1e-3):
-        raise RuntimeError("the literal reading gives other scores")
+        raise RuntimeError("plain loops give other scores")

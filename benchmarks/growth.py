@@ -11,7 +11,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 import numpy as np
@@ -20,8 +20,10 @@ from matplotlib.figure import Figure
 from benchmarks.load import load
 from benchmarks.results import Result, Section, result, table
 from benchmarks.site import DIM, Group, Site, made_site
+from contract.embedded import open_redis, redis_server
+from contract.vectors import VectorStore
 
-COMMAND = "python -m benchmarks.growth"
+COMMAND = "OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive python -m benchmarks.growth"
 READERS = 4
 ROUNDS = 3
 CANDIDATES = [
@@ -32,6 +34,7 @@ FOLLOWEES = [
     Group(f"f{followees}", READERS, followees, followees, max(1, 1_000 // followees))
     for followees in (1, 10, 100, 1_000, 3_162, 10_000)
 ]
+_CHANGES = 50
 _MOST_CANDIDATES = 1_000
 """Of requests whose followees grow."""
 
@@ -68,18 +71,23 @@ def measure(seconds: float) -> Section:
         candidates = line(CANDIDATES, site, seconds, lambda found, _: found)
     with made_site(FOLLOWEES, MAX_CANDIDATES=str(_MOST_CANDIDATES), HELD_MB="2000") as site:
         followees = line(FOLLOWEES, site, seconds, lambda _, group: group.followees)
+        changed = replace(followees, request_ms=[asyncio.run(after_a_change(group, site)) for group in FOLLOWEES])
     text = "\n\n".join(
         [
             f"d = {DIM}, one connection, one worker; median of {ROUNDS} rounds of {seconds:g} s, beside NumPy's "
-            "product of as many float32 vectors, in one block, with two directions.",
+            "product of as many float32 vectors, in one block, with two directions. What has candidates has followees, "
+            "too: one for 200 of them.",
             _table("Candidates", candidates),
-            f"Followees, with at most {_MOST_CANDIDATES:,} candidates:",
+            f"Followees, with at most {_MOST_CANDIDATES:,} candidates, where candidates and attention are kept:",
             _table("Followees", followees),
+            "The same, each request right after a followee's vector changed, so that attention is computed anew:",
+            _table("Followees", changed),
             "![Time by candidates and by followees](performance/growth.svg)",
         ]
     )
-    results = [*_results("candidates", candidates), *_results("followees", followees)]
-    figure = _figure({"candidates": candidates, "followees": followees})
+    lines = {"candidates": candidates, "followees, kept": followees, "followees, changed": changed}
+    results = [one for name, found in lines.items() for one in _results(name, found)]
+    figure = _figure(lines)
     return Section("Growth", text, results, {"growth.svg": figure})
 
 
@@ -93,6 +101,21 @@ def line(groups: list[Group], site: Site, seconds: float, size_of: Callable[[int
         request_ms.append(statistics.median(rounds))
         product_ms.append(product_of(sizes[-1], seconds))
     return Line(sizes, request_ms, product_ms)
+
+
+async def after_a_change(group: Group, site: Site) -> float:
+    """Milliseconds of a request, the median, each after a followee's vector was written."""
+    taken, followee, path = [], f"{group.name}-author-0", group.paths()[0]
+    with redis_server(site.stores) as (url, _):
+        async with open_redis(url) as redis, httpx.AsyncClient(base_url=f"http://127.0.0.1:{site.port}") as client:
+            vectors = VectorStore(redis, site.stores.redis_namespace)
+            version = (await client.get(path)).json()["version"]
+            for n in range(_CHANGES):
+                await vectors.put_users(version, [followee], np.full((1, DIM), n / _CHANGES, dtype=np.float16))
+                started = time.perf_counter()
+                (await client.get(path)).raise_for_status()
+                taken.append(time.perf_counter() - started)
+    return 1_000 * statistics.median(taken)
 
 
 def product_of(size: int, seconds: float) -> float:
@@ -127,7 +150,7 @@ def _results(name: str, found: Line) -> list[Result]:
 
 
 def _figure(lines: dict[str, Line]) -> Figure:
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Figure(figsize=(12, 4), layout="constrained")
     for axes, (name, found) in zip(figure.subplots(1, len(lines)), lines.items(), strict=True):
         axes.loglog(found.sizes, found.request_ms, marker="o", label="request")
         axes.loglog(found.sizes, found.product_ms, marker=".", label="NumPy's product")

@@ -47,18 +47,21 @@ def head_of(received: bytes) -> bytes | None:
 class _Connection(asyncio.Protocol):
     """Asks the next of some paths until told to stop: at once, or every so many seconds."""
 
-    def __init__(self, paths: Sequence[str], first: int, step: int, due: float, every: float, until: float) -> None:
+    def __init__(self, paths: Sequence[str], first: int, step: int) -> None:
         self._requests = [f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode() for path in paths]
         self._next, self._step = first, step
-        self._due, self._every, self._until = due, every, until
         self._received = b""
         self.latencies: list[float] = []
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask for the first."""
+        """Wait for `start`."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - so asyncio says
         self._transport = transport
+
+    def start(self, due: float, every: float, until: float) -> None:
+        """Ask from `due` on; `every` is 0 in a closed loop."""
+        self._due, self._every, self._until = due, every, until
         self._wait()
 
     def data_received(self, data: bytes) -> None:
@@ -71,7 +74,7 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
             return
         now = time.perf_counter()
-        self.latencies.append(now - self._due)
+        self.latencies.append(now - self._counts_from)
         self._received = b""
         self._due = self._due + self._every if self._every else now
         self._wait()
@@ -86,11 +89,16 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
             self.done.set_result(None)
         elif (seconds := self._due - time.perf_counter()) > 0:
-            asyncio.get_running_loop().call_later(seconds, self._ask)
+            asyncio.get_running_loop().call_later(seconds, self._ask_in_time)
         else:
-            self._ask()
+            self._ask(self._due)
 
-    def _ask(self) -> None:
+    def _ask_in_time(self) -> None:
+        """Timers are late by up to 1 ms and more, which is none of the service's."""
+        self._ask(time.perf_counter())
+
+    def _ask(self, counts_from: float) -> None:
+        self._counts_from = counts_from
         self._transport.write(self._requests[self._next % len(self._requests)])
         self._next += self._step
 
@@ -101,18 +109,14 @@ async def load(port: int, paths: Sequence[str], connections: int, seconds: float
     Raises RuntimeError at an answer but 200.
     """
     loop = asyncio.get_running_loop()
-    started = time.perf_counter()
-    every = connections / rate if rate else 0.0
     made = [
-        await loop.create_connection(
-            lambda n=n: _Connection(  # type: ignore[misc]  # its default
-                paths, n, connections, started + n * every / connections, every, started + seconds
-            ),
-            "127.0.0.1",
-            port,
-        )
+        (await loop.create_connection(lambda n=n: _Connection(paths, n, connections), "127.0.0.1", port))[1]  # type: ignore[misc]
         for n in range(connections)
     ]
-    await asyncio.gather(*(connection.done for _, connection in made))
-    latencies = [latency for _, connection in made for latency in connection.latencies]
+    every = connections / rate if rate else 0.0
+    started = time.perf_counter()
+    for n, connection in enumerate(made):
+        connection.start(started + n * every / connections, every, started + seconds)
+    await asyncio.gather(*(connection.done for connection in made))
+    latencies = [latency for connection in made for latency in connection.latencies]
     return Load(len(latencies), time.perf_counter() - started, latencies)

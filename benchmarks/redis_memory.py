@@ -1,4 +1,4 @@
-"""What users take in Redis, and whether reading a few gets slower, from ten thousand to a million really stored.
+"""What users' vectors take in Redis, and whether reading a few gets slower: 10,000 to a million really stored.
 
     python -m benchmarks.redis_memory
 
@@ -28,7 +28,7 @@ from contract.embedded import open_redis
 from contract.vectors import VectorStore
 from training.progress import terminal
 
-COMMAND = "python -m benchmarks.redis_memory"
+COMMAND = "OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive python -m benchmarks.redis_memory"
 USERS = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 FOLLOWEES = 6
 _VERSION = "20260401T120000Z-0123456789ab"
@@ -72,11 +72,13 @@ def measure(most: int = USERS[-1]) -> Section:
     )
     stored = f"{last.users:,} users really stored"
     return Section(
-        "Users in Redis",
+        "Users' vectors in Redis",
         text,
         [
-            result("memory of a user in Redis", last.bytes_a_user, "bytes", stored, COMMAND, ("<=", 1_024)),
-            result("memory of 10 million, extrapolated", last.bytes_a_user * 1e7 / 1e9, "GB", stored, COMMAND, None),
+            result("memory of a user's vector in Redis", last.bytes_a_user, "bytes", stored, COMMAND, ("<=", 1_024)),
+            result(
+                "vectors of 10 million users, extrapolated", last.bytes_a_user * 1e7 / 1e9, "GB", stored, COMMAND, None
+            ),
             result(
                 "read of 7 users", last.read_ms / first.read_ms, f"times that of {first.users:,}", stored, COMMAND, None
             ),

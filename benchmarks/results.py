@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 @dataclass(frozen=True)
 class Result:
-    """One figure; `met` is None where there is no goal. `against` is what it was measured beside, in the same run."""
+    """One figure; `met` is None where there is no goal. `against` is what it was measured beside, or compares with."""
 
     name: str
     value: float

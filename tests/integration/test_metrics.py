@@ -63,6 +63,12 @@ async def test_the_model_is_told(service: Service) -> None:
     assert value(found, "model_created_timestamp_seconds") == pytest.approx(manifest.created_at.timestamp())
 
 
+async def test_memory_in_use_is_told(service: Service) -> None:
+    found = await samples(service)
+    assert value(found, "heap_in_use_bytes") > 1e6
+    assert value(found, "python_blocks") > 1e5
+
+
 async def test_what_is_shed_is_counted(trained: StoreSettings) -> None:
     async with serving(trained, queue_size=1) as service:
         with service.parts.ingest.batcher.permit():
