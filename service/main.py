@@ -154,7 +154,10 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             restorer = Restorer(redis, settings.redis_namespace, settings.models_dir, key, ingest)
             stored = StoredNetwork(engine, models)
             network = OnlineNetwork(log, graph, vectors, stored, settings.held_mb * 1_000_000, metrics)
-            async with background(ingest, network, keys, redis, embedded, pending, restorer, Mender(unsure, ingest)):
+            async with (
+                aclosing(network),
+                background(ingest, network, keys, redis, embedded, pending, restorer, Mender(unsure, ingest)),
+            ):
                 bounds = Bounds(settings.max_per_followee, settings.max_candidates)
                 online = Online(network, ingest.database, cursors, bounds, metrics)
                 rates = Rates(redis, settings.redis_namespace, network, metrics)

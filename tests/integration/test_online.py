@@ -207,3 +207,18 @@ async def test_unknown_users_are_not_kept(service: Service) -> None:
     for n in range(50):
         assert (await service.client.get(f"/users/nobody-{n}/recommendations")).status_code == 404
     assert (len(held.views), len(held.users)) == (views, users)
+
+
+async def test_a_look_ends_with_the_service(trained: StoreSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that waits for Redis would find it closed."""
+    looks = asyncio.Event()
+
+    async def hangs() -> list[str]:
+        looks.set()
+        await asyncio.Event().wait()
+        return []
+
+    async with serving(trained) as service:
+        monkeypatch.setattr(service.parts.online.network._log, "changed", hangs)
+        await looks.wait()
+    assert not [task for task in asyncio.all_tasks() if "_look" in repr(task.get_coro())]
