@@ -14,11 +14,12 @@ from pathlib import Path
 
 import onnxruntime
 
-from benchmarks import growth, read_path, redis_memory
+from benchmarks import growth, read_path, redis_memory, write_path
 from benchmarks.results import Section, machine, results_table
 
 BENCHMARKS: dict[str, Callable[[float], Section]] = {
     "read_path": read_path.measure,
+    "write_path": write_path.measure,
     "growth": growth.measure,
     "redis_memory": lambda _: redis_memory.measure(),
 }

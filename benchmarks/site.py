@@ -38,11 +38,13 @@ from service.settings import Settings
 from training.importer import import_dataset
 from training.progress import terminal
 from training.retrain import retrain
-from training.settings import TrainingSettings
+from training.settings import BackboneName, TrainingSettings
 from training.stores import with_stores
 from training.synthesize import SynthesisSettings, synthesize
 
 DIM = 400
+AUTHOR = "u0001"
+"""A user of the made network."""
 _READY_SECONDS = 60
 _CHUNK = 2_000
 
@@ -76,7 +78,7 @@ class Site:
 
 
 @contextmanager
-def made_site(groups: list[Group], **environment: str) -> Iterator[Site]:
+def made_site(groups: list[Group], backbone: BackboneName = "tiny", **environment: str) -> Iterator[Site]:
     """Stores and a service of their own, gone afterwards; on REDIS_URL where that is set, else embedded."""
     with tempfile.TemporaryDirectory(prefix="itr") as folder:
         var = Path(folder)
@@ -84,21 +86,21 @@ def made_site(groups: list[Group], **environment: str) -> Iterator[Site]:
             var_dir=var / "var", models_dir=var / "models", database_url=None, redis_namespace=f"bench{os.getpid()}"
         )
         with redis_server(stores):
-            version = train(var / "network", stores)
+            version = train(var / "network", stores, backbone)
             asyncio.run(fill(groups, version, stores))
             with serving(stores, environment) as site:
                 yield site
             asyncio.run(empty(stores))
 
 
-def train(network: Path, stores: StoreSettings) -> str:
+def train(network: Path, stores: StoreSettings, backbone: BackboneName) -> str:
     """A model of d = 400 on a small network; what it learnt does not matter here."""
     os.environ["VAR_DIR"] = str(stores.var_dir)
     os.environ.pop("DATABASE_URL", None)
     command.upgrade(Config("alembic.ini"), "head")
     synthesize(network, SynthesisSettings(users=60, tweets=80), terminal)
     with_stores(stores, lambda opened: import_dataset(network, opened, terminal, None))
-    settings = TrainingSettings(backbone="tiny", dim=DIM, text_dim=16, word_dim=16, epochs=1)
+    settings = TrainingSettings(backbone=backbone, dim=DIM, text_dim=16, word_dim=16, epochs=1)
     return retrain(settings, stores, terminal).version
 
 
