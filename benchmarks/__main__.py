@@ -58,6 +58,7 @@ def write(out: Path, sections: list[Section], seconds: float) -> None:
         "[experiments.md](experiments.md).",
         "## Goals",
         results_table([one for one in results if one.goal is not None]),
+        "Why some are not met: [performance/limits.md](performance/limits.md).",
         *map(str, sections),
     ]
     (out / "performance.md").write_text("\n\n".join(page) + "\n", "utf-8")
