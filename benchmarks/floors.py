@@ -11,15 +11,15 @@
 import inspect
 from functools import partial
 
+import numpy as np
 import torch
 from fastapi import APIRouter, FastAPI, Response
 
-from service.active import ActiveModel
 from service.api.parts import Parts
 from service.api.quick import QuickRoute
 from service.api.recommendations import get_recommendations
 from service.held import Held, People, View
-from service.recommend import Ask, Pool, Ranked, find_pool, gather_people, known_user, open_page, top_k
+from service.recommend import Ask, Pool, find_pool, gather_people, known_user, open_page, rank, top_k
 
 PARTS = ("read", "looked", "found", "multiplied", "ranked")
 
@@ -48,7 +48,10 @@ async def answer(
 
 
 async def work(part: str, parts: Parts, user_id: str, k: int, check: bool) -> None:
-    """As service/recommend.py does it, up to a part; `check` has plain loops say whether they came to the same."""
+    """As service/recommend.py does it, up to a part.
+
+    Raises RuntimeError where plain loops, if they are to be checked, come to other scores.
+    """
     model, online = parts.ingest.models.required(), parts.online
     page = open_page(Ask(user_id, k, "followees", False, None), model, online.cursors)
     held = await online.network.fresh(model)
@@ -61,13 +64,13 @@ async def work(part: str, parts: Parts, user_id: str, k: int, check: bool) -> No
         return
     if part == "literal":
         score_C = literal_scores(pool, view, people, held)
-        if check:
-            check_literal(score_C, pool, people, model, held)
+        if check and not np.allclose(score_C, rank(pool, people, model, held).key_C, rtol=1e-3, atol=1e-3):
+            raise RuntimeError("plain loops give other scores than the service")
         return
-    facets_2C = held.tweets.products(pool.row_C, people.packed)
-    if part == "ranked":
-        ranking = model.onnx.link(people.attended, facets_2C)
-        top_k(Ranked(ranking.score_C, ranking).key_C, pool, held.tweets.ids, k)
+    if part == "multiplied":
+        held.tweets.products(pool.row_C, people.packed)
+        return
+    top_k(rank(pool, people, model, held).key_C, pool, held.tweets.ids, k)
 
 
 @torch.no_grad()
@@ -84,10 +87,3 @@ def literal_scores(pool: Pool, view: View, people: People, held: Held) -> torch.
             social = social + alpha * torch.dot(u_q, z_D)
         scores.append(torch.dot(u_D, z_D) + social)
     return torch.stack(scores)
-
-
-def check_literal(score_C: torch.Tensor, pool: Pool, people: People, model: ActiveModel, held: Held) -> None:
-    """Raises RuntimeError where the service ranks by other scores."""
-    ranking = model.onnx.link(people.attended, held.tweets.products(pool.row_C, people.packed))
-    if not torch.allclose(score_C, torch.from_numpy(ranking.score_C), rtol=1e-3, atol=1e-3):
-        raise RuntimeError("plain loops give other scores")

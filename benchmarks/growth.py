@@ -18,12 +18,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.load import load
-from benchmarks.results import Result, Section, result, table
+from benchmarks.results import Result, Section, command, result, table
 from benchmarks.site import DIM, Group, Site, made_site
 from contract.embedded import open_redis, redis_server
 from contract.vectors import VectorStore
 
-COMMAND = "OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive python -m benchmarks.growth"
+COMMAND = command("growth")
 READERS = 4
 ROUNDS = 3
 CANDIDATES = [

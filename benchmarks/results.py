@@ -23,13 +23,18 @@ class Result:
     command: str
 
 
-def result(name: str, value: float, unit: str, against: str, command: str, goal: tuple[str, float] | None) -> Result:
+def result(name: str, value: float, unit: str, against: str, run_by: str, goal: tuple[str, float] | None) -> Result:
     """With a goal: ">=" or "<=" and a value."""
     met = None
     if goal is not None:
         met = value >= goal[1] if goal[0] == ">=" else value <= goal[1]
     wanted = None if goal is None else f"{goal[0]} {goal[1]:g}"
-    return Result(name, value, unit, wanted, met, against, machine(), command)
+    return Result(name, value, unit, wanted, met, against, machine(), run_by)
+
+
+def command(benchmark: str) -> str:
+    """How to run one by itself: with one thread, as `make bench` does."""
+    return f"OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive python -m benchmarks.{benchmark}"
 
 
 @dataclass(frozen=True)

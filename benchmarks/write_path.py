@@ -19,14 +19,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from benchmarks.results import Section, result, table
+from benchmarks.results import Section, command, result, table
 from benchmarks.site import AUTHOR, DIM, Site, made_site
 from contract.artifact import Artifact, load
 from contract.preprocessing import decode_image, token_ids
 from contract.runtime import OnnxModel
 from training.settings import BackboneName
 
-COMMAND = "OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive python -m benchmarks.write_path"
+COMMAND = command("write_path")
 BACKBONE: BackboneName = "efficientnet_lite0"
 ROUNDS = 3
 CLIENTS = (1, 8, 32)

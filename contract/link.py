@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 
 Link = Literal["product", "softplus", "sum", "personal", "social"]
-
-Facet = TypeVar("Facet")
 
 
 @dataclass(frozen=True)
@@ -24,8 +22,8 @@ NUMPY = ArrayFunctions(np.where, np.zeros_like, lambda facet: np.logaddexp(facet
 
 
 def combine(
-    link: Link, f_BC: Facet, h_BC: Facet, has_personal_B1: Any, has_social_B1: Any, by: ArrayFunctions
-) -> tuple[Facet, Facet, Facet]:
+    link: Link, f_BC: Any, h_BC: Any, has_personal_B1: Any, has_social_B1: Any, by: ArrayFunctions
+) -> tuple[Any, Any, Any]:
     """Score, personal part and social part of a link; B may be left out. The products of a facet that is absent are 0.
 
     product    f h, the paper's equation 4
@@ -33,16 +31,14 @@ def combine(
     sum        f + h
     personal   f alone, social   h alone
     """
-    f: Any = f_BC
-    h: Any = h_BC
     match link:
         case "sum":
-            return f + h, f, h
+            return f_BC + h_BC, f_BC, h_BC
         case "personal":
-            return f, f, by.zeros_like(f)
+            return f_BC, f_BC, by.zeros_like(f_BC)
         case "social":
-            return h, by.zeros_like(h), h
+            return h_BC, by.zeros_like(h_BC), h_BC
         case "softplus":
-            f, h = by.softplus(f), by.softplus(h)
-    personal, social = by.where(has_personal_B1, f, 1.0), by.where(has_social_B1, h, 1.0)
-    return personal * social, personal, social
+            f_BC, h_BC = by.softplus(f_BC), by.softplus(h_BC)
+    personal_BC, social_BC = by.where(has_personal_B1, f_BC, 1.0), by.where(has_social_B1, h_BC, 1.0)
+    return personal_BC * social_BC, personal_BC, social_BC

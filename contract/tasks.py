@@ -1,7 +1,7 @@
 """Ending background tasks, and waiting for threads."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -21,6 +21,24 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=_PATIENCE_SECONDS)
+
+
+class Tasks:
+    """Tasks that go on whether somebody waits for them or not, until they are ended together."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin one."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def aclose(self) -> None:
+        """End those that are not done."""
+        await end(*self._running)
 
 
 async def to_its_end(work: Callable[[], T]) -> T:

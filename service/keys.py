@@ -82,6 +82,10 @@ class Keys:
             raise StoreDown(f"the database did not tell the keys within {_READ_SECONDS:g} s: try again") from None
         self._keys = {key.key_id: key for key in keys}
 
+    async def aclose(self) -> None:
+        """End looks that nobody waits for any more."""
+        await self._rounds.aclose()
+
     async def check(self, bearer: str | None, scope: KeyScope) -> StoredKey | None:
         """The key, where it is one of SQL's.
 

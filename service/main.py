@@ -70,9 +70,11 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
-            async with build(settings, metrics) as parts:
-                app.state.parts = parts
-                app.state.store_states = Rounds(lambda: health.store_states(parts))
+            async with (
+                build(settings, metrics) as parts,
+                aclosing(Rounds(lambda: health.store_states(parts))) as store_states,
+            ):
+                app.state.parts, app.state.store_states = parts, store_states
                 gc.collect()
                 gc.freeze()  # what is loaded now lives as long as the process: collections need not walk it again
                 yield
@@ -155,6 +157,7 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             stored = StoredNetwork(engine, models)
             network = OnlineNetwork(log, graph, vectors, stored, settings.held_mb * 1_000_000, metrics)
             async with (
+                aclosing(keys),
                 aclosing(network),
                 background(ingest, network, keys, redis, embedded, pending, restorer, Mender(unsure, ingest)),
             ):

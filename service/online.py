@@ -28,7 +28,7 @@ from redis.exceptions import RedisError
 
 from contract.changelog import EVERYTHING, ChangeLog
 from contract.graph import OnlineGraph, TimelineEntry
-from contract.tasks import end
+from contract.tasks import Tasks
 from contract.vectors import Vectors, VectorStore
 from service.active import ActiveModel
 from service.held import AuthorTimeline, Held, Timeline, View
@@ -68,8 +68,7 @@ class OnlineNetwork:
         """By version, the one that was used last at the end."""
         self._looking = asyncio.Lock()
         self._next_look: asyncio.Task[None] | None = None
-        self._looks: set[asyncio.Task[None]] = set()
-        """Those that are not done."""
+        self._looks = Tasks()
         self._reads: list[set[str]] = []
         """Of each reading that goes on: what changed meanwhile."""
         self._unseen: list[str] = []
@@ -104,14 +103,12 @@ class OnlineNetwork:
     async def look(self) -> None:
         """See what changed, with others who wait for the same look. Raises RedisError."""
         if self._next_look is None:
-            self._next_look = asyncio.create_task(self._look(self.away))
-            self._looks.add(self._next_look)
-            self._next_look.add_done_callback(self._looks.discard)
+            self._next_look = self._looks.start(self._look(self.away))
         await asyncio.shield(self._next_look)
 
     async def aclose(self) -> None:
         """End looks that go on though nobody waits for them any more."""
-        await end(*self._looks)
+        await self._looks.aclose()
 
     @property
     def _nbytes(self) -> int:

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Generic, TypeVar
 
+from contract.tasks import Tasks
+
 T = TypeVar("T")
 
 REFUSALS_PER_SECOND = 1_000
@@ -65,12 +67,17 @@ class Rounds(Generic[T]):
         self._began = 0.0
         self._turn = asyncio.Lock()
         self._to_come: asyncio.Task[T] | None = None
+        self._rounds = Tasks()
 
     async def next(self) -> T:
         """What the next round finds. Raises what the work raises."""
         if self._to_come is None:
-            self._to_come = asyncio.create_task(self._round())
+            self._to_come = self._rounds.start(self._round())
         return await asyncio.shield(self._to_come)
+
+    async def aclose(self) -> None:
+        """End rounds that go on though nobody waits for them any more."""
+        await self._rounds.aclose()
 
     async def _round(self) -> T:
         async with self._turn:

@@ -110,6 +110,25 @@ async def test_who_asks_during_a_round_gets_what_the_next_one_finds() -> None:
     assert await rounds.next() == "new"
 
 
+async def test_a_round_that_nobody_waits_for_any_more_can_be_ended() -> None:
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    rounds = Rounds(work)
+    waits = asyncio.create_task(rounds.next())
+    await asyncio.sleep(0.01)
+    waits.cancel()
+    await asyncio.sleep(0.01)
+    assert not ended.is_set()
+    await rounds.aclose()
+    assert ended.is_set()
+
+
 async def test_without_a_model_it_is_alive_but_not_ready(stores: StoreSettings) -> None:
     async with serving(stores) as service:
         assert (await service.client.get("/health/live")).status_code == 200
