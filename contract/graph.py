@@ -12,10 +12,11 @@ A tweet on a timeline is a candidate only where the active version has a vector 
 Every write but the counting of retweets is noted in the log of changes (contract/changelog.py).
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -26,6 +27,9 @@ SEEN_LIMIT = 10_000
 RECENT_LIMIT = 1_000
 MOST_FOLLOWEES = 10_000
 """Of one user: service and importer refuse more."""
+
+Command = tuple[object, ...]
+"""A command's name, its key, and what follows."""
 _CHUNK = 1_000
 _FEWEST_ENTRIES = 5
 
@@ -98,15 +102,15 @@ class OnlineGraph:
     async def add_tweets(self, entries: Iterable[TimelineEntry], retweets: dict[str, int] | None = None) -> None:
         """Put tweets on their authors' timelines and among the recent ones."""
         entries = list(entries)
-        await self._add_to_timelines((entry.author_id, entry) for entry in entries)
-        await self.add_recent(entries, retweets)
+        on_timelines = self._onto_timelines([(entry.author_id, entry) for entry in entries])
+        await self._write_recent([*on_timelines, *self._among_recent(entries, retweets)])
 
     async def add_retweets(self, retweets: Iterable[tuple[str, TimelineEntry]]) -> None:
         """Put (user_id, retweeted entry at the retweet's time) on the users' timelines and into what they have seen."""
         retweets = list(retweets)
-        await self._add_to_timelines(retweets)
-        await self._write(("zadd", self._key("seen", user), {entry.tweet_id: entry.at_ms}) for user, entry in retweets)
-        await self._trim("seen", {user for user, _ in retweets}, SEEN_LIMIT)
+        seen = [("zadd", self._key("seen", user), {entry.tweet_id: entry.at_ms}) for user, entry in retweets]
+        users = {user for user, _ in retweets}
+        await self._write([*self._onto_timelines(retweets), *seen, *self._trimmed("seen", users, SEEN_LIMIT)])
 
     async def remove_follow(self, follower_id: str, followee_id: str) -> None:
         """Take an edge away; one that is not there changes nothing."""
@@ -136,8 +140,8 @@ class OnlineGraph:
 
     async def hide(self, user_id: str, tweet_id: str, at_ms: int) -> None:
         """Do not recommend a tweet to this user."""
-        await self._write([("zadd", self._key("hidden", user_id), {tweet_id: at_ms})])
-        await self._trim("hidden", {user_id}, SEEN_LIMIT)
+        hidden = ("zadd", self._key("hidden", user_id), {tweet_id: at_ms})
+        await self._write([hidden, *self._trimmed("hidden", {user_id}, SEEN_LIMIT)])
 
     async def unhide(self, user_id: str, tweet_id: str) -> None:
         """Recommend it again."""
@@ -150,19 +154,7 @@ class OnlineGraph:
 
     async def add_recent(self, entries: Iterable[TimelineEntry], retweets: dict[str, int] | None = None) -> None:
         """Put tweets among the newest ones of the whole service, with their retweets where these are known."""
-        recent, counts = self._key("recent"), self._key("retweets")
-        commands: list[tuple[object, ...]] = []
-        for entry in entries:
-            known = (retweets or {}).get(entry.tweet_id)
-            commands.append(("zadd", recent, {_member(entry): entry.at_ms}))
-            commands.append(
-                ("zadd", counts, {entry.tweet_id: known or 0}, known is None)
-            )  # nx: a count that is there stays
-        await self._write(commands)
-        old: list[bytes] = await self._redis.zrange(recent, 0, -RECENT_LIMIT - 1)  # type: ignore[assignment]  # not decoded
-        if old:
-            gone = [_entry(member, 0).tweet_id for member in old]
-            await self._write([("zrem", recent, *old), ("zrem", counts, *gone)])
+        await self._write_recent(self._among_recent(entries, retweets))
 
     async def user_ids(self) -> AsyncIterator[str]:
         """Who is online; every key is looked at, and one may come twice."""
@@ -213,17 +205,30 @@ class OnlineGraph:
         """One more (1) or one less (-1), where the tweet is among the newest of the service."""
         await self._redis.zadd(self._key("retweets"), {tweet_id: by}, xx=True, incr=True)
 
-    async def _add_to_timelines(self, entries: Iterable[tuple[str, TimelineEntry]]) -> None:
-        entries = list(entries)
-        await self._write(
-            ("zadd", self._key("timeline", owner), {_member(entry): entry.at_ms}) for owner, entry in entries
-        )
-        await self._trim("timeline", {owner for owner, _ in entries}, TIMELINE_LIMIT)
+    def _onto_timelines(self, entries: Sequence[tuple[str, TimelineEntry]]) -> Iterator[Command]:
+        for owner, entry in entries:
+            yield "zadd", self._key("timeline", owner), {_member(entry): entry.at_ms}
+        yield from self._trimmed("timeline", {owner for owner, _ in entries}, TIMELINE_LIMIT)
 
-    async def _trim(self, family: str, owners: Iterable[str], limit: int) -> None:
-        await self._write(("zremrangebyrank", self._key(family, id_), 0, -limit - 1) for id_ in owners)
+    def _among_recent(self, entries: Iterable[TimelineEntry], retweets: dict[str, int] | None) -> Iterator[Command]:
+        for entry in entries:
+            known = (retweets or {}).get(entry.tweet_id)
+            yield "zadd", self._key("recent"), {_member(entry): entry.at_ms}
+            yield "zadd", self._key("retweets"), {entry.tweet_id: known or 0}, known is None  # nx: one there stays
 
-    def _replacement(self, state: UserState) -> Iterable[tuple[object, ...]]:
+    def _trimmed(self, family: str, owners: Iterable[str], limit: int) -> Iterator[Command]:
+        for owner in owners:
+            yield "zremrangebyrank", self._key(family, owner), 0, -limit - 1
+
+    async def _write_recent(self, commands: Iterable[Command]) -> None:
+        """What is over the bound goes, with its counts."""
+        recent, counts = self._key("recent"), self._key("retweets")
+        old: list[bytes] = await self._write([*commands, ("zrange", recent, 0, -RECENT_LIMIT - 1)])
+        if old:
+            gone = [_entry(member, 0).tweet_id for member in old]
+            await self._write([("zrem", recent, *old), ("zrem", counts, *gone)])
+
+    def _replacement(self, state: UserState) -> Iterator[Command]:
         yield "set", self._key("user", state.user_id), b"1"
         follow = self._key("follow", state.user_id)
         yield "delete", follow
@@ -236,15 +241,16 @@ class OnlineGraph:
             if scores:
                 yield "zadd", key, scores
 
-    async def _write(self, commands: Iterable[tuple[object, ...]]) -> None:
-        """Run (name, key, arguments...) commands, at most _CHUNK in one MULTI with their note."""
-        commands = iter(commands)
+    async def _write(self, commands: Iterable[Command]) -> Any:
+        """Run commands, at most _CHUNK in one MULTI with their note; the last one's reply."""
+        commands, reply = iter(commands), None
         while chunk := list(islice(commands, _CHUNK)):
             pipeline = self._redis.pipeline(transaction=True)
             for name, *arguments in chunk:
                 getattr(pipeline, str(name))(*arguments)
             note(pipeline, self._namespace, (str(key) for _, key, *_ in chunk))
-            await pipeline.execute()
+            *_, reply, _noted = await pipeline.execute()
+        return reply
 
     def _key(self, family: str, id_: str | None = None) -> str:
         return f"{self._namespace}:{family}" if id_ is None else f"{self._namespace}:{family}:{id_}"

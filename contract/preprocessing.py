@@ -50,7 +50,8 @@ def decode_image(data: bytes, image_size: int) -> npt.NDArray[np.uint8]:
     """Decode a picture to the encoder's size.
 
     The EXIF orientation is applied, alpha is laid over white, the shorter side is scaled to `image_size` and the longer
-    one cropped at both ends.
+    one cropped at both ends. A JPEG that is twice as large or more is scaled to a half, a quarter or an eighth as it is
+    decoded, and from there by a bicubic filter.
 
     Returns uint8 [image_size, image_size, 3], RGB.
     Raises ImageTooLarge before decoding where bytes or pixels exceed the limits, ImageUnreadable where the bytes are
@@ -58,12 +59,14 @@ def decode_image(data: bytes, image_size: int) -> npt.NDArray[np.uint8]:
     """
     if len(data) > MAX_IMAGE_BYTES:
         raise ImageTooLarge(f"image has {len(data):,} bytes; the limit is {MAX_IMAGE_BYTES:,}: send a smaller file")
-    image = _on_white(_read_upright(data))
+    image = _on_white(_read_upright(data, image_size))
     return np.asarray(ImageOps.fit(image, (image_size, image_size), method=Image.Resampling.BICUBIC), dtype=np.uint8)
 
 
-def _read_upright(data: bytes) -> Image.Image:
-    """All pixels, with the EXIF orientation applied. Raises as `decode_image` does.
+def _read_upright(data: bytes, image_size: int) -> Image.Image:
+    """Pixels, at least `image_size` each way where there are, with the EXIF orientation applied.
+
+    Raises as `decode_image` does.
 
     ImageOps.exif_transpose also rewrites the other tags, and fails on damaged ones.
     """
@@ -71,6 +74,7 @@ def _read_upright(data: bytes) -> Image.Image:
         with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise ImageTooLarge(_too_many_pixels(f"{image.width} x {image.height} pixels"))
+            image.draft(None, (image_size, image_size))
             image.load()
             turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
             if image.mode in ("P", "PA") and image.palette is None:

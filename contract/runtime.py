@@ -291,6 +291,7 @@ def _session(artifact: Artifact, name: str, providers: list[str], threads: int) 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the cores have other work, too
     try:
         return onnxruntime.InferenceSession(artifact.folder / name, options, providers=providers)
     except Exception as error:  # ONNX Runtime's own exceptions share no base class

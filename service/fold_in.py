@@ -40,7 +40,8 @@ class FoldIns:
         """
         serving = self._models.serving()
         untrained = [id_ for id_ in user_ids if any(id_ not in model.artifact.trained_users for model in serving)]
-        await self._list(untrained)
+        if untrained:
+            await self._list(untrained)
 
     async def forget(self, user_id: str) -> None:
         """Take a user off the list who is no more."""

@@ -115,20 +115,23 @@ async def store(new: NewTweet, parts: Ingest) -> StoredTweet:
     )
     stored = await parts.database.tweet(wanted.tweet_id) if new.tweet_id else None
     if stored is None:
-        stored = await add_tweet(wanted, new.image, parts)
+        stored = await add_tweet(wanted, new.image, parts, is_given=new.tweet_id is not None)
     same = replace(wanted, created_at=new.created_at or stored.created_at, hidden_at=stored.hidden_at)
     if stored != same:
         raise TweetConflict(f"tweet_id {stored.tweet_id} is taken by another tweet: choose another id, or leave it out")
     return stored
 
 
-async def add_tweet(tweet: StoredTweet, image: bytes, parts: Ingest) -> StoredTweet:
-    """Row and picture, or the row that has the id already. Raises TweetConflict where it is of a deleted tweet."""
+async def add_tweet(tweet: StoredTweet, image: bytes, parts: Ingest, is_given: bool) -> StoredTweet:
+    """Row and picture, or the row that has the id already.
+
+    Raises TweetConflict where the id is of a deleted tweet: one that a client gave (`is_given`).
+    """
     try:
         async with changing(parts.database.engine) as connection:
             await hold_picture(connection, tweet.image_key)
             await connection.execute(insert(Tweet).values(**vars(tweet)))
-            if await is_deleted(connection, tweet.tweet_id):
+            if is_given and await is_deleted(connection, tweet.tweet_id):
                 raise TweetConflict(f"tweet_id {tweet.tweet_id} is that of a deleted tweet: choose another id")
             await asyncio.to_thread(parts.blobs.put, image)
     except IntegrityError:
@@ -179,8 +182,11 @@ async def make_candidate(tweet: StoredTweet, z_D: Vector, version: str, parts: I
             return
         if not await hold_tweets(connection, [tweet.tweet_id]):
             return
-        hidden = await connection.scalar(select(Tweet.hidden_at).where(Tweet.tweet_id == tweet.tweet_id))
-        if hidden is None:
+        key = {"tweet_id": tweet.tweet_id, "version": version}
+        encoded = select(TweetVector.version).filter_by(**key).exists()
+        state = await connection.execute(select(Tweet.hidden_at, encoded).where(Tweet.tweet_id == tweet.tweet_id))
+        hidden_at, is_encoded = state.one()
+        if hidden_at is None:
             await parts.vectors.put_tweets(version, [tweet.tweet_id], z_D[None])
         else:
             await parts.vectors.forget_tweet([version], tweet.tweet_id)
@@ -188,8 +194,7 @@ async def make_candidate(tweet: StoredTweet, z_D: Vector, version: str, parts: I
         retweets = select(Retweet.user_id).where(Retweet.tweet_id == tweet.tweet_id)
         retweeters = list(await connection.scalars(retweets))
         await parts.graph.add_tweets([entry], {tweet.tweet_id: len(retweeters)})
-        key = {"tweet_id": tweet.tweet_id, "version": version}
-        if await connection.scalar(select(TweetVector.version).filter_by(**key)) is None:
+        if not is_encoded:
             await connection.execute(insert(TweetVector).values(**key, vector=z_D.astype("<f2").tobytes()))
         await parts.fold_ins.changed(retweeters)  # who retweeted it before it had a vector
 

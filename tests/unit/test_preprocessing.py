@@ -92,6 +92,20 @@ def test_the_exif_orientation_is_applied(orientation: int, expected: list[tuple[
     assert corners(decode_image(saved(quarters(), "JPEG", exif=exif, quality=95), 64)) == expected
 
 
+@pytest.mark.parametrize("size", [(301, 303), (640, 480), (480, 2_000), (1_000, 1_000)])
+@pytest.mark.parametrize("orientation", [1, 6, 7])
+def test_a_large_jpeg_scaled_while_it_is_decoded_looks_as_a_png_of_it(size: tuple[int, int], orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    noise = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+    jpeg = saved(image, "JPEG", quality=95, exif=exif)
+    as_png = saved(Image.open(io.BytesIO(jpeg)), "PNG", exif=exif)
+    difference = decode_image(jpeg, 100).astype(int) - decode_image(as_png, 100)
+    assert difference.any()  # the PNG was scaled in one step
+    assert np.abs(difference).mean() < 3
+
+
 def test_alpha_lies_over_white() -> None:
     image = Image.new("RGBA", (10, 10), (0, 0, 0, 0))
     assert decode_image(saved(image, "PNG"), 8).min() == 255
