@@ -167,10 +167,10 @@ def run_within(told: Sequence[str], rows: Path, seconds: float) -> str | None:
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """The process and those that it started: first by an interrupt, so that it can end them itself."""
+    """The process and those that it started: first so that it can end them itself."""
     with suppress(ProcessLookupError, subprocess.TimeoutExpired):
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
             process.wait(_TO_CLEAN_UP)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
