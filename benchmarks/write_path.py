@@ -60,7 +60,7 @@ def measure(seconds: float) -> Section:
     pictures = [photograph(seed) for seed in range(PICTURES)]
     with made_site([], BACKBONE) as site:
         exported = load(next(path for path in site.stores.models_dir.iterdir() if (path / "manifest.json").exists()))
-        with bare_encoder(exported, pictures) as encode:
+        with bare_encoder(exported, pictures, OnnxModel(exported)) as encode:
             bare = {batch: per_second(lambda batch=batch: encode(batch), batch, seconds / 2) for batch in BATCHES}  # type: ignore[misc]
             best = max(bare, key=lambda batch: bare[batch])
             rounds: dict[int, list[Posted]] = {clients: [] for clients in CLIENTS}
@@ -75,12 +75,11 @@ def measure(seconds: float) -> Section:
 
 
 @contextmanager
-def bare_encoder(exported: Artifact, pictures: list[bytes]) -> Iterator[Callable[[int], object]]:
+def bare_encoder(exported: Artifact, pictures: list[bytes], model: OnnxModel) -> Iterator[Callable[[int], object]]:
     """ONNX Runtime with all cores over pictures decoded and words read before, in batches of a size."""
     preprocessing = exported.manifest.preprocessing
-    model = OnnxModel(exported)
     image_BHWC: npt.NDArray[np.uint8] = np.stack([decode_image(one, preprocessing.image_size) for one in pictures])
-    ids_BSW = token_ids(exported.tokenizer, [TEXT] * PICTURES, preprocessing)
+    ids_BSW = token_ids(exported.tokenizer, [TEXT] * len(pictures), preprocessing)
     yield lambda batch: model.encode(image_BHWC[:batch], ids_BSW[:batch])
 
 
