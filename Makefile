@@ -5,7 +5,7 @@ DATASET := var/dataset
 export PORT ?= 8000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test chaos soak bench check fmt lock
+.PHONY: run test guard chaos soak bench check fmt lock
 
 # Set up, make a network, train, serve on http://127.0.0.1:$(PORT).
 run: var/trained
@@ -19,6 +19,10 @@ run: var/trained
 # Two processes, a file of tests at a time, the long ones first; each computes with one thread.
 test: $(VENV)/installed
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Ratios of speed within wide bounds: has something become much slower?
+guard: $(VENV)/installed
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.guard
 
 # Kills, outages and full disks under load, on SQLite and PostgreSQL; some ten minutes.
 chaos: $(VENV)/installed

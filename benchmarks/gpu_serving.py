@@ -120,14 +120,14 @@ def measure_posting(card: Card, sizes: Sizes) -> Iterator[Row]:
         yield from gain(card, f"{sizes.backbone} fp32, ONNX Runtime", ActiveModel(exported, model), image_BHWC)
         rates: dict[int, list[float]] = {clients: [] for clients in sizes.clients}
         alone, one_by_one, p99_ms = list[float](), list[float](), dict[int, list[float]]()
-        with bare_encoder(exported, pictures, model) as encode:
-            for _ in range(card.effort.rounds):
-                for clients, found in rates.items():
-                    posted = asyncio.run(post(site, pictures, clients, seconds))
-                    found.append(posted.rate)
-                    p99_ms.setdefault(clients, []).append(1_000 * float(np.quantile(posted.latencies, 0.99)))
-                one_by_one.append(asyncio.run(post(single, pictures, CLIENTS, seconds)).rate)
-                alone.append(per_second(lambda: encode(MAX_BATCH), MAX_BATCH, seconds / 2))
+        encode = bare_encoder(exported, pictures, model)
+        for _ in range(card.effort.rounds):
+            for clients, found in rates.items():
+                posted = asyncio.run(post(site, pictures, clients, seconds))
+                found.append(posted.rate)
+                p99_ms.setdefault(clients, []).append(1_000 * float(np.quantile(posted.latencies, 0.99)))
+            one_by_one.append(asyncio.run(post(single, pictures, CLIENTS, seconds)).rate)
+            alone.append(per_second(lambda: encode(MAX_BATCH), MAX_BATCH, seconds / 2))
         ended = [httpx.get(f"http://127.0.0.1:{one.port}/health/ready").json()["device"] for one in (site, single)]
     if {*ended, model.device} != {card.kind}:
         raise RuntimeError(f"the encoders ended on {ended} and {model.device}: these figures are not the card's")

@@ -128,7 +128,8 @@ class MicroBatcher:
         self._metrics.batch_size.observe(len(jobs))
         self._busy_since = time.monotonic()
         try:
-            vectors = await asyncio.get_running_loop().run_in_executor(self._thread, _encode_jobs, jobs)
+            with self._metrics.encode_seconds.time():
+                vectors = await asyncio.get_running_loop().run_in_executor(self._thread, _encode_jobs, jobs)
         except Exception as error:  # whatever it is, it is the callers' to handle, and the next batch must run
             log.exception("encoding %d tweets failed", len(jobs))
             if len(jobs) > 1:

@@ -26,6 +26,9 @@ class Metrics:
         self.queue_seconds = Histogram(
             "encoder_queue_seconds", "How long a tweet waited to be encoded", buckets=_QUEUE_SECONDS, registry=registry
         )
+        self.encode_seconds = Histogram(
+            "encoder_batch_seconds", "How long a batch took to encode", buckets=_QUEUE_SECONDS, registry=registry
+        )
         self.batch_size = Histogram(
             "encoder_batch_size", "Tweets encoded at a time", buckets=(1, 2, 4, 8, 16, 32, 64), registry=registry
         )
