@@ -1,4 +1,4 @@
-"""All that cannot be made anew (SQL, pictures, the models that serve) to a folder or an fsspec URL, and back.
+"""All that cannot be made anew (SQL, pictures, the models that serve) to a folder or an fsspec URL.
 
     tables/NAME-00000-RANDOM.jsonl.gz   rows of a table, some thousand a file; times as ISO 8601, bytes as base64
     images/                             a store of pictures like the service's own
@@ -10,34 +10,31 @@ is written anew from the rest. Files of rows that `backup.json` does not name ar
 """
 
 import asyncio
-import hashlib
-import shutil
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
-from sqlalchemy import Table, func, insert, select
+from pydantic import BaseModel
+from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract import artifact
-from contract.blobs import BlobStore, blob_key
-from contract.errors import ArtifactInvalid
+from contract.blobs import BlobStore
 from contract.ids import Id
 from contract.parts import in_parts
 from contract.progress import Progress
 from contract.tables import SCHEMA_REVISION, Base, DeletedTweet, Tweet
 from contract.versions import activated_last, kept_versions, latest_first
 from training.backup_files import Place, Rows, packed, unpacked
+from training.backup_pictures import copy_or_miss
 from training.dump import snapshot
 from training.errors import BackupFailed
 
 MANIFEST = "backup.json"
-_ROWS_AT_A_TIME = 5_000
+ROWS_AT_A_TIME = 5_000
 _IDS_AT_A_TIME = 500
-_PICTURES_AT_A_TIME = 16
 _TRIES = 2
 _PICTURES = select(Tweet.tweet_id, Tweet.image_key)
 
@@ -117,9 +114,9 @@ async def copy_tables(
     files: dict[str, str] = {}
     for table in Base.metadata.sorted_tables:
         count = counts[table.name] = await connection.scalar(select(func.count()).select_from(table)) or 0
-        parts = -(-count // _ROWS_AT_A_TIME)
-        shown = iter(progress(range(parts), parts, f"back up {table.name} (parts of {_ROWS_AT_A_TIME:,})"))
-        rows = select(table).execution_options(yield_per=_ROWS_AT_A_TIME)
+        parts = -(-count // ROWS_AT_A_TIME)
+        shown = iter(progress(range(parts), parts, f"back up {table.name} (parts of {ROWS_AT_A_TIME:,})"))
+        rows = select(table).execution_options(yield_per=ROWS_AT_A_TIME)
         async with connection.stream(rows) as result:
             async for part in result.mappings().partitions():
                 name = f"tables/{table.name}-{next(shown):05}-{uuid.uuid4().hex}.jsonl.gz"
@@ -195,161 +192,3 @@ def copy_model(place: Place, folder: Path) -> bool:
     except FileNotFoundError:
         return False
     return wanted.items() <= copied.items()
-
-
-async def copy_or_miss(
-    keys: Collection[str], source: BlobStore, target: BlobStore, progress: Progress, what: str
-) -> AsyncIterator[str]:
-    """Copy the pictures that are not there yet; yields the keys of those that are missing or damaged."""
-    parts = in_parts(sorted(keys), _PICTURES_AT_A_TIME)
-    for part in progress(parts, len(parts), f"{what} pictures ({_PICTURES_AT_A_TIME} at a time)"):
-        copied = await asyncio.gather(*(asyncio.to_thread(copy_picture, key, source, target) for key in part))
-        for key, there in zip(part, copied, strict=True):
-            if not there:
-                yield key
-
-
-def copy_picture(key: str, source: BlobStore, target: BlobStore) -> bool:
-    """Whether it is there, as its key says; a damaged one in the target is replaced."""
-    if whole(key, target) is not None:
-        return True
-    data = whole(key, source)
-    if data is None:
-        return False
-    target.delete(key)
-    return target.put(data) == key
-
-
-def whole(key: str, blobs: BlobStore) -> bytes | None:
-    """The bytes of a picture; None where it is missing or damaged."""
-    try:
-        data = blobs.get(key)
-    except FileNotFoundError:
-        return None
-    return data if blob_key(data) == key else None
-
-
-async def restore(
-    place: Place, models_dir: Path, engine: AsyncEngine, blobs: BlobStore, progress: Progress
-) -> tuple[Backup, bool]:
-    """Write a backup into empty stores: models and pictures first, then SQL in one transaction.
-
-    Returns it, and whether SQL was written: where there are as many rows already, it is left as it is. So it may be run
-    again after an interruption. Redis is to be written afterwards (`training.publish.rebuild_redis`).
-    Raises BackupFailed where there is no backup, it is of another schema or damaged, or the database has other rows,
-    be it from a service that writes meanwhile.
-    """
-    backup = await asyncio.to_thread(read_backup, place)
-    has_rows = await has_its_rows(backup, engine)
-    await restore_models(place, backup, models_dir, progress)
-    await restore_pictures(place, backup, blobs, progress)
-    if not has_rows:
-        await restore_tables(place, backup, engine, progress)
-    return backup, not has_rows
-
-
-def read_backup(place: Place) -> Backup:
-    """Raises BackupFailed."""
-    try:
-        backup = Backup.model_validate_json(place.read(MANIFEST))
-    except FileNotFoundError as error:
-        raise BackupFailed(f"{place.shown} has no whole backup: {MANIFEST} is missing") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        reason = ": ".join([*map(str, first["loc"]), first["msg"]])
-        raise BackupFailed(f"{place.shown}: {MANIFEST} cannot be read ({reason}): use another backup") from error
-    if backup.schema_revision != SCHEMA_REVISION:
-        raise BackupFailed(
-            f"the backup has schema {backup.schema_revision}, this code {SCHEMA_REVISION}: restore it with the release "
-            "that made it, and run `alembic upgrade head` then"
-        )
-    return backup
-
-
-async def has_its_rows(backup: Backup, engine: AsyncEngine) -> bool:
-    """Whether the database has as many as the backup, and not none. Raises BackupFailed where it has others."""
-    async with engine.connect() as connection:
-        counts = await count_rows(connection)
-    if not any(counts.values()):
-        return False
-    if counts != backup.rows:
-        name, count = next((name, count) for name, count in counts.items() if count != backup.rows.get(name))
-        raise BackupFailed(
-            f"the database has rows already, and not the backup's ({count:,} {name}): restore into an empty one; where "
-            "Redis alone is missing, run `python -m training models rebuild-redis`"
-        )
-    return True
-
-
-async def count_rows(connection: AsyncConnection) -> dict[str, int]:
-    """By table."""
-    return {
-        table.name: await connection.scalar(select(func.count()).select_from(table)) or 0
-        for table in Base.metadata.sorted_tables
-    }
-
-
-async def restore_models(place: Place, backup: Backup, models_dir: Path, progress: Progress) -> None:
-    """Raises BackupFailed where one is missing or damaged."""
-    for version in progress(backup.models, len(backup.models), "restore models"):
-        await asyncio.to_thread(restore_model, place, version, models_dir)
-
-
-def restore_model(place: Place, version: str, models_dir: Path) -> None:
-    """A folder, whole or not at all; one that is there stays. Raises BackupFailed where it is missing or damaged."""
-    folder = models_dir / version
-    if folder.exists():
-        load_model(folder, str(folder), "remove it, and restore again")
-        return
-    draft = models_dir / f".{version}.restore"
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    name = f"models/{version}"
-    for path in place.fs.ls(place.path(name), detail=False) if place.has(name) else []:
-        place.fs.get_file(path, str(draft / Path(path).name))
-    load_model(draft, f"{place.shown}: {name}", "use another backup")
-    draft.rename(folder)
-
-
-def load_model(folder: Path, shown: str, advice: str) -> None:
-    """Raises BackupFailed where it is damaged."""
-    try:
-        artifact.load(folder)
-    except ArtifactInvalid as error:
-        reason = str(error).partition(": ")[0].replace(str(folder), shown)
-        raise BackupFailed(f"{reason}, so that the model is damaged: {advice}") from error
-
-
-async def restore_pictures(place: Place, backup: Backup, blobs: BlobStore, progress: Progress) -> None:
-    """Those that are not there yet. Raises BackupFailed where one is missing or damaged."""
-    tweets = Base.metadata.tables[Tweet.__tablename__]
-    keys: set[str] = set()
-    for name in files_of(tweets, backup.files):
-        data = await asyncio.to_thread(checked, place, name, backup)
-        keys.update(row["image_key"] for row in unpacked(tweets, data))
-    async for key in copy_or_miss(keys, place.pictures(), blobs, progress, "restore"):
-        raise BackupFailed(f"{place.shown}: picture {key} is missing or damaged: use another backup")
-
-
-async def restore_tables(place: Place, backup: Backup, engine: AsyncEngine, progress: Progress) -> None:
-    """All rows or none. Raises BackupFailed where a file is missing or damaged, or the database has rows."""
-    async with engine.begin() as connection:
-        if any((await count_rows(connection)).values()):
-            raise BackupFailed("the database got rows meanwhile: end the service, and restore into an empty one")
-        for table in Base.metadata.sorted_tables:
-            names = files_of(table, backup.files)
-            for name in progress(names, len(names), f"restore {table.name} (parts of {_ROWS_AT_A_TIME:,})"):
-                data = await asyncio.to_thread(checked, place, name, backup)
-                if rows := list(unpacked(table, data)):
-                    await connection.execute(insert(table), rows)
-
-
-def checked(place: Place, name: str, backup: Backup) -> bytes:
-    """A file of rows. Raises BackupFailed where it is not the one that was written."""
-    try:
-        data = place.read(name)
-    except FileNotFoundError as error:
-        raise BackupFailed(f"{place.shown}: {name} is missing: use another backup") from error
-    if hashlib.sha256(data).hexdigest() != backup.files[name]:
-        raise BackupFailed(f"{place.shown}: {name} is not the file that {MANIFEST} names (SHA-256): use another backup")
-    return data

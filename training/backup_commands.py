@@ -1,4 +1,4 @@
-"""python -m training backup, python -m training restore: the command line of training/backup.py."""
+"""python -m training backup, python -m training restore: the command line of training/backup.py and restore.py."""
 
 import argparse
 from pathlib import Path
@@ -11,10 +11,11 @@ from contract.graph import OnlineGraph
 from contract.rebuild import rebuild_graph
 from contract.tables import ApiKey
 from training import progress
-from training.backup import Backup, back_up, restore
+from training.backup import Backup, back_up
 from training.backup_files import Place
 from training.publish import rebuild_redis
 from training.redaction import redact
+from training.restore import restore
 from training.stores import Stores, with_sql_and_pictures, with_stores
 
 

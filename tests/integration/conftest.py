@@ -1,10 +1,14 @@
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from contract.environment import StoreSettings
 from contract.tables import Follow, Retweet, Tweet
+from tests.conftest import copied_stores
+from tests.integration.backups import live_in, take
 from tests.integration.hostile import Target, check_well, target
 from tests.integration.running import Network, Service, serving
 
@@ -60,3 +64,18 @@ def unchanged(at: Target) -> Iterator[Target]:
     state = at.state()
     yield at
     assert at.state() == state
+
+
+@pytest.fixture
+def lived_in(trained_embedded: StoreSettings) -> Iterator[StoreSettings]:
+    """Stores of a deployment with a bit of everything."""
+    with copied_stores(trained_embedded) as stores:
+        asyncio.run(live_in(stores))
+        yield stores
+
+
+@pytest.fixture
+def made(trained_embedded: StoreSettings, tmp_path: Path) -> Path:
+    """A backup."""
+    take(trained_embedded, tmp_path / "made")
+    return tmp_path / "made"

@@ -1,20 +1,17 @@
-"""A backup of one deployment, restored on a bare machine, gives the same recommendations."""
+"""A backup has all of one moment, and is whole or none."""
 
 import asyncio
 import gzip
-import io
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.exceptions import RedisError
-from sqlalchemy import insert, update
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract import artifact
@@ -22,125 +19,20 @@ from contract.blobs import BlobStore, blob_key
 from contract.environment import StoreSettings
 from contract.ids import id_hash
 from contract.progress import silent
-from contract.tables import Base, DeletedUser, ModelVersion, User, create_engine
-from service.keys import create_key, revoke_key
-from tests.agreement import disagreements
-from tests.conftest import copied_stores, fresh_stores, import_into
-from tests.integration.running import Service, changed, new_user, png, serving
+from contract.tables import Base, DeletedUser, ModelVersion, User
+from tests.conftest import copied_stores, fresh_stores
+from tests.integration.backups import WORDS, command, first, put_back, run_sql, take
+from tests.integration.running import changed, serving
 from tests.unit.test_import_rejects import stored
-from training import backup, backup_commands
-from training.__main__ import main
-from training.backup import Backup, back_up, checked, copy_picture, restore
+from training import backup, backup_pictures
+from training.backup import back_up
 from training.backup_files import Place, packed, unpacked
+from training.backup_pictures import copy_picture
 from training.errors import BackupFailed
 from training.redaction import take_out
+from training.restore import restore
 from training.retrain import one_at_a_time
 from training.stores import with_sql_and_pictures
-
-WORDS = "Two\u2028lines, \x85 and a \u202e sign. #caf\u00e9 \U0001f30a"
-
-
-@pytest.fixture
-def lived_in(trained_embedded: StoreSettings) -> Iterator[StoreSettings]:
-    """Stores of a deployment with a bit of everything."""
-    with copied_stores(trained_embedded) as stores:
-        asyncio.run(live_in(stores))
-        yield stores
-
-
-async def live_in(stores: StoreSettings) -> None:
-    async with serving(stores) as service:
-        await new_user(service, "lives")
-        for tweet in ("kept", "hidden", "deleted"):
-            posted = await service.post(png("teal"), author_id="lives", tweet_id=f"{tweet}-tweet", text=WORDS)
-            assert posted.status_code == 201
-        await changed(service, "PUT", "/tweets/hidden-tweet/hidden", 204)
-        await changed(service, "DELETE", "/tweets/deleted-tweet", 204)
-        await changed(service, "PUT", "/users/u0001/followees/lives", 201)
-        await changed(service, "PUT", "/users/u0002/hidden/kept-tweet", 201)
-        await changed(service, "PUT", "/users/u0003/retweets/kept-tweet", 201)
-    engine = create_engine(stores.sqlalchemy_url)
-    await create_key(engine, "an app", ["read"], per_minute=5)
-    await revoke_key(engine, (await create_key(engine, "an old app", ["read"])).split("_")[1])
-    await engine.dispose()
-
-
-def command(stores: StoreSettings, *arguments: str) -> tuple[int, str]:
-    """What `python -m training` gives and says."""
-    said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
-        for name, value in stores.model_dump().items():
-            patch.delenv(name.upper(), raising=False)
-            if value is not None:
-                patch.setenv(name.upper(), str(value))
-        return main(list(arguments)), said.getvalue()
-
-
-async def answers(stores: StoreSettings) -> list[Any]:
-    async with serving(stores, api_key="root") as service:
-        return [await recommended(service, f"u{n:04}") for n in range(1, 31)]
-
-
-async def recommended(service: Service, user: str) -> Any:
-    headers = {"authorization": "Bearer root"}
-    answer = await service.client.get(f"/users/{user}/recommendations", params={"k": 20}, headers=headers)
-    body = answer.json()
-    del body["next_cursor"]
-    return body
-
-
-def test_a_bare_machine_answers_the_same(lived_in: StoreSettings, tmp_path: Path) -> None:
-    """From either kind of stores to the other."""
-    before = asyncio.run(answers(lived_in)), stored(lived_in)
-    with fresh_stores("servers") as servers, fresh_stores("embedded") as embedded:
-        for place, source, bare in (("there", lived_in, servers), ("back", servers, embedded)):
-            status, said = command(source, "backup", str(tmp_path / place))
-            assert (status, "backed up" in said) == (0, True), said
-            status, said = command(bare, "restore", str(tmp_path / place))
-            assert (status, "restored" in said) == (0, True), said
-            assert (asyncio.run(answers(bare)), stored(bare)) == before
-            assert asyncio.run(disagreements(bare)) == []
-
-
-def test_what_a_restore_undoes_is_said(lived_in: StoreSettings, made: Path) -> None:
-    status, said = command(lived_in, "backup", str(made))
-    assert (status, "name a new place" in said) == (1, True)
-    with fresh_stores("embedded") as bare:
-        take(lived_in, made.with_name("lived"))
-        _, said = command(bare, "restore", str(made.with_name("lived")))
-    assert f"All is as of {datetime.now(UTC):%Y-%m-%d}" in said
-    assert "1 keys are valid: revoke again those that were revoked since (`python -m service keys list`)" in said
-    assert "Users and tweets that were deleted since are back: delete them again" in said
-
-
-@pytest.fixture
-def made(trained_embedded: StoreSettings, tmp_path: Path) -> Path:
-    """A backup."""
-    take(trained_embedded, tmp_path / "made")
-    return tmp_path / "made"
-
-
-def take(stores: StoreSettings, place: Path | str) -> Backup:
-    def work(engine: AsyncEngine, blobs: BlobStore) -> Any:
-        return back_up(Place(str(place)), stores.models_dir, engine, blobs, silent)
-
-    made: Backup = with_sql_and_pictures(stores, work)
-    return made
-
-
-def put_back(stores: StoreSettings, place: Path | str) -> None:
-    def work(engine: AsyncEngine, blobs: BlobStore) -> Any:
-        return restore(Place(str(place)), stores.models_dir, engine, blobs, silent)
-
-    with_sql_and_pictures(stores, work)
-
-
-async def run_sql(stores: StoreSettings, *statements: Any) -> None:
-    engine = create_engine(stores.sqlalchemy_url)
-    async with engine.begin() as connection:
-        for statement in statements:
-            await connection.execute(statement)
-    await engine.dispose()
 
 
 @pytest.mark.parametrize("url", ["memory://backups/monday", "simplecache::memory://backups/tuesday"])
@@ -173,56 +65,6 @@ def test_a_backup_needs_no_redis(trained_embedded: StoreSettings, tmp_path: Path
 def test_a_new_folder_is_its_owner_s_alone(made: Path) -> None:
     assert made.stat().st_mode & 0o777 == 0o700
     assert not [path for path in made.rglob("*") if path.is_file() and "partial" in path.name]
-
-
-def first(folder: Path, pattern: str) -> Path:
-    return next(path for path in sorted(folder.glob(pattern)) if path.is_file())
-
-
-@pytest.mark.parametrize(
-    ("pattern", "said"),
-    [
-        ("backup.json", "no whole backup"),
-        ("tables/tweets-*.gz", "is missing"),
-        ("images/*/*", "missing or damaged"),
-        ("models/*/encoder.onnx", r"made: models/[\w-]+/encoder.onnx .*the model is damaged: use another backup"),
-        ("models/*/manifest.json", r"made: models/[\w-]+/manifest.json.*the model is damaged: use another backup"),
-    ],
-)
-@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"{}" + path.read_bytes()[2:])])
-def test_what_is_missing_or_damaged_is_named_and_nothing_is_half_restored(
-    made: Path, pattern: str, said: str, spoil: Any
-) -> None:
-    spoil(first(made, pattern))
-    with fresh_stores("embedded") as bare:
-        with pytest.raises(BackupFailed, match=said if "models" in pattern else rf"{said}|SHA-256|cannot be read"):
-            put_back(bare, made)
-        assert not any(stored(bare).values())
-        whole = [path for path in bare.models_dir.glob("*") if not path.name.startswith(".")]
-        assert not (whole and "models" in pattern)
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "said"),
-    [
-        ("schema_revision", "0001", "the release that made it"),
-        ("models", ["../../elsewhere"], r"backup.json cannot be read \(models: 0: .*\): use another backup"),
-        ("models", ["20200101T000000Z-0"], r"models/20200101T000000Z-0/manifest.json is missing"),
-    ],
-)
-def test_a_manifest_that_says_too_much_is_refused(made: Path, field: str, value: Any, said: str) -> None:
-    manifest = json.loads((made / "backup.json").read_text("utf-8"))
-    (made / "backup.json").write_text(json.dumps(manifest | {field: value}))
-    with fresh_stores("embedded") as bare, pytest.raises(BackupFailed, match=said):
-        put_back(bare, made)
-
-
-def test_a_damaged_model_that_is_there_already_is_named(trained_embedded: StoreSettings, made: Path) -> None:
-    with fresh_stores("embedded") as bare:
-        shutil.copytree(trained_embedded.models_dir, bare.models_dir)
-        first(bare.models_dir, "*/encoder.onnx").write_bytes(b"half")
-        with pytest.raises(BackupFailed, match=f"{bare.models_dir}/.*encoder.onnx .*damaged: remove it, and restore"):
-            put_back(bare, made)
 
 
 def test_an_interrupted_backup_goes_on(trained_embedded: StoreSettings, tmp_path: Path, monkeypatch: Any) -> None:
@@ -302,7 +144,7 @@ def test_no_transaction_is_open_while_pictures_are_copied(
             in_use.append(engine.pool.checkedout())  # type: ignore[attr-defined] # a queue has it
             return copy_picture(*arguments)
 
-        monkeypatch.setattr(backup, "copy_picture", copied)
+        monkeypatch.setattr(backup_pictures, "copy_picture", copied)
 
     def backed_up(engine: AsyncEngine, blobs: BlobStore) -> Any:
         watched(engine)
@@ -374,94 +216,6 @@ def test_a_damaged_picture_is_replaced_and_never_copied(tmp_path: Path, damaged:
     assert target.get(key) == (b"pict" if damaged == "both" else data)
 
 
-def breaks_off(*_: Any) -> Any:
-    raise RedisError("Redis is gone")
-
-
-def breaks_off_in_the_last_table(place: Place, name: str, made: Backup) -> bytes:
-    return breaks_off() if "tweet_vectors" in name else checked(place, name, made)
-
-
-@pytest.mark.parametrize(
-    ("module", "broken", "breaks", "restored"),
-    [
-        (backup, "copy_picture", breaks_off, False),
-        (backup, "checked", breaks_off_in_the_last_table, False),
-        (backup_commands, "rebuild_redis", breaks_off, True),
-    ],
-)
-def test_an_interrupted_restore_goes_on(
-    lived_in: StoreSettings,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    module: Any,
-    broken: str,
-    breaks: Any,
-    restored: bool,
-) -> None:
-    """Before SQL is written, and after."""
-    older = datetime(2020, 1, 1, tzinfo=UTC)
-    asyncio.run(
-        run_sql(
-            lived_in, insert(ModelVersion).values(version="older", created_at=older, activated_at=older, metrics={})
-        )
-    )
-    take(lived_in, tmp_path / "made")
-    with fresh_stores("embedded") as bare:
-        with monkeypatch.context() as patch:
-            patch.setattr(module, broken, breaks)
-            status, said = command(bare, "restore", str(tmp_path / "made"))
-        assert (status, said.splitlines()[-1]) == (1, "error: Redis is gone")
-        assert any(stored(bare).values()) is restored
-        status, said = command(bare, "restore", str(tmp_path / "made"))
-        assert (status, "SQL has as many rows already and was left as it is" in said) == (0, restored), said
-        assert "NOT WRITTEN to Redis: older (" in said
-        assert stored(bare) == stored(lived_in)
-        assert asyncio.run(disagreements(bare)) == []
-
-
-def test_a_database_with_other_rows_is_not_written_to(made: Path) -> None:
-    with fresh_stores("embedded") as bare:
-        put_back(bare, made)
-        asyncio.run(run_sql(bare, insert(User).values(user_id="zoe", created_at=datetime.now(UTC))))
-        before = stored(bare)
-        with pytest.raises(BackupFailed, match=r"61 users\): restore into an empty one"):
-            put_back(bare, made)
-        assert stored(bare) == before
-
-
-def test_rows_that_changed_since_are_not_said_to_be_restored(made: Path) -> None:
-    """As many as the backup has: they are left as they are."""
-    users = Base.metadata.tables["users"]
-    later = datetime(2030, 1, 1, tzinfo=UTC)
-    with fresh_stores("embedded") as bare:
-        status, said = command(bare, "restore", str(made))
-        assert (status, "restored 60 users" in said, "All is as of" in said) == (0, True, True), said
-        asyncio.run(run_sql(bare, update(users).values(created_at=later)))
-        before = stored(bare)
-        status, said = command(bare, "restore", str(made))
-        assert (status, "restored 60 users" in said, "All is as of" in said) == (0, False, False), said
-        assert "SQL has as many rows already and was left as it is" in said
-        assert stored(bare) == before
-
-
-@pytest.mark.parametrize("kind", ["embedded", "servers"])
-def test_a_service_that_writes_during_a_restore_ends_in_no_mix(
-    made: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    real = backup.restore_pictures
-
-    async def meanwhile(*arguments: Any) -> None:
-        await real(*arguments)
-        await run_sql(bare, insert(User).values(user_id="zoe", created_at=datetime.now(UTC)))
-
-    monkeypatch.setattr(backup, "restore_pictures", meanwhile)
-    with fresh_stores(kind) as bare:
-        with pytest.raises(BackupFailed, match="got rows meanwhile: end the service"):
-            put_back(bare, made)
-        assert {table: len(rows) for table, rows in stored(bare).items() if rows} == {"users": 1}
-
-
 def swap_when(file: str, times: int, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """So many times the user files of a model are replaced by those without its first user, before `file` is copied."""
     swapped: list[Path] = []
@@ -526,15 +280,6 @@ def test_a_backup_waits_for_no_retrain(trained_embedded: StoreSettings, tmp_path
         with one_at_a_time(stores.var_dir / "runs"):
             status, said = command(stores, "backup", str(tmp_path / "made"))
         assert status == 0, said
-
-
-def test_a_network_without_a_model_is_restored(tiny_network: Path, tmp_path: Path) -> None:
-    with fresh_stores("embedded") as stores, fresh_stores("embedded") as bare:
-        import_into(stores, tiny_network)
-        assert command(stores, "backup", str(tmp_path / "plain"))[0] == 0
-        status, said = command(bare, "restore", str(tmp_path / "plain"))
-        assert (status, "models: none" in said) == (0, True), said
-        assert stored(bare) == stored(stores)
 
 
 def test_words_with_any_line_end_come_back() -> None:
