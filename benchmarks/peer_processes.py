@@ -32,7 +32,7 @@ class Peers:
     """The environment whose Python is given. Raises PeersMissing where it lacks a package."""
 
     def __init__(self, python: Path) -> None:
-        self._python = python.absolute()
+        self._python = python.absolute()  # not resolved: it is a link that makes the environment
         try:
             missing = self._ask(_FIND, *PACKAGES)
         except (OSError, subprocess.CalledProcessError) as error:
