@@ -17,6 +17,14 @@ _LENGTH = b"content-length:"
 
 
 @dataclass(frozen=True)
+class Post:
+    """A request with a body in JSON."""
+
+    path: str
+    body: bytes
+
+
+@dataclass(frozen=True)
 class Load:
     """What came of it; seconds of each answered request."""
 
@@ -34,6 +42,14 @@ class Load:
         return float(np.quantile(self.latencies, q)) * 1_000
 
 
+def request_bytes(asked: str | Post) -> bytes:
+    """What is sent; a path alone is a GET."""
+    if isinstance(asked, str):
+        return f"GET {asked} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    head = f"POST {asked.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(asked.body)}\r\n\r\n".encode() + asked.body
+
+
 def head_of(received: bytes) -> bytes | None:
     """The head of an answer, in lower case, once all of the answer is there."""
     end = received.find(_END_OF_HEAD)
@@ -45,10 +61,10 @@ def head_of(received: bytes) -> bytes | None:
 
 
 class _Connection(asyncio.Protocol):
-    """Asks the next of some paths until told to stop: at once, or every so many seconds."""
+    """Asks the next of some requests until told to stop: at once, or every so many seconds."""
 
-    def __init__(self, paths: Sequence[str], first: int, step: int) -> None:
-        self._requests = [f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode() for path in paths]
+    def __init__(self, asked: Sequence[str | Post], first: int, step: int) -> None:
+        self._requests = [request_bytes(one) for one in asked]
         self._next, self._step = first, step
         self._received = b""
         self.latencies: list[float] = []
@@ -103,14 +119,16 @@ class _Connection(asyncio.Protocol):
         self._next += self._step
 
 
-async def load(port: int, paths: Sequence[str], connections: int, seconds: float, rate: float | None = None) -> Load:
-    """Ask for some paths in turn over so many connections for so long, `rate` times a second (None: a closed loop).
+async def load(
+    port: int, asked: Sequence[str | Post], connections: int, seconds: float, rate: float | None = None
+) -> Load:
+    """Send some requests in turn over so many connections for so long, `rate` times a second (None: a closed loop).
 
     Raises RuntimeError at an answer but 200.
     """
     loop = asyncio.get_running_loop()
     made = [
-        (await loop.create_connection(lambda n=n: _Connection(paths, n, connections), "127.0.0.1", port))[1]  # type: ignore[misc]
+        (await loop.create_connection(lambda n=n: _Connection(asked, n, connections), "127.0.0.1", port))[1]  # type: ignore[misc]
         for n in range(connections)
     ]
     every = connections / rate if rate else 0.0

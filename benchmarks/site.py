@@ -22,6 +22,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import numpy.typing as npt
 import uvicorn
 from alembic.config import Config
 
@@ -51,17 +52,29 @@ _CHUNK = 2_000
 
 @dataclass(frozen=True)
 class Group:
-    """Made readers who follow so many of so many made authors, each with so many tweets of their own."""
+    """Made readers who follow so many of so many made authors, each with so many tweets of their own.
+
+    Of their followees' tweets the readers have retweeted so many.
+    """
 
     name: str
     readers: int
     followees: int
     authors: int
     tweets: int
+    retweets: int = 0
 
     def reader(self, n: int) -> str:
         """A reader's id."""
         return f"{self.name}-reader-{n}"
+
+    def author(self, n: int) -> str:
+        """An author's id."""
+        return f"{self.name}-author-{n}"
+
+    def tweet(self, author: int, n: int) -> str:
+        """The id of an author's nth tweet."""
+        return f"{self.name}-{author}-{n}"
 
     def paths(self, what: str = "recommendations") -> list[str]:
         """What each reader asks for."""
@@ -117,9 +130,9 @@ async def fill(groups: list[Group], version: str, stores: StoreSettings) -> None
 async def fill_group(group: Group, version: str, now_ms: int, graph: OnlineGraph, vectors: VectorStore) -> None:
     """One group, from a fixed seed."""
     generator = np.random.default_rng(0)
-    authors = [f"{group.name}-author-{n}" for n in range(group.authors)]
+    authors = [group.author(n) for n in range(group.authors)]
     posts = [
-        TimelineEntry(f"{group.name}-{a}-{n}", author, now_ms - (a * 31 + n * 1_009) % 1_000_000)
+        TimelineEntry(group.tweet(a, n), author, now_ms - (a * 31 + n * 1_009) % 1_000_000)
         for a, author in enumerate(authors)
         for n in range(group.tweets)
     ]
@@ -135,11 +148,22 @@ async def fill_group(group: Group, version: str, now_ms: int, graph: OnlineGraph
         UserState(author, [], {}, {}, posts[a * group.tweets : (a + 1) * group.tweets])
         for a, author in enumerate(authors)
     ]
+    followed = [generator.choice(group.authors, group.followees, replace=False) for _ in range(group.readers)]
     follows = [
-        UserState(group.reader(n), list(generator.choice(authors, group.followees, replace=False)), {}, {}, [])
-        for n in range(group.readers)
+        UserState(group.reader(n), [authors[a] for a in followed[n]], dict.fromkeys(seen, now_ms), {}, [])
+        for n, seen in enumerate(retweeted(group, followed, generator))
     ]
     await graph.replace_users([*timelines, *follows])
+
+
+def retweeted(group: Group, followed: list[npt.NDArray[np.int64]], generator: np.random.Generator) -> list[list[str]]:
+    """Each reader's retweets, of the numbers of those whom they follow."""
+    every = group.followees * group.tweets
+    drawn = [generator.choice(every, group.retweets, replace=False) for _ in followed]
+    return [
+        [group.tweet(authors[one // group.tweets], one % group.tweets) for one in ones]
+        for authors, ones in zip(followed, drawn, strict=True)
+    ]
 
 
 async def empty(stores: StoreSettings) -> None:
@@ -154,9 +178,7 @@ async def empty(stores: StoreSettings) -> None:
 @contextmanager
 def serving(stores: StoreSettings, environment: dict[str, str]) -> Iterator[Site]:
     """The process, ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     told = {
         "PORT": str(port),
         "DEVICE": "cpu",
@@ -178,6 +200,14 @@ def serving(stores: StoreSettings, environment: dict[str, str]) -> Iterator[Site
     finally:
         process.terminate()
         process.wait()
+
+
+def free_port() -> int:
+    """That nobody listens on yet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _ready(port: int) -> bool:

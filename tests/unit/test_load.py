@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from benchmarks.load import Load, load
+from benchmarks.load import Load, Post, load, request_bytes
 
 pytestmark = pytest.mark.anyio
 
@@ -48,3 +48,9 @@ async def test_a_closed_loop_asks_as_soon_as_it_is_answered() -> None:
 async def test_another_answer_than_200_ends_it() -> None:
     with pytest.raises(RuntimeError, match="503"):
         await asked(None, connections=1, status=b"503")
+
+
+def test_a_post_says_how_long_its_body_is() -> None:
+    head, body = request_bytes(Post("/a", '{"user": "é"}'.encode())).split(b"\r\n\r\n")
+    assert head.startswith(b"POST /a HTTP/1.1\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head.split(b"\r\n")
