@@ -4,7 +4,7 @@
 
 Made vectors of d = 400: clustered (topics in 32 dimensions, and noise) and plain (independent dimensions, which is hard
 for an index). In one process, one thread, without a service: `Table.products` as a request does it, then the link, then
-the best. Prints Markdown.
+the best. Indexes need `pip install .[bench]`. Prints Markdown.
 """
 
 import argparse
