@@ -125,10 +125,10 @@ class Table:
     def _grow(self) -> None:
         for name in ("vectors_RD", "state_R", "hash_R", "owner_R", "changes_R", "last_R"):
             old: npt.NDArray[Any] = getattr(self, name)
-            new = np.empty((2 * len(old), *old.shape[1:]), dtype=old.dtype)
+            new = np.zeros((2 * len(old), *old.shape[1:]), dtype=old.dtype)  # takes no memory until it is written
             new[: len(old)] = old
-            new[len(old) :] = -1 if name == "owner_R" else 0
             setattr(self, name, new)
+        self.owner_R[len(self.ids) :] = -1
 
 
 def packed_directions(directions_2D: npt.NDArray[np.float32]) -> numkong.PackedMatrix:
