@@ -142,7 +142,7 @@ def test_what_was_found_last_is_kept_where_a_try_had_registered_the_version(
 def test_a_dry_run_changes_nothing_and_is_gone_on_from(stores: StoreSettings) -> None:
     settings, before = SMALL.model_copy(update={"seed": 3}), stored(stores)
     dry = retrain(settings, stores, gate=Gate(worse_by=1), dry_run=True)
-    assert dry.encoded_tweets is None
+    assert dry.new_vectors is None
     assert dry.verdict is not None
     assert stored(stores) == before
     assert retrain(settings, stores, gate=Gate(worse_by=1)).folder == dry.folder
