@@ -11,16 +11,20 @@ import pytest
 from sqlalchemy import delete, select
 
 import training.__main__ as command_line
+import training.gate
 import training.publish
 import training.retrain
-from contract.artifact import read_manifest
+from contract.artifact import load, read_manifest
+from contract.blobs import BlobStore
 from contract.environment import StoreSettings
 from contract.errors import ArtifactInvalid
 from contract.progress import silent
+from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import Retweet, Tweet, TweetVector
 from tests.conftest import fresh_stores, import_into
 from tests.unit.test_import_rejects import stored
 from training.errors import GateClosed
+from training.features import read_image
 from training.gate import Comparison, Verdict, cut_of
 from training.network import Network, load_network, split_by_time
 from training.problem import Problem, problem_of
@@ -96,6 +100,25 @@ def test_what_is_better_serves_and_what_was_compared_is_kept(stores: StoreSettin
     assert version == report.version
     assert metrics["gate"]["passed"]
     assert metrics["amnl"] == report.metrics["amnl"]
+
+
+def test_what_is_stored_without_reading_a_picture_is_what_the_encoder_says(
+    stores: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        for reader in (training.gate, training.publish):
+            patch.setattr(reader, "read_image", None)
+        report = retrain(SMALL.model_copy(update={"seed": 4}), stores, gate=Gate(worse_by=1))
+    exported, rows = load(report.folder), stored(stores)
+    preprocessing = exported.manifest.preprocessing
+    blobs = BlobStore(stores.image_store_url)
+    images = [read_image(blobs, row[3], preprocessing.image_size) for row in rows["tweets"]]
+    texts = [row[2] for row in rows["tweets"]]
+    expected_TD = encode_tweets(OnnxModel(exported), exported.tokenizer, preprocessing, images, texts)
+    vectors = {row[1]: row[2] for row in rows["tweet_vectors"] if row[0] == report.version}
+    found_TD = np.stack([np.frombuffer(vectors[row[0]], dtype="<f2") for row in rows["tweets"]])
+    assert report.new_vectors == len(found_TD)
+    assert np.abs(found_TD.astype(np.float32) - expected_TD).max() <= 2e-3  # a step of fp16 near 1.7 is 1e-3
 
 
 def test_a_tweet_that_is_deleted_while_a_version_is_trained_is_left_out(
