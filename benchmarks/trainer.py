@@ -38,7 +38,9 @@ from training.train import Trainee
 
 T = TypeVar("T")
 
-ROUNDS = 2
+ROUNDS = 3
+PLAIN_BATCH = 256
+"""Retweets: of 2,048 a plain step takes half a minute; what it costs but by sample is small beside."""
 _BATCH = 16
 _PICTURES = 48
 STAGES = {
@@ -96,8 +98,9 @@ def tuple_rates(stores: StoreSettings, seconds: float) -> list[tuple[float, floa
         dim=400, link="product", loss="hinge", attention="paper", negatives=2, text_dim=32, word_dim=32
     )
     problem = stored_problem(stores, settings)
-    fast, plain = fast_steps(problem, settings), plain_steps(problem, settings)
-    next(fast)  # the plain one takes so long for a step that its first is as good as any
+    small = settings.model_copy(update={"batch": PLAIN_BATCH})
+    fast, plain = fast_steps(problem, settings), plain_steps(problem, small)
+    next(fast), next(plain)
     return [(rate(fast.__next__, seconds), rate(plain.__next__, seconds)) for _ in range(ROUNDS)]
 
 

@@ -23,7 +23,7 @@ from contract.preprocessing import Preprocessing
 from contract.progress import Progress
 from contract.tables import open_database
 from training.backbones import load_backbone
-from training.computed import Vectors, keep_vectors, kept_vectors
+from training.computed import Vectors, check_vectors, keep_vectors, kept_vectors
 from training.errors import InputRejected, TrainingError
 from training.evaluate import judge, popularity_scorer, random_scorer
 from training.export import export
@@ -153,6 +153,7 @@ def train_and_export(
     verify(draft, graphs)
     if tuned is None:
         keep_vectors(run.folder, network.tweet_ids, graphs.encoder.encoder, content)
+        check_vectors(kept_vectors(run.folder), load(draft), network, blobs)
     draft.rename(folder)
 
 

@@ -1,5 +1,6 @@
 """A version that is worse than the active one does not take its place."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -23,7 +24,7 @@ from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import Retweet, Tweet, TweetVector
 from tests.conftest import fresh_stores, import_into
 from tests.unit.test_import_rejects import stored
-from training.errors import GateClosed
+from training.errors import GateClosed, ParityFailed
 from training.features import read_image
 from training.gate import Comparison, Verdict, cut_of
 from training.network import Network, load_network, split_by_time
@@ -119,6 +120,18 @@ def test_what_is_stored_without_reading_a_picture_is_what_the_encoder_says(
     found_TD = np.stack([np.frombuffer(vectors[row[0]], dtype="<f2") for row in rows["tweets"]])
     assert report.new_vectors == len(found_TD)
     assert np.abs(found_TD.astype(np.float32) - expected_TD).max() <= 2e-3  # a step of fp16 near 1.7 is 1e-3
+
+
+def test_a_cached_feature_of_another_picture_is_noticed(stores: StoreSettings) -> None:
+    network = asyncio.run(training.retrain.read_network(stores))
+    (cached,) = (stores.var_dir / "features").glob(f"*/{network.image_keys[0]}.npy")
+    right = cached.read_bytes()
+    np.save(cached, np.load(cached)[::-1].copy())
+    try:
+        with pytest.raises(ParityFailed, match="cached features"):
+            retrain(SMALL.model_copy(update={"seed": 9}), stores, dry_run=True)
+    finally:
+        cached.write_bytes(right)
 
 
 def test_a_tweet_that_is_deleted_while_a_version_is_trained_is_left_out(
