@@ -324,14 +324,14 @@ def run_retrain(options: argparse.Namespace) -> None:
         print(f"  {name:<17} {metrics['p@1']:6.3f} {metrics['p@3']:6.3f} {metrics['auc']:6.3f}")
     if report.verdict is not None:
         print(report.verdict)
-    if report.encoded_tweets is None:
+    if report.new_vectors is None:
         print(
             f"version {report.version} is in {report.folder}, to publish: python -m training publish {report.version}"
         )
         return
     print(
         f"version {report.version} {whom(options.trial)} now, after {time.monotonic() - started:.0f} s: "
-        f"{report.folder}, {report.encoded_tweets:,} tweets encoded"
+        f"{report.folder}, {report.new_vectors:,} tweets' vectors stored"
     )
 
 
@@ -347,7 +347,7 @@ def run_publish(options: argparse.Namespace) -> None:
     stores = StoreSettings()
     with one_at_a_time(stores.var_dir / "runs"):
         published = publish_folder(stores.models_dir / options.version, stores, progress.terminal, share=options.trial)
-    print(f"version {options.version} {whom(options.trial)} now, {published.encoded_tweets:,} tweets encoded")
+    print(f"version {options.version} {whom(options.trial)} now, {published.new_vectors:,} tweets' vectors stored")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from contract.progress import Progress
 from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import Tweet, TweetVector
 from contract.versions import activated_last, known_versions
+from training.computed import Vectors
 from training.errors import GateClosed, InputRejected
 from training.evaluate import judge, list_by_list
 from training.features import read_image
@@ -89,9 +90,17 @@ class Verdict:
 
 
 async def pass_gate(
-    folder: Path, gate: Gate, network: Network, settings: TrainingSettings, stores: Stores, progress: Progress
+    folder: Path,
+    gate: Gate,
+    network: Network,
+    settings: TrainingSettings,
+    stores: Stores,
+    progress: Progress,
+    computed: Vectors | None = None,
 ) -> Verdict | None:
     """Compare a new version with the active one on the newest retweets; None where no other one serves.
+
+    Tweets of which the new version's vectors are `computed` already are not encoded.
 
     Raises GateClosed where the gate is not forced and the new one does not pass: it is worse, or the active one cannot
     be loaded from where the new one is.
@@ -100,7 +109,9 @@ async def pass_gate(
     if active is None or active == folder.name:
         return None
     try:
-        found: Comparison | str = await compare(folder, folder.with_name(active), network, settings, stores, progress)
+        found: Comparison | str = await compare(
+            folder, folder.with_name(active), network, settings, stores, progress, computed
+        )
     except ArtifactInvalid as error:
         found = f"cannot be compared ({error})"
     verdict = Verdict(active, gate, found)
@@ -128,7 +139,13 @@ async def compare_versions(one: Path, other: Path, stores: Stores, progress: Pro
 
 
 async def compare(
-    new: Path, active: Path, network: Network, settings: TrainingSettings, stores: Stores, progress: Progress
+    new: Path,
+    active: Path,
+    network: Network,
+    settings: TrainingSettings,
+    stores: Stores,
+    progress: Progress,
+    computed: Vectors | None = None,
 ) -> Comparison:
     """Both versions on the lists of what neither was trained on, by the settings of the new one.
 
@@ -140,7 +157,10 @@ async def compare(
     lists = await still_there(held_out_lists(network, exposures(network), split), network, stores)
     while True:
         try:
-            scorers = [await scorer_of(exported, lists, network, stores, progress) for exported in both]
+            scorers = [
+                await scorer_of(exported, lists, network, stores, progress, known)
+                for exported, known in zip(both, (computed or {}, {}), strict=True)
+            ]
             break
         except InputRejected:  # a picture is missing: was the tweet deleted meanwhile?
             fewer = await still_there(lists, network, stores)
@@ -173,12 +193,12 @@ async def still_there(lists: CandidateLists, network: Network, stores: Stores) -
 
 
 async def scorer_of(
-    exported: Artifact, lists: CandidateLists, network: Network, stores: Stores, progress: Progress
+    exported: Artifact, lists: CandidateLists, network: Network, stores: Stores, progress: Progress, computed: Vectors
 ) -> Callable[[int, Ints], Floats]:
     """Scores of one user's tweets by a version, from vectors in fp16 and in ONNX Runtime, as in service."""
     model = OnnxModel(exported, device="cpu")
     tweet_T = np.unique(lists.tweet_C)
-    z_TD = await tweet_vectors(exported, model, tweet_T, network, stores, progress)
+    z_TD = await tweet_vectors(exported, model, tweet_T, network, stores, progress, computed)
     row_of = {user_id: row for row, user_id in enumerate(exported.user_ids)}
     row_U = np.array([row_of.get(user_id, -1) for user_id in network.user_ids])
 
@@ -193,11 +213,17 @@ async def scorer_of(
 
 
 async def tweet_vectors(
-    exported: Artifact, model: OnnxModel, tweet_T: Ints, network: Network, stores: Stores, progress: Progress
+    exported: Artifact,
+    model: OnnxModel,
+    tweet_T: Ints,
+    network: Network,
+    stores: Stores,
+    progress: Progress,
+    computed: Vectors,
 ) -> npt.NDArray[np.float16]:
-    """z of some tweets, fp16 [T, D]: those that are stored under the version, and the others encoded, not stored."""
+    """z of some tweets, fp16 [T, D]: `computed`, or stored under the version, and the others encoded, not stored."""
     version, preprocessing = exported.manifest.version, exported.manifest.preprocessing
-    vectors = await stored_vectors(version, [network.tweet_ids[t] for t in tweet_T], stores)
+    vectors = computed | await stored_vectors(version, [network.tweet_ids[t] for t in tweet_T], stores)
     missing = [t for t in tweet_T.tolist() if network.tweet_ids[t] not in vectors]
     batches = in_parts(missing, _BATCH)
     for batch in progress(batches, len(batches), f"encode held-out tweets (batches of {_BATCH})"):
@@ -207,9 +233,9 @@ async def tweet_vectors(
     return np.stack([vectors[network.tweet_ids[t]] for t in tweet_T])
 
 
-async def stored_vectors(version: str, tweet_ids: Sequence[str], stores: Stores) -> dict[str, npt.NDArray[np.float16]]:
+async def stored_vectors(version: str, tweet_ids: Sequence[str], stores: Stores) -> Vectors:
     """Vectors in SQL, by tweet id."""
-    vectors: dict[str, npt.NDArray[np.float16]] = {}
+    vectors: Vectors = {}
     async with stores.engine.connect() as connection:
         for start in range(0, len(tweet_ids), _ASKED):
             mine = TweetVector.version == version, TweetVector.tweet_id.in_(tweet_ids[start : start + _ASKED])

@@ -21,7 +21,6 @@ from training.word_vectors import pretrained
 
 FEATURE_STD = 0.03
 TORCH = ArrayFunctions(torch.where, torch.zeros_like, functional.softplus)
-_PARTS = 4
 
 
 class TweetEncoder(nn.Module):
@@ -79,28 +78,31 @@ class TweetEncoder(nn.Module):
         if torch.compiler.is_exporting():
             state_BSH = self.sentences(token_ids_BSW.flatten(0, 1)).reshape(*token_ids_BSW.shape[:2], -1)
             y_BH = state_BSH.masked_fill(~spoken_BS[:, :, None], -torch.inf).amax(dim=1)
-        else:  # the same, without running the LSTM over padding
-            state_MH = self.sentences(token_ids_BSW[spoken_BS])
-            tweet_MH = spoken_BS.nonzero()[:, :1].expand(-1, state_MH.shape[1])
-            y_BH = state_MH.new_full((len(token_ids_BSW), state_MH.shape[1]), -torch.inf)
-            y_BH = y_BH.scatter_reduce(0, tweet_MH, state_MH, "amax")
+        else:  # the same, each distinct sentence once
+            sentence_MW, place_N = torch.unique(token_ids_BSW[spoken_BS], dim=0, return_inverse=True)
+            state_NH = functional.embedding(place_N, self.sentences(sentence_MW))
+            tweet_NH = spoken_BS.nonzero()[:, :1].expand(-1, state_NH.shape[1])
+            y_BH = state_NH.new_full((len(token_ids_BSW), state_NH.shape[1]), -torch.inf)
+            y_BH = y_BH.scatter_reduce(0, tweet_NH, state_NH, "amax")
         return torch.where(spoken_BS.any(dim=1, keepdim=True), y_BH, torch.zeros_like(y_BH))
 
     def sentences(self, ids_MW: Tensor) -> Tensor:
-        """The LSTM's state after each sentence's last word, float32 [M, H], from int64 [M, W]."""
+        """The LSTM's state after each sentence's last word, float32 [M, H], from int64 [M, W]; each has a word."""
         length_M = (ids_MW != PAD_ID).sum(dim=1)
         if torch.compiler.is_exporting():
-            return self._last_states(ids_MW, length_M)
-        by_length_M = torch.argsort(length_M)  # in a few parts of like length, so that little padding is computed
-        parts = [(part, ids_MW[part, : int(length_M[part].max())]) for part in by_length_M.chunk(_PARTS) if len(part)]
-        states = [self._last_states(ids, length_M[part]) for part, ids in parts]
+            states_MWH, _ = self.lstm(self.word_vectors(ids_MW))
+            last_M11 = (length_M - 1).clamp(min=0)[:, None, None]
+            last_MH: Tensor = states_MWH.gather(1, last_M11.expand(-1, 1, states_MWH.shape[2])).squeeze(1)
+            return last_MH
+        by_length_M = torch.argsort(length_M)  # those of a length together, so that no padding is computed
+        parts = enumerate(torch.split(by_length_M, torch.bincount(length_M).tolist()))
+        states = [self._last_state(ids_MW[part, :length]) for length, part in parts if len(part)]
         state_MH = torch.cat(states) if states else self.word_vectors.weight.new_zeros(0, self.lstm.hidden_size)
         return state_MH[torch.argsort(by_length_M)]
 
-    def _last_states(self, ids_MW: Tensor, length_M: Tensor) -> Tensor:
-        states_MWH, _ = self.lstm(self.word_vectors(ids_MW))
-        last_M11 = (length_M - 1).clamp(min=0)[:, None, None]
-        state_MH: Tensor = states_MWH.gather(1, last_M11.expand(-1, 1, states_MWH.shape[2])).squeeze(1)
+    def _last_state(self, ids_MW: Tensor) -> Tensor:
+        _, (state_1MH, _) = self.lstm(self.word_vectors(ids_MW))
+        state_MH: Tensor = state_1MH[0]
         return state_MH
 
 

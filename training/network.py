@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.orm import aliased
 
 from contract.artifact import DataSnapshot
 from contract.graph import to_ms
@@ -120,17 +121,24 @@ async def load_network(engine: AsyncEngine) -> Network:
 
     Raises NotEnoughData where there are fewer than MIN_RETWEETS retweets.
     """
-    stay = select(User.user_id).where(STAYS)
-    tweets_of_them = select(Tweet.tweet_id).where(Tweet.author_id.in_(stay))
-    follows = select(Follow.follower_id, Follow.followee_id)
+    follower, followee, author = aliased(User), aliased(User), aliased(User)
+    users = select(User.user_id).where(STAYS)
     tweets = select(Tweet.tweet_id, Tweet.author_id, Tweet.text, Tweet.image_key, Tweet.created_at)
+    follows = select(Follow.follower_id, Follow.followee_id)
     retweets = select(Retweet.user_id, Retweet.tweet_id, Retweet.created_at)
+    # Joined, not by IN: SQLite would look for every pair of a user and a tweet.
+    tweets = tweets.join(User, User.user_id == Tweet.author_id).where(STAYS)
+    follows = follows.join(follower, follower.user_id == Follow.follower_id)
+    follows = follows.join(followee, followee.user_id == Follow.followee_id)
+    follows = follows.where(follower.leaving_at.is_(None), followee.leaving_at.is_(None))
+    retweets = retweets.join(User, User.user_id == Retweet.user_id).join(Tweet, Tweet.tweet_id == Retweet.tweet_id)
+    retweets = retweets.join(author, author.user_id == Tweet.author_id).where(STAYS, author.leaving_at.is_(None))
     async with snapshot(engine) as connection:
         return build_network(
-            (await connection.scalars(stay)).all(),
-            await connection.execute(tweets.where(Tweet.author_id.in_(stay))),
-            await connection.execute(follows.where(Follow.follower_id.in_(stay), Follow.followee_id.in_(stay))),
-            await connection.execute(retweets.where(Retweet.user_id.in_(stay), Retweet.tweet_id.in_(tweets_of_them))),
+            await connection.scalars(users),
+            await connection.execute(tweets),
+            await connection.execute(follows),
+            await connection.execute(retweets),
         )
 
 

@@ -41,6 +41,7 @@ from contract.versions import (
     start_trial,
     trial_of,
 )
+from training.computed import Vectors
 from training.errors import InputRejected
 from training.features import read_image
 from training.gate import Verdict
@@ -48,15 +49,16 @@ from training.redaction import redact
 from training.stores import Stores
 
 _BATCH = 16
+_VECTORS_A_TURN = 200
 _LATE_ROUNDS = 5
 
 
 @dataclass(frozen=True)
 class Published:
-    """What serves now, and how many tweets had to be encoded for it."""
+    """What serves now, and how many tweets got a vector for it."""
 
     manifest: Manifest
-    encoded_tweets: int
+    new_vectors: int
 
 
 async def publish(
@@ -65,10 +67,12 @@ async def publish(
     progress: Progress,
     verdict: Verdict | None = None,
     share: float | None = None,
+    computed: Vectors | None = None,
 ) -> Published:
     """Make an exported model the one that serves; how it did beside the one before is kept with its metrics.
 
-    With a share of the users (0 to 1) it is put on trial instead.
+    With a share of the users (0 to 1) it is put on trial instead. Tweets whose vectors are `computed` already are not
+    encoded.
 
     Safe to run again after a kill at any point, and for a version that serves already: what is stored is not encoded
     again, and everything of it in Redis is written anew.
@@ -86,7 +90,8 @@ async def publish(
     await register(stores.engine, exported, verdict)
     async with writing(stores.redis, stores.namespace, version) as mark, announced(version, vectors):
         await copy_user_vectors(stores.engine, vectors, exported, progress)
-        encoded = len(await encode_missing(stores, exported, model, progress))
+        stored = await store_computed(stores.engine, version, computed or {}, progress)
+        stored += len(await encode_missing(stores, exported, model, progress))
         await copy_tweet_vectors(stores.engine, vectors, exported.manifest, progress=progress)
         graph = OnlineGraph(stores.redis, stores.namespace)
         await rebuild_graph(stores.engine, graph, progress)
@@ -96,7 +101,7 @@ async def publish(
             if not (late := await encode_missing(stores, exported, model, progress)):
                 break
             await copy_tweet_vectors(stores.engine, vectors, exported.manifest, late)
-            encoded += len(late)
+            stored += len(late)
         async with changing(stores.engine) as connection:
             await hold_versions(connection)
             recommended = Recommended(stores.redis, stores.namespace)
@@ -105,7 +110,7 @@ async def publish(
             else:
                 await start_trial(connection, vectors, recommended, version, share, mark)
     await forget_old_versions(stores)
-    return Published(exported.manifest, encoded)
+    return Published(exported.manifest, stored)
 
 
 async def need_active(stores: Stores, version: str | None = None) -> None:
@@ -184,6 +189,16 @@ async def register(engine: AsyncEngine, exported: Artifact, verdict: Verdict | N
         if known is None:
             values = {"version": manifest.version, "created_at": manifest.created_at, "metrics": metrics}
             await connection.execute(insert(ModelVersion), values)
+
+
+async def store_computed(engine: AsyncEngine, version: str, computed: Vectors, progress: Progress) -> int:
+    """Store those of tweets that are there still and have none; how many these were."""
+    turns = in_parts(list(computed), _VECTORS_A_TURN)
+    stored = 0
+    for part in progress(turns, len(turns), f"store computed vectors (turns of {_VECTORS_A_TURN})"):
+        vectors = {tweet_id: computed[tweet_id].astype("<f2").tobytes() for tweet_id in part}
+        stored += len(await take_turn(engine, store_vectors, version, vectors))
+    return stored
 
 
 async def encode_missing(stores: Stores, exported: Artifact, model: OnnxModel, progress: Progress) -> list[str]:

@@ -23,6 +23,7 @@ from contract.preprocessing import Preprocessing
 from contract.progress import Progress
 from contract.tables import open_database
 from training.backbones import load_backbone
+from training.computed import Vectors, check_vectors, keep_vectors, kept_vectors
 from training.errors import InputRejected, TrainingError
 from training.evaluate import judge, popularity_scorer, random_scorer
 from training.export import export
@@ -47,14 +48,14 @@ Metrics = dict[str, dict[str, float]]
 class RetrainReport:
     """What a retrain made; `metrics` are of the held-out retweets, by system.
 
-    `verdict` is None where no other version served; `encoded_tweets` where nothing was published.
+    `verdict` is None where no other version served; `new_vectors` where nothing was published.
     """
 
     version: str
     folder: Path
     metrics: Metrics
     verdict: Verdict | None
-    encoded_tweets: int | None
+    new_vectors: int | None
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def retrain(
     """Load, features, fit, evaluate, export, verify, compare with the active version, publish, activate.
 
     A run that was interrupted is gone on from by the next one with the same settings and data: cached features, the
-    last epoch's checkpoint, a complete export and encoded tweets are not made again. So is one that did not pass the
+    last epoch's checkpoint, a complete export and tweets' vectors are not made again. So is one that did not pass the
     gate, and a dry run, which ends before anything is published. With a share of the users (0 to 1) the new version is
     put on trial, and the active one goes on serving the others. However it ends, deleted users are taken out of the
     exported models first.
@@ -99,14 +100,16 @@ def retrain(
         folder = stores.models_dir / run.version
         if not (folder / MANIFEST).exists():
             train_and_export(folder, run, network, settings, stores, progress)
-        metrics = load(folder).manifest.metrics
-        verdict = with_stores(stores, lambda opened: pass_gate(folder, gate, network, settings, opened, progress))
+        metrics, computed = load(folder).manifest.metrics, kept_vectors(run.folder)
+        verdict = with_stores(
+            stores, lambda opened: pass_gate(folder, gate, network, settings, opened, progress, computed)
+        )
         if dry_run:
             return RetrainReport(run.version, folder, metrics, verdict, None)
-        published = publish_folder(folder, stores, progress, verdict, share)
+        published = publish_folder(folder, stores, progress, verdict, share, computed)
         run.finish()
         forget(stores)
-    return RetrainReport(run.version, folder, metrics, verdict, published.encoded_tweets)
+    return RetrainReport(run.version, folder, metrics, verdict, published.new_vectors)
 
 
 def forget(stores: StoreSettings) -> None:
@@ -148,6 +151,9 @@ def train_and_export(
     draft = folder.with_name(f".{folder.name}.draft")
     graphs = export(draft, run.version, fitted, backbone, tokenizer, preprocessing, network, metrics, settings)
     verify(draft, graphs)
+    if tuned is None:
+        keep_vectors(run.folder, network.tweet_ids, graphs.encoder.encoder, content)
+        check_vectors(kept_vectors(run.folder), load(draft), network, blobs)
     draft.rename(folder)
 
 
@@ -163,9 +169,10 @@ def publish_folder(
     progress: Progress,
     verdict: Verdict | None = None,
     share: float | None = None,
+    computed: Vectors | None = None,
 ) -> Published:
     """Make an exported model the one that serves, or put it on trial for a share of the users."""
-    return with_stores(stores, lambda opened: publish(folder, opened, progress, verdict, share))
+    return with_stores(stores, lambda opened: publish(folder, opened, progress, verdict, share, computed))
 
 
 async def read_network(stores: StoreSettings) -> Network:

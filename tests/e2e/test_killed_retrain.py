@@ -27,7 +27,7 @@ STEPS = [
     ("training.retrain", "verify", 1),
     ("training.retrain", "pass_gate", 1),
     ("training.publish", "register", 1),
-    ("training.publish", "encode_batch", 3),
+    ("training.publish", "store_vectors", 1),
     ("contract.rebuild", "_copy_some", 1),
     ("training.publish", "rebuild_graph", 1),
     ("training.publish", "fold_in_untrained", 1),

@@ -115,4 +115,4 @@ def test_what_fc_layers_read_has_a_cache_of_its_own(site: Site, exported: dict[F
 
 def test_a_fine_tuned_version_is_put_into_service(site: Site, exported: dict[Finetune, Exported]) -> None:
     published = publish_folder(exported["all"].folder, site.stores, silent)
-    assert published.encoded_tweets == len(site.network.tweet_ids)
+    assert published.new_vectors == len(site.network.tweet_ids)

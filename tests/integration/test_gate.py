@@ -1,5 +1,6 @@
 """A version that is worse than the active one does not take its place."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -11,16 +12,20 @@ import pytest
 from sqlalchemy import delete, select
 
 import training.__main__ as command_line
+import training.gate
 import training.publish
 import training.retrain
-from contract.artifact import read_manifest
+from contract.artifact import load, read_manifest
+from contract.blobs import BlobStore
 from contract.environment import StoreSettings
 from contract.errors import ArtifactInvalid
 from contract.progress import silent
+from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import Retweet, Tweet, TweetVector
 from tests.conftest import fresh_stores, import_into
 from tests.unit.test_import_rejects import stored
-from training.errors import GateClosed
+from training.errors import GateClosed, ParityFailed
+from training.features import read_image
 from training.gate import Comparison, Verdict, cut_of
 from training.network import Network, load_network, split_by_time
 from training.problem import Problem, problem_of
@@ -98,6 +103,37 @@ def test_what_is_better_serves_and_what_was_compared_is_kept(stores: StoreSettin
     assert metrics["amnl"] == report.metrics["amnl"]
 
 
+def test_what_is_stored_without_reading_a_picture_is_what_the_encoder_says(
+    stores: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        for reader in (training.gate, training.publish):
+            patch.setattr(reader, "read_image", None)
+        report = retrain(SMALL.model_copy(update={"seed": 4}), stores, gate=Gate(worse_by=1))
+    exported, rows = load(report.folder), stored(stores)
+    preprocessing = exported.manifest.preprocessing
+    blobs = BlobStore(stores.image_store_url)
+    images = [read_image(blobs, row[3], preprocessing.image_size) for row in rows["tweets"]]
+    texts = [row[2] for row in rows["tweets"]]
+    expected_TD = encode_tweets(OnnxModel(exported), exported.tokenizer, preprocessing, images, texts)
+    vectors = {row[1]: row[2] for row in rows["tweet_vectors"] if row[0] == report.version}
+    found_TD = np.stack([np.frombuffer(vectors[row[0]], dtype="<f2") for row in rows["tweets"]])
+    assert report.new_vectors == len(found_TD)
+    assert np.abs(found_TD.astype(np.float32) - expected_TD).max() <= 2e-3  # a step of fp16 near 1.7 is 1e-3
+
+
+def test_a_cached_feature_of_another_picture_is_noticed(stores: StoreSettings) -> None:
+    network = asyncio.run(training.retrain.read_network(stores))
+    (cached,) = (stores.var_dir / "features").glob(f"*/{network.image_keys[0]}.npy")
+    right = cached.read_bytes()
+    np.save(cached, np.load(cached)[::-1].copy())
+    try:
+        with pytest.raises(ParityFailed, match="cached features"):
+            retrain(SMALL.model_copy(update={"seed": 9}), stores, dry_run=True)
+    finally:
+        cached.write_bytes(right)
+
+
 def test_a_tweet_that_is_deleted_while_a_version_is_trained_is_left_out(
     stores: StoreSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,7 +178,7 @@ def test_what_was_found_last_is_kept_where_a_try_had_registered_the_version(
 def test_a_dry_run_changes_nothing_and_is_gone_on_from(stores: StoreSettings) -> None:
     settings, before = SMALL.model_copy(update={"seed": 3}), stored(stores)
     dry = retrain(settings, stores, gate=Gate(worse_by=1), dry_run=True)
-    assert dry.encoded_tweets is None
+    assert dry.new_vectors is None
     assert dry.verdict is not None
     assert stored(stores) == before
     assert retrain(settings, stores, gate=Gate(worse_by=1)).folder == dry.folder
