@@ -14,29 +14,46 @@ from pathlib import Path
 
 import onnxruntime
 
-from benchmarks import growth, read_path, redis_memory, write_path
+from benchmarks import discover, gpu, growth, peer_serving, read_path, redis_memory, training_path, write_path
+from benchmarks.peer_processes import Peers, PeersMissing
 from benchmarks.results import Section, machine, results_table
 
 BENCHMARKS: dict[str, Callable[[float], Section]] = {
     "read_path": read_path.measure,
     "write_path": write_path.measure,
     "growth": growth.measure,
+    "discover": discover.measure,
     "redis_memory": lambda _: redis_memory.measure(),
+    "training_path": training_path.measure,
+    "gpu": gpu.measure,
 }
+"""What this machine can run, in the page's order; gpu says why not where there is none."""
 
 
 def main() -> None:
     """Run, print as it goes, write the page after each."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("docs"), help="gets performance.md and performance/")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each round of each measurement")
+    parser.add_argument("--seconds", type=float, default=1.2, help="of each round of each measurement")
+    parser.add_argument("--peers-python", type=Path, help="to have benchmarks.peer_serving, too (four minutes)")
     options = parser.parse_args()
     started, sections = time.monotonic(), list[Section]()
-    for name, measure in BENCHMARKS.items():
+    for name, measure in {**BENCHMARKS, **peers(options.peers_python)}.items():
         print(f"{name} ...", flush=True)
         sections.append(measure(options.seconds))
         print(sections[-1], flush=True)
         write(options.out, sections, time.monotonic() - started)
+
+
+def peers(python: Path | None) -> dict[str, Callable[[float], Section]]:
+    """The benchmark that needs an environment of its own, where that is named. Exits where it lacks something."""
+    if python is None:
+        return {}
+    try:
+        Peers(python)
+    except PeersMissing as error:
+        raise SystemExit(f"error: {error}") from None
+    return {"peer_serving": lambda seconds: peer_serving.measure(seconds, python)}
 
 
 def write(out: Path, sections: list[Section], seconds: float) -> None:

@@ -47,7 +47,8 @@ class Section:
     figures: dict[str, Figure] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"## {self.title}\n\n{self.text}\n\n{results_table(self.results)}"
+        parts = [f"## {self.title}", self.text, *([results_table(self.results)] if self.results else [])]
+        return "\n\n".join(parts)
 
 
 def results_table(results: Sequence[Result]) -> str:
