@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict
 from tokenizers import Tokenizer
 
@@ -59,22 +59,26 @@ def decode_image(data: bytes, image_size: int) -> npt.NDArray[np.uint8]:
     """
     if len(data) > MAX_IMAGE_BYTES:
         raise ImageTooLarge(f"image has {len(data):,} bytes; the limit is {MAX_IMAGE_BYTES:,}: send a smaller file")
-    image = _on_white(_read_upright(data, image_size))
-    return np.asarray(ImageOps.fit(image, (image_size, image_size), method=Image.Resampling.BICUBIC), dtype=np.uint8)
+    image, (width, height), turn = _read(data, image_size)
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    square = _on_white(image).resize(
+        (image_size, image_size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
+    )
+    return np.asarray(square if turn is None else square.transpose(turn), dtype=np.uint8)
 
 
-def _read_upright(data: bytes, image_size: int) -> Image.Image:
-    """Pixels, at least `image_size` each way where there are, with the EXIF orientation applied.
+def _read(data: bytes, image_size: int) -> tuple[Image.Image, tuple[float, float], Image.Transpose | None]:
+    """Pixels, at least `image_size` each way where there are; how wide and high the picture is in them; how to turn it.
 
-    Raises as `decode_image` does.
-
+    A JPEG that is scaled as it is decoded ends within its last pixels. Raises as `decode_image` does.
     ImageOps.exif_transpose also rewrites the other tags, and fails on damaged ones.
     """
     try:
         with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise ImageTooLarge(_too_many_pixels(f"{image.width} x {image.height} pixels"))
-            image.draft(None, (image_size, image_size))
+            scaled = image.draft(None, (image_size, image_size))
             image.load()
             turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
             if image.mode in ("P", "PA") and image.palette is None:
@@ -87,7 +91,8 @@ def _read_upright(data: bytes, image_size: int) -> Image.Image:
         raise ImageUnreadable(f"image is no {', '.join(IMAGE_FORMATS)} file: send the picture's own bytes") from error
     except Exception as error:  # Pillow names no set of errors: its readers raise what damaged bytes lead them to
         raise ImageUnreadable(f"image is damaged or cut short ({error}): send the whole file") from error
-    return image if turn is None else image.transpose(turn)
+    size = (image.width, image.height) if scaled is None else scaled[1][2:]
+    return image, size, turn
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -52,12 +52,12 @@ def image_features(
 def cache_key(backbone: Backbone) -> str:
     """A name for all that features depend on beside the picture: the backbone, its weights as they are now, and pixels.
 
-    What decoding makes of two pictures of its own, a small and a large one, is a part of it: another way of scaling, or
-    another Pillow that gives other pixels, is another key.
+    What decoding makes of pictures of its own, small ones and one that is scaled as it is decoded, is a part of it:
+    another way of scaling, or another Pillow that gives other pixels, is another key.
     """
     digest = hashlib.sha256(backbone.weights_digest().encode())
-    for mode, kind, side in (("RGBA", "PNG", 48), ("RGB", "JPEG", 3 * backbone.image_size)):
-        noise_HWC = np.random.default_rng(0).integers(0, 256, (side, side + 16, len(mode)), dtype=np.uint8)
+    for mode, kind, side in (("RGBA", "PNG", 48), ("RGB", "JPEG", 48), ("RGB", "JPEG", 4 * backbone.image_size + 1)):
+        noise_HWC = np.random.default_rng(0).integers(0, 256, (side, side + 17, len(mode)), dtype=np.uint8)
         file = io.BytesIO()
         Image.fromarray(noise_HWC, mode).save(file, kind)
         digest.update(decode_image(file.getvalue(), backbone.image_size).tobytes())
