@@ -18,7 +18,7 @@ _FIELD = b"keys"
 
 
 def note(pipeline: Pipeline, namespace: str, keys: Iterable[str]) -> None:
-    """Add the entry of a write to its pipeline: the keys, or where they are many their families, as `timeline:*`."""
+    """Add the entry of a write to its pipeline, one command: the keys, or of many their families, as `timeline:*`."""
     names = list(dict.fromkeys(key.removeprefix(f"{namespace}:") for key in keys))
     if len(names) > _MOST_NAMED:
         names = sorted({f"{name.rpartition(':')[0]}:*" if ":" in name else name for name in names})

@@ -102,6 +102,8 @@ class OnlineGraph:
     async def add_tweets(self, entries: Iterable[TimelineEntry], retweets: dict[str, int] | None = None) -> None:
         """Put tweets on their authors' timelines and among the recent ones."""
         entries = list(entries)
+        if not entries:
+            return
         on_timelines = self._onto_timelines([(entry.author_id, entry) for entry in entries])
         await self._write_recent([*on_timelines, *self._among_recent(entries, retweets)])
 

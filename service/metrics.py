@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from service.memory import heap_bytes_in_use
 
 _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-_QUEUE_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10)
+_ENCODER_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10)
 _FRESHNESS_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600)
 
 
@@ -24,10 +24,13 @@ class Metrics:
             registry=registry,
         )
         self.queue_seconds = Histogram(
-            "encoder_queue_seconds", "How long a tweet waited to be encoded", buckets=_QUEUE_SECONDS, registry=registry
+            "encoder_queue_seconds",
+            "How long a tweet waited to be encoded",
+            buckets=_ENCODER_SECONDS,
+            registry=registry,
         )
         self.encode_seconds = Histogram(
-            "encoder_batch_seconds", "How long a batch took to encode", buckets=_QUEUE_SECONDS, registry=registry
+            "encoder_batch_seconds", "How long a batch took to encode", buckets=_ENCODER_SECONDS, registry=registry
         )
         self.batch_size = Histogram(
             "encoder_batch_size", "Tweets encoded at a time", buckets=(1, 2, 4, 8, 16, 32, 64), registry=registry

@@ -30,6 +30,9 @@ class Album:
     def place(self, key: str) -> str:
         return f"picture {key}"
 
+    def lose_all(self) -> None:
+        self._by_key.clear()
+
 
 def painted(seed: int, tweets: int = 80) -> tuple[Problem, Album]:
     """The checkerboard of new tweets without words or features, and the pictures that its colours are painted in."""

@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 
+from contract.artifact import GOLDEN_TOLERANCE
 from contract.errors import ImageRejected
 from contract.preprocessing import decode_image
 from contract.progress import Progress
+from contract.runtime import relative_difference
 from training.backbones import Backbone
 from training.errors import InputRejected
 
 LEAST_DEVIATION = 0.3
 """Of the median one: what a feature is taken to deviate by at least."""
 _BATCH = 16
+_CHECKED = 16
 
 
 class Pictures(Protocol):
@@ -39,43 +43,74 @@ def image_features(
 ) -> torch.Tensor:
     """Features x of the pictures, float32 [T, F]; what is cached already is read, the rest computed and kept.
 
-    Raises InputRejected where a picture is missing from the blob store or cannot be decoded.
+    Of what is cached a few are computed once more and compared. Raises InputRejected where these differ, or where a
+    picture is missing from the blob store or cannot be decoded.
     """
     folder = cache / cache_key(backbone)
     folder.mkdir(parents=True, exist_ok=True)
-    missing = sorted({key for key in image_keys if not (folder / f"{key}.npy").exists()})
+    keys = sorted(set(image_keys))
+    missing = [key for key in keys if not (folder / f"{key}.npy").exists()]
+    check_cached(sorted(set(keys).difference(missing)), blobs, backbone, folder)
     for _ in progress(_compute(missing, blobs, backbone, folder), len(missing), f"features ({backbone.name})"):
         pass
-    return torch.from_numpy(np.stack([np.load(folder / f"{key}.npy", allow_pickle=False) for key in image_keys]))
+    return torch.from_numpy(np.stack([_cached(folder, key) for key in image_keys]))
+
+
+def check_cached(keys: list[str], blobs: Pictures, backbone: Backbone, folder: Path) -> None:
+    """Compare the features of at most _CHECKED pictures with what the backbone says of them.
+
+    That notices another cache or another blob store, not one wrong file of many. Raises InputRejected.
+    """
+    some = keys[:: len(keys) // _CHECKED + 1]
+    if not some:
+        return
+    for key, x_F in zip(some, _features(some, blobs, backbone), strict=True):
+        if not relative_difference(_cached(folder, key), x_F) <= GOLDEN_TOLERANCE:
+            raise InputRejected(f"{folder / key}.npy has not the features of {blobs.place(key)}: remove {folder}")
 
 
 def cache_key(backbone: Backbone) -> str:
-    """A name for all that features depend on beside the picture: the backbone, its weights as they are now, and pixels.
+    """A name for all that features depend on beside the picture: the backbone, its weights as they are, and pixels."""
+    digest = backbone.weights_digest() + pixels_digest(backbone.image_size)
+    short = hashlib.sha256(digest.encode()).hexdigest()[:16]
+    return f"{backbone.name}-{backbone.image_size}-{backbone.feature_dim}-{short}"
 
-    What decoding makes of pictures of its own, small ones and one that is scaled as it is decoded, is a part of it:
-    another way of scaling, or another Pillow that gives other pixels, is another key.
+
+def pixels_digest(image_size: int) -> str:
+    """Of what decoding makes of pictures of its own, small ones and one that is scaled as it is decoded.
+
+    Another way of scaling, or another Pillow that gives other pixels, is another one.
     """
-    digest = hashlib.sha256(backbone.weights_digest().encode())
-    for mode, kind, side in (("RGBA", "PNG", 48), ("RGB", "JPEG", 48), ("RGB", "JPEG", 4 * backbone.image_size + 1)):
+    digest = hashlib.sha256()
+    for mode, kind, side in (("RGBA", "PNG", 48), ("RGB", "JPEG", 48), ("RGB", "JPEG", 4 * image_size + 1)):
         noise_HWC = np.random.default_rng(0).integers(0, 256, (side, side + 17, len(mode)), dtype=np.uint8)
         file = io.BytesIO()
         Image.fromarray(noise_HWC, mode).save(file, kind)
-        digest.update(decode_image(file.getvalue(), backbone.image_size).tobytes())
-    return f"{backbone.name}-{backbone.image_size}-{backbone.feature_dim}-{digest.hexdigest()[:16]}"
+        digest.update(decode_image(file.getvalue(), image_size).tobytes())
+    return digest.hexdigest()
 
 
 def _compute(keys: list[str], blobs: Pictures, backbone: Backbone, folder: Path) -> Iterator[str]:
     for start in range(0, len(keys), _BATCH):
         batch = keys[start : start + _BATCH]
-        image_BHWC = np.stack([read_image(blobs, key, backbone.image_size) for key in batch])
-        with torch.inference_mode():
-            x_BF = backbone(torch.from_numpy(image_BHWC)).numpy()
-        for key, x_F in zip(batch, x_BF, strict=True):
+        for key, x_F in zip(batch, _features(batch, blobs, backbone), strict=True):
             partial = folder / f"{key}.partial"
             with partial.open("wb") as file:
                 np.save(file, x_F, allow_pickle=False)
             partial.rename(folder / f"{key}.npy")
             yield key
+
+
+def _features(keys: list[str], blobs: Pictures, backbone: Backbone) -> npt.NDArray[np.float32]:
+    image_BHWC = np.stack([read_image(blobs, key, backbone.image_size) for key in keys])
+    with torch.inference_mode():
+        x_BF: npt.NDArray[np.float32] = backbone(torch.from_numpy(image_BHWC)).numpy()
+    return x_BF
+
+
+def _cached(folder: Path, key: str) -> npt.NDArray[np.float32]:
+    x_F: npt.NDArray[np.float32] = np.load(folder / f"{key}.npy", allow_pickle=False)
+    return x_F
 
 
 def moments(x_TF: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -96,7 +96,7 @@ async def pass_gate(
     settings: TrainingSettings,
     stores: Stores,
     progress: Progress,
-    computed: Vectors | None = None,
+    computed: Vectors,
 ) -> Verdict | None:
     """Compare a new version with the active one on the newest retweets; None where no other one serves.
 
@@ -135,7 +135,7 @@ async def compare_versions(one: Path, other: Path, stores: Stores, progress: Pro
         settings = TrainingSettings.model_validate(artifact.read_manifest(one).settings)
     except ValidationError as error:
         raise ArtifactInvalid(f"{one}: its settings are not of this code ({error.errors()[0]['msg']})") from error
-    return await compare(one, other, network, settings, stores, progress)
+    return await compare(one, other, network, settings, stores, progress, {})
 
 
 async def compare(
@@ -145,7 +145,7 @@ async def compare(
     settings: TrainingSettings,
     stores: Stores,
     progress: Progress,
-    computed: Vectors | None = None,
+    computed: Vectors,
 ) -> Comparison:
     """Both versions on the lists of what neither was trained on, by the settings of the new one.
 
@@ -159,7 +159,7 @@ async def compare(
         try:
             scorers = [
                 await scorer_of(exported, lists, network, stores, progress, known)
-                for exported, known in zip(both, (computed or {}, {}), strict=True)
+                for exported, known in zip(both, (computed, {}), strict=True)
             ]
             break
         except InputRejected:  # a picture is missing: was the tweet deleted meanwhile?
@@ -221,7 +221,7 @@ async def tweet_vectors(
     progress: Progress,
     computed: Vectors,
 ) -> npt.NDArray[np.float16]:
-    """z of some tweets, fp16 [T, D]: `computed`, or stored under the version, and the others encoded, not stored."""
+    """z of some tweets, fp16 [T, D]: stored under the version, `computed`, or else encoded, not stored."""
     version, preprocessing = exported.manifest.version, exported.manifest.preprocessing
     vectors = computed | await stored_vectors(version, [network.tweet_ids[t] for t in tweet_T], stores)
     missing = [t for t in tweet_T.tolist() if network.tweet_ids[t] not in vectors]

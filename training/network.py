@@ -8,10 +8,11 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, TypeVarTuple
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import aliased
 
@@ -23,6 +24,7 @@ from training.dump import snapshot
 from training.errors import NotEnoughData
 
 Ints = npt.NDArray[np.int64]
+Columns = TypeVarTuple("Columns")
 
 MIN_RETWEETS = 20
 
@@ -121,25 +123,24 @@ async def load_network(engine: AsyncEngine) -> Network:
 
     Raises NotEnoughData where there are fewer than MIN_RETWEETS retweets.
     """
-    follower, followee, author = aliased(User), aliased(User), aliased(User)
-    users = select(User.user_id).where(STAYS)
-    tweets = select(Tweet.tweet_id, Tweet.author_id, Tweet.text, Tweet.image_key, Tweet.created_at)
-    follows = select(Follow.follower_id, Follow.followee_id)
-    retweets = select(Retweet.user_id, Retweet.tweet_id, Retweet.created_at)
-    # Joined, not by IN: SQLite would look for every pair of a user and a tweet.
-    tweets = tweets.join(User, User.user_id == Tweet.author_id).where(STAYS)
-    follows = follows.join(follower, follower.user_id == Follow.follower_id)
-    follows = follows.join(followee, followee.user_id == Follow.followee_id)
-    follows = follows.where(follower.leaving_at.is_(None), followee.leaving_at.is_(None))
-    retweets = retweets.join(User, User.user_id == Retweet.user_id).join(Tweet, Tweet.tweet_id == Retweet.tweet_id)
-    retweets = retweets.join(author, author.user_id == Tweet.author_id).where(STAYS, author.leaving_at.is_(None))
+    tweet = select(Tweet.tweet_id, Tweet.author_id, Tweet.text, Tweet.image_key, Tweet.created_at)
+    follow = select(Follow.follower_id, Follow.followee_id)
+    retweet = select(Retweet.user_id, Retweet.tweet_id, Retweet.created_at).join(Tweet)
     async with snapshot(engine) as connection:
         return build_network(
-            await connection.scalars(users),
-            await connection.execute(tweets),
-            await connection.execute(follows),
-            await connection.execute(retweets),
+            await connection.scalars(select(User.user_id).where(STAYS)),
+            await connection.execute(_by_who_stays(tweet, Tweet.author_id)),
+            await connection.execute(_by_who_stays(follow, Follow.follower_id, Follow.followee_id)),
+            await connection.execute(_by_who_stays(retweet, Retweet.user_id, Tweet.author_id)),
         )
+
+
+def _by_who_stays(rows: Select[*Columns], *user_ids: Any) -> Select[*Columns]:
+    """Joined to the users, not by IN: SQLite would look for every pair of a user and a tweet."""
+    for user_id in user_ids:
+        user = aliased(User)
+        rows = rows.join(user, user.user_id == user_id).where(user.leaving_at.is_(None))
+    return rows
 
 
 def build_network(

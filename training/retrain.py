@@ -23,10 +23,11 @@ from contract.preprocessing import Preprocessing
 from contract.progress import Progress
 from contract.tables import open_database
 from training.backbones import load_backbone
-from training.computed import Vectors, check_vectors, keep_vectors, kept_vectors
+from training.computed import Vectors, keep_vectors, kept_vectors
 from training.errors import InputRejected, TrainingError
 from training.evaluate import judge, popularity_scorer, random_scorer
 from training.export import export
+from training.features import pixels_digest
 from training.finetune import visual_part
 from training.gate import Verdict, pass_gate
 from training.network import Network, exposures, load_network, split_by_time
@@ -40,6 +41,8 @@ from training.train import Fitted, fit
 from training.verify import verify
 
 log = logging.getLogger(__name__)
+
+_USUAL_SIZE = 224
 
 Metrics = dict[str, dict[str, float]]
 
@@ -153,7 +156,6 @@ def train_and_export(
     verify(draft, graphs)
     if tuned is None:
         keep_vectors(run.folder, network.tweet_ids, graphs.encoder.encoder, content)
-        check_vectors(kept_vectors(run.folder), load(draft), network, blobs)
     draft.rename(folder)
 
 
@@ -182,8 +184,9 @@ async def read_network(stores: StoreSettings) -> Network:
 
 
 def open_run(runs: Path, settings: TrainingSettings, network: Network) -> Run:
-    """The unfinished run of these settings and this data, or a new one."""
-    described = json.dumps(settings.model_dump(mode="json"), sort_keys=True) + network.snapshot().digest
+    """The unfinished run of these settings, this data and what decoding makes of pictures now, or a new one."""
+    pixels = pixels_digest(_USUAL_SIZE)
+    described = json.dumps(settings.model_dump(mode="json"), sort_keys=True) + network.snapshot().digest + pixels
     fingerprint = hashlib.sha256(described.encode()).hexdigest()[:12]
     folder = runs / fingerprint
     folder.mkdir(parents=True, exist_ok=True)

@@ -25,9 +25,10 @@ STEPS = [
     ("training.retrain", "judge_all", 1),
     ("training.export", "export_ranker", 1),
     ("training.retrain", "verify", 1),
+    ("training.retrain", "keep_vectors", 1),
     ("training.retrain", "pass_gate", 1),
     ("training.publish", "register", 1),
-    ("training.publish", "store_vectors", 1),
+    ("training.publish", "store_vectors", 3),
     ("contract.rebuild", "_copy_some", 1),
     ("training.publish", "rebuild_graph", 1),
     ("training.publish", "fold_in_untrained", 1),
@@ -42,7 +43,8 @@ ON_STORES = STEPS.index(("training.publish", "register", 1))
 KILLED_AT = """
 import importlib, os, signal, sys
 module, name, calls = importlib.import_module(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-import training.__main__, training.retrain
+import training.__main__, training.publish, training.retrain
+training.publish._VECTORS_A_TURN = 16
 real, called = getattr(module, name), [0]
 def counted(*arguments, **named):
     called[0] += 1

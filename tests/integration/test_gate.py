@@ -24,7 +24,7 @@ from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import Retweet, Tweet, TweetVector
 from tests.conftest import fresh_stores, import_into
 from tests.unit.test_import_rejects import stored
-from training.errors import GateClosed, ParityFailed
+from training.errors import GateClosed, InputRejected
 from training.features import read_image
 from training.gate import Comparison, Verdict, cut_of
 from training.network import Network, load_network, split_by_time
@@ -122,16 +122,27 @@ def test_what_is_stored_without_reading_a_picture_is_what_the_encoder_says(
     assert np.abs(found_TD.astype(np.float32) - expected_TD).max() <= 2e-3  # a step of fp16 near 1.7 is 1e-3
 
 
-def test_a_cached_feature_of_another_picture_is_noticed(stores: StoreSettings) -> None:
+def test_a_cache_of_something_else_is_noticed_before_anything_is_trained(stores: StoreSettings) -> None:
+    settings = SMALL.model_copy(update={"seed": 9})
     network = asyncio.run(training.retrain.read_network(stores))
-    (cached,) = (stores.var_dir / "features").glob(f"*/{network.image_keys[0]}.npy")
+    (cached,) = (stores.var_dir / "features").glob(f"*/{min(network.image_keys)}.npy")
     right = cached.read_bytes()
     np.save(cached, np.load(cached)[::-1].copy())
     try:
-        with pytest.raises(ParityFailed, match="cached features"):
-            retrain(SMALL.model_copy(update={"seed": 9}), stores, dry_run=True)
+        with pytest.raises(InputRejected, match="has not the features of image"):
+            retrain(settings, stores, dry_run=True)
+        assert not list((stores.var_dir / "runs").rglob("checkpoint.pt"))
     finally:
         cached.write_bytes(right)
+
+
+def test_vectors_that_cannot_be_read_are_computed_anew(stores: StoreSettings, caplog: pytest.LogCaptureFixture) -> None:
+    settings = SMALL.model_copy(update={"seed": 10})
+    assert retrain(settings, stores, gate=Gate(worse_by=1), dry_run=True).new_vectors is None
+    (kept,) = (stores.var_dir / "runs").rglob("tweet_vectors.npz")
+    kept.write_bytes(kept.read_bytes()[:1_000])
+    assert retrain(settings, stores, gate=Gate(worse_by=1)).new_vectors == len(stored(stores)["tweets"])
+    assert "all tweets are encoded" in caplog.text
 
 
 def test_a_tweet_that_is_deleted_while_a_version_is_trained_is_left_out(

@@ -1,6 +1,8 @@
 """The cache of features: nothing stale is found in it."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from tests.painted import Album, png
 from training.backbones import Backbone, load_backbone
 from training.errors import InputRejected
 from training.features import cache_key, image_features
+
+T = TypeVar("T")
 
 
 def with_one_weight_changed(backbone: Backbone) -> Backbone:
@@ -52,7 +56,24 @@ def test_a_feature_is_found_by_the_content_of_its_picture(tmp_path: Path) -> Non
     once = Album([dark, light])
     x_TF = image_features(once.keys, once, backbone, tmp_path, silent)
     assert not torch.equal(x_TF[0], x_TF[1])
-    emptied = Album([])
-    assert torch.equal(image_features(once.keys[::-1], emptied, backbone, tmp_path, silent), x_TF.flip(0))
-    with pytest.raises(InputRejected, match=r"picture \w+ is missing"):
-        image_features(Album([png(np.full((32, 32, 3), 41))]).keys, emptied, backbone, tmp_path, silent)
+    computed: list[int] = []
+
+    def counted(work: Iterable[T], total: int, what: str) -> Iterable[T]:
+        computed.append(total)
+        return work
+
+    assert torch.equal(image_features(once.keys[::-1], once, backbone, tmp_path, counted), x_TF.flip(0))
+    assert computed == [0]
+    for keys in (once.keys, Album([png(np.full((32, 32, 3), 41))]).keys):
+        with pytest.raises(InputRejected, match=r"picture \w+ is missing"):
+            image_features(keys, Album([]), backbone, tmp_path, silent)
+
+
+def test_a_cache_of_something_else_is_noticed(tmp_path: Path) -> None:
+    backbone = load_backbone("tiny", None)
+    album = Album([png(np.full((32, 32, 3), level)) for level in range(40)])
+    image_features(album.keys, album, backbone, tmp_path, silent)
+    for file in tmp_path.rglob("*.npy"):
+        np.save(file, np.load(file) + 1e-2)
+    with pytest.raises(InputRejected, match=r"has not the features of picture \w+: remove "):
+        image_features(album.keys, album, backbone, tmp_path, silent)

@@ -185,8 +185,8 @@ def test_a_damaged_picture_is_named(finetune: Finetune, tmp_path: Path) -> None:
 def test_a_picture_that_is_damaged_since_its_features_were_cached_is_named(tmp_path: Path) -> None:
     problem, album = painted(0, tweets=40)
     backbone = load_backbone("tiny", None)
-    image_features(album.keys, album, backbone, tmp_path, silent)
-    x_TF, tuned = visual_part("all", backbone, album.keys, Album([]), tmp_path, silent)
+    x_TF, tuned = visual_part("all", backbone, album.keys, album, tmp_path, silent)
+    album.lose_all()
     with pytest.raises(InputRejected, match=r"picture \w+ is missing"):
         fit(seeing(problem, x_TF), SETTINGS.model_copy(update={"finetune": "all"}), None, silent, tuned)
 

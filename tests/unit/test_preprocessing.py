@@ -103,8 +103,13 @@ def test_a_large_jpeg_scaled_while_it_is_decoded_looks_as_a_png_of_it(
     noise = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
     image = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
     image = image.convert("CMYK") if kind == "CMYK" else image
-    more = {"progressive": {"progressive": True}, "MPO": {"save_all": True, "append_images": [image]}}.get(kind, {})
-    jpeg = saved(image, "MPO" if kind == "MPO" else "JPEG", quality=95, subsampling=0, exif=exif, **more)
+    options: dict[str, dict[str, Any]] = {
+        "progressive": {"progressive": True},
+        "MPO": {"save_all": True, "append_images": [image]},
+    }
+    jpeg = saved(
+        image, "MPO" if kind == "MPO" else "JPEG", quality=95, subsampling=0, exif=exif, **options.get(kind, {})
+    )
     as_png = saved(Image.open(io.BytesIO(jpeg)).convert("RGB"), "PNG", compress_level=0, exif=exif)
     difference = decode_image(jpeg, 224).astype(int) - decode_image(as_png, 224)
     assert difference.any()  # the PNG was scaled in one step
