@@ -32,9 +32,9 @@ chaos: $(VENV)/installed
 soak: $(VENV)/installed
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m tests.soak --out docs/reliability
 
-# What is fast, and beside what: writes docs/performance.md; leave the machine alone meanwhile.
+# What is fast, and beside what: writes docs/performance.md; leave the machine alone meanwhile. PEERS: README.md.
 bench: $(VENV)/installed
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks $(if $(PEERS),--peers-python $(PEERS)/bin/python)
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Run the benchmarks of the page, and write it: docs/performance.md and what belongs to it.
 
-python -m benchmarks
+make bench
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from benchmarks import discover, gpu, growth, peer_serving, read_path, redis_memory, training_path, write_path
+from benchmarks import discover, growth, peer_serving, read_path, redis_memory, training_path, write_path
 from benchmarks.peer_processes import Peers, PeersMissing
 from benchmarks.results import Section, machine, results_table
 
@@ -25,13 +25,12 @@ BENCHMARKS: dict[str, Callable[[float], Section]] = {
     "discover": discover.measure,
     "redis_memory": lambda _: redis_memory.measure(),
     "training_path": training_path.measure,
-    "gpu": gpu.measure,
 }
-"""What this machine can run, in the page's order; gpu says why not where there is none."""
+"""In the page's order. What a card does: benchmarks/gpu.py, for itself."""
 
 
 def main() -> None:
-    """Run, print as it goes, write the page after each."""
+    """Run, print as it goes, write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("docs"), help="gets performance.md and performance/")
     parser.add_argument("--seconds", type=float, default=1.2, help="of each round of each measurement")
@@ -42,7 +41,7 @@ def main() -> None:
         print(f"{name} ...", flush=True)
         sections.append(measure(options.seconds))
         print(sections[-1], flush=True)
-        write(options.out, sections, time.monotonic() - started)
+    write(options.out, sections, time.monotonic() - started)
 
 
 def peers(python: Path | None) -> dict[str, Callable[[float], Section]]:

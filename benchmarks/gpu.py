@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu --out var/gpu
 
-Needs the trainer's and the service's packages (`pip install .[service,training]`), among them torch with CUDA and
+Needs the packages of service, trainer and tests (`pip install .[service,training,dev]`), among them torch with CUDA and
 onnxruntime-gpu. What is missing (TensorRT, CUDA in either, EfficientNet's weights) has a line that says so and the
 rest is measured all the same; without a card there is one line. A run of everything ends within nine minutes: each
 part is a process of its own, ended when its time is up, and what it measured until then counts. With --out, gpu.md and
@@ -109,15 +109,6 @@ def main() -> None:
         pass
 
 
-def measure(seconds: float) -> Section:
-    """All parts as one section; without a card what it says is why."""
-    if reason := why_no_card():
-        return Section("On a GPU", f"Not measured: {reason}.", [])
-    sections = list(measured(list(PARTS), "cuda", False, seconds))
-    text = "\n\n".join(f"### {one.title}\n\n{one.text}" for one in sections)
-    return Section("On a GPU", text, [row for one in sections for row in one.results])
-
-
 def why_no_card() -> str | None:
     """Why there is nothing to measure with; None where there is."""
     try:
@@ -179,8 +170,12 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 def open_card(device: str, quick: bool, seconds: float) -> "Card":
     """As told."""
+    import torch
+
     from benchmarks.gpu_card import Card, Effort
 
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
     return Card("cpu" if device == "cpu" else "cuda", Effort(quick, seconds, 2 if quick else 3))
 
 

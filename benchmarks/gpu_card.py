@@ -53,10 +53,6 @@ class Card:
     kind: Kind
     effort: Effort
 
-    def __post_init__(self) -> None:
-        torch.backends.cudnn.benchmark = True
-        torch.set_float32_matmul_precision("high")
-
     @property
     def device(self) -> torch.device:
         """As torch calls it. Raises RuntimeError where torch has no CUDA: nothing runs on the CPU instead."""

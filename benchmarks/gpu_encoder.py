@@ -133,7 +133,7 @@ def by_channels_last(subject: Subject) -> Encode:
 
 def by_tensorrt(subject: Subject) -> Encode:
     """ONNX Runtime's TensorRT provider."""
-    half = {"trt_fp16_enable": "1"} if subject.precision == "fp16" else {}
+    half = {"trt_fp16_enable": "True"} if subject.precision == "fp16" else {}
     return _by_onnxruntime(subject, TENSORRT, half)
 
 

@@ -48,7 +48,7 @@ class Step:
             torch.from_numpy(values).to(card.device) for values in made_inputs(batch, graph.backbone.image_size)
         )
         self._tuned = Tuned(graph.backbone, image_MHWC.__getitem__, at_once)
-        self._encoder, self._ids_MSW = graph.encoder, ids_MSW
+        self._encoder, self._ids_MSW = graph.encoder.train(), ids_MSW  # cuDNN: no gradient of an LSTM that is not
         self._tweet_M = torch.arange(batch, device=card.device)
         self._u_MD = nn.Parameter(torch.randn(batch // 2, DIM, device=card.device))
         self._half, self._kind = half, card.kind

@@ -17,8 +17,7 @@ import numpy.typing as npt
 
 from benchmarks.gpu_card import PROVIDERS, Card, Row, Skipped, first_line, why_not
 from benchmarks.gpu_models import Precision, TorchEncoder, encoder_graph, in_precision, made_inputs
-from benchmarks.write_path import TEXT, bare_encoder, per_second, photograph, post
-from contract.artifact import load
+from benchmarks.write_path import TEXT, bare_encoder, exported_by, per_second, photograph, post
 from contract.preprocessing import Preprocessing
 from contract.runtime import OnnxModel
 from service.active import ActiveModel
@@ -113,7 +112,7 @@ def measure_posting(card: Card, sizes: Sizes) -> Iterator[Row]:
     pictures, seconds = [photograph(seed) for seed in range(sizes.pictures)], 8 * card.effort.seconds
     told = {"DEVICE": card.kind, "MAX_BATCH": str(MAX_BATCH)}
     with made_site([], sizes.backbone, **told) as site, serving(site.stores, told | {"MAX_BATCH": "1"}) as single:
-        exported = load(next(path for path in site.stores.models_dir.iterdir() if (path / "manifest.json").exists()))
+        exported = exported_by(site)
         model = OnnxModel(exported, card.kind)
         model.warm_up(exported.manifest.preprocessing, sizes.pictures)
         image_BHWC = made_inputs(CLIENTS, exported.manifest.preprocessing.image_size)[0]

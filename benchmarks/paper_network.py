@@ -1,13 +1,12 @@
 """A network of the paper's counts, stored within seconds: follows, topics and words as `synthesize` makes them.
 
-Who retweets what is drawn by chance, and the pictures' features are random numbers in the cache: what a retrain costs
-from cached features on depends on neither, what it learns does. No picture is made, since none is read.
+Who retweets what is drawn by chance, and all tweets show one of a few pictures: what a retrain costs from cached
+features on depends on neither, what it learns does.
 
 Shape suffixes: R retweets, E follows, T image tweets.
 """
 
 import asyncio
-import hashlib
 import os
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,34 +16,46 @@ from alembic.config import Config
 from sqlalchemy import insert
 
 from alembic import command
+from contract.blobs import BlobStore
 from contract.environment import StoreSettings
+from contract.progress import silent
 from contract.tables import Follow, Retweet, Tweet, User, open_database
 from training.backbones import load_backbone
-from training.features import cache_key
+from training.features import image_features
 from training.settings import TrainingSettings
 from training.synthesize import Truth
 from training.synthesize.behaviour import draw_truth
 from training.synthesize.files import START, ids
+from training.synthesize.pictures import render
 from training.synthesize.sizes import PAPER
 from training.synthesize.words import write
 
 _RETWEETS = 90_000
+_PICTURES = 64
 _SHOWN = 0.52
 """Share of the retweets of what a followee had posted, as in the made network."""
 _END = START + timedelta(days=31)
 
 
 def store_paper_network(stores: StoreSettings) -> None:
-    """Migrate the database, fill it, write the features."""
+    """Migrate the database, fill it, store pictures and their features."""
     os.environ["VAR_DIR"] = str(stores.var_dir)
     os.environ.pop("DATABASE_URL", None)
     command.upgrade(Config("alembic.ini"), "head")
     truth = draw_truth(PAPER, np.random.default_rng(0))
-    asyncio.run(_store(truth, stores))
-    _write_features(stores)
+    asyncio.run(_store(truth, _pictures(stores), stores))
 
 
-async def _store(truth: Truth, stores: StoreSettings) -> None:
+def _pictures(stores: StoreSettings) -> list[str]:
+    """Keys of pictures that are stored, and their features cached."""
+    generator = np.random.default_rng(2)
+    blobs, settings = BlobStore(stores.image_store_url), TrainingSettings()
+    keys = [blobs.put(render(generator.standard_normal(8), generator)) for _ in range(_PICTURES)]
+    image_features(keys, blobs, load_backbone(settings.backbone, settings.weights), stores.var_dir / "features", silent)
+    return keys
+
+
+async def _store(truth: Truth, image_keys: list[str], stores: StoreSettings) -> None:
     user_ids, tweet_ids = ids("u", PAPER.users), ids("t", PAPER.tweets)
     posted_at = [START + timedelta(seconds=int(s)) for s in truth.posted_s_T]
     users = [{"user_id": user_id, "created_at": START} for user_id in user_ids]
@@ -57,7 +68,7 @@ async def _store(truth: Truth, stores: StoreSettings) -> None:
             "tweet_id": tweet_ids[t],
             "author_id": user_ids[author],
             "text": write(truth.text_TV[t], np.random.default_rng([0, t])),
-            "image_key": _image_key(t),
+            "image_key": image_keys[t % _PICTURES],
             "created_at": posted_at[t],
         }
         for t, author in enumerate(truth.author_T)
@@ -90,18 +101,3 @@ def _draw_retweets(truth: Truth) -> Iterator[tuple[int, int, timedelta]]:
 def _posted(author_T: np.ndarray[tuple[int], np.dtype[np.int64]], author: int) -> list[int]:
     posted: list[int] = np.flatnonzero(author_T == author).tolist()
     return posted
-
-
-def _write_features(stores: StoreSettings) -> None:
-    settings = TrainingSettings()
-    backbone = load_backbone(settings.backbone, settings.weights)
-    folder = stores.var_dir / "features" / cache_key(backbone)
-    folder.mkdir(parents=True)
-    generator = np.random.default_rng(2)
-    for tweet in range(PAPER.tweets):
-        x_F = generator.exponential(size=backbone.feature_dim).astype(np.float32)
-        np.save(folder / f"{_image_key(tweet)}.npy", x_F, allow_pickle=False)
-
-
-def _image_key(tweet: int) -> str:
-    return hashlib.sha256(str(tweet).encode()).hexdigest()

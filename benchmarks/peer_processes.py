@@ -88,7 +88,7 @@ class Peers:
 
     @contextmanager
     def _gunicorn(self, app: str, folder: Path, environment: dict[str, str]) -> Iterator[int]:
-        """A worker with threads, since the default one closes the connection after every answer."""
+        """A worker with a thread of its own for answers, since the default one closes the connection after each."""
         port = free_port()
         told = ["--bind", f"127.0.0.1:{port}", "--workers", "1", "--worker-class", "gthread", "--no-control-socket"]
         with _running([self._python.parent / "gunicorn", *told, app], folder, environment, port):

@@ -56,14 +56,14 @@ def test_a_feature_is_found_by_the_content_of_its_picture(tmp_path: Path) -> Non
     once = Album([dark, light])
     x_TF = image_features(once.keys, once, backbone, tmp_path, silent)
     assert not torch.equal(x_TF[0], x_TF[1])
-    computed: list[int] = []
+    computed: list[tuple[int, str]] = []
 
     def counted(work: Iterable[T], total: int, what: str) -> Iterable[T]:
-        computed.append(total)
+        computed.append((total, what))
         return work
 
     assert torch.equal(image_features(once.keys[::-1], once, backbone, tmp_path, counted), x_TF.flip(0))
-    assert computed == [0]
+    assert computed == [(0, "features (tiny)")]
     for keys in (once.keys, Album([png(np.full((32, 32, 3), 41))]).keys):
         with pytest.raises(InputRejected, match=r"picture \w+ is missing"):
             image_features(keys, Album([]), backbone, tmp_path, silent)

@@ -71,7 +71,6 @@ def test_without_a_card_the_script_says_so_in_a_line(
     said = capsys.readouterr().out
     assert said.startswith("no GPU to measure: ")
     assert said.count("\n") == 1
-    assert said.split(":", 1)[1].strip() in gpu.measure(0.1).text
 
 
 def test_a_part_that_is_cut_off_keeps_what_it_had_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
