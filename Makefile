@@ -16,9 +16,9 @@ run: var/trained
 	@echo
 	@exec $(BIN)/python -m service
 
-# Two processes, a file of tests at a time, the long ones first; each computes with one thread.
+# Three processes, since tests wait a third of the time; a file of tests at a time, the long ones first, each with one thread.
 test: $(VENV)/installed
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Ratios of speed within wide bounds: has something become much slower?
 guard: $(VENV)/installed

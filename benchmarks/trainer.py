@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from contract.blobs import blob_key
+from contract.blobs import BlobStore, blob_key
 from contract.environment import StoreSettings
 from contract.preprocessing import PAD_ID, Preprocessing, decode_image
 from contract.progress import silent
@@ -157,7 +157,8 @@ def stored_problem(stores: StoreSettings, settings: TrainingSettings) -> Problem
     """As the retrain poses it."""
     network = asyncio.run(read_network(stores))
     backbone = load_backbone(settings.backbone, settings.weights)
-    x_TF = image_features(network.image_keys, Made({}), backbone, stores.var_dir / "features", silent)
+    blobs = BlobStore(stores.image_store_url)
+    x_TF = image_features(network.image_keys, blobs, backbone, stores.var_dir / "features", silent)
     split = split_by_time(network, settings.test_share, settings.validation_share)
     content, _ = content_of(network, x_TF, split.test_from, Preprocessing(image_size=backbone.image_size))
     return problem_of(network, exposures(network), split, content)
