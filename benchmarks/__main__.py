@@ -33,7 +33,7 @@ def main() -> None:
     """Run, print as it goes, write the page after each: one that fails takes nothing with it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("docs"), help="gets performance.md and performance/")
-    parser.add_argument("--seconds", type=float, default=1.2, help="of each round of each measurement")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each round of each measurement")
     parser.add_argument("--peers-python", type=Path, help="to have benchmarks.peer_serving, too (four minutes)")
     options = parser.parse_args()
     of_peers = peers(options.peers_python)

@@ -26,7 +26,7 @@ from service.table import Table
 
 COMMAND = command("discover")
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000, 5_000_000)
-MOST = 1_000_000
+MOST = 300_000
 LINKS: tuple[Link, ...] = ("sum", "softplus", "product")
 KS = (3, 100)
 USERS = 12
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def measure(seconds: float, most: int = MOST, most_indexed: int = 0) -> Section:
-    """Some 90 s up to a million tweets. `seconds` are the most that one way may take of one size and link."""
+    """Some 40 s up to 300,000 tweets. `seconds` are the most that one way may take of one size and link."""
     sizes = [size for size in SIZES if size <= most]
     points, indexed = list[Point](), list[Indexed]()
     for kind in KINDS:
@@ -144,7 +144,8 @@ def section(points: list[Point], indexed: list[Indexed], held: float) -> Section
         f"Vectors of d = {DIM}, made: clustered ({TOPICS} topics in {TOPIC_DIM} dimensions, and noise) and plain "
         "(independent dimensions). One process, one thread, without a service; the median of as many as "
         f"{USERS} users, in turns. Every vector: fp16, as a request ranks. int8 rows: f + h within a bound from one "
-        "pass over rounded vectors, then the true scores of those that may be among the best, checked to be the same.",
+        "pass over rounded vectors, then the true scores of those that may be among the best, checked to be the same. "
+        "Up to 5 million tweets, and indexes with their recall: [experiments.md](experiments.md).",
         _times(points, ["every vector", "int8 rows"]),
         "![Time and memory by tweets](performance/discover.svg)",
     ]
