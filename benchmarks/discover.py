@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.made_vectors import KINDS, TOPIC_DIM, TOPICS, Kind, made_directions, made_tweets, made_world
-from benchmarks.results import Result, Section, command, result, table
+from benchmarks.results import Result, Section, command, exponent, result, table
 from benchmarks.searches import Int8Rows, Search, User, every_vector, indexes
 from benchmarks.site import DIM
 from contract.link import Link
@@ -192,7 +192,8 @@ def _results(points: list[Point], largest: int, held: float) -> list[Result]:
     rows = []
     for way in ("every vector", "int8 rows"):
         line = _line(points, "clustered", way, "sum", 3)
-        rows.append(result(f"exponent in tweets, {way}", exponent(line), "", "itself", COMMAND, ("<=", 1.1)))
+        grows = exponent({size: one.ms for size, one in line.items()})
+        rows.append(result(f"exponent in tweets, {way}", grows, "", "itself", COMMAND, ("<=", 1.1)))
         for ms in _WITHIN_MS:
             rows.append(
                 result(f"within {ms} ms, {way}", within(line, ms), "tweets", "clustered, sum, K = 3", COMMAND, None)
@@ -211,13 +212,6 @@ def within(line: dict[int, Point], ms: float) -> float:
     ms_and_size[:, 0] = np.maximum.accumulate(ms_and_size[:, 0])  # noise may have a larger one faster
     logs = np.log(ms_and_size).T
     return float(np.exp(np.interp(math.log(ms), *logs)))
-
-
-def exponent(line: dict[int, Point]) -> float:
-    """Of the last decade: 1 is linear."""
-    largest = max(line)
-    tenth = min(line, key=lambda size: abs(size - largest / 10))
-    return math.log(line[largest].ms / line[tenth].ms) / math.log(largest / tenth)
 
 
 def figure(points: list[Point], indexed: list[Indexed], held: float) -> Figure:

@@ -111,6 +111,10 @@ class Product:
     flops: float
     dtype: str
 
+    def share(self, flops: float, took: Sequence[float], own: Sequence[float]) -> float:
+        """Of the peak, from seconds that work of so many operations took and seconds a product in the same turns."""
+        return statistics.median(flops / a / (self.flops / b) for a, b in zip(took, own, strict=True))
+
     def rate(self, took: Sequence[float]) -> str:
         """In words, from seconds a product."""
         return f"{self.flops / statistics.median(took) / 1e12:,.3g} TFLOP/s of a {self.dtype} product"

@@ -205,10 +205,8 @@ def measure_subject(
         for runtime in works:
             against = f"z off by {off[runtime]:.1g}"
             if peak is not None:
-                shares = [
-                    batch * flops / a / (peak.flops / b) for a, b in zip(took[runtime], took["peak"], strict=True)
-                ]
-                speeds.append(Speed(statistics.median(shares), batch, runtime, peak.rate(took["peak"])))
+                share = peak.share(batch * flops, took[runtime], took["peak"])
+                speeds.append(Speed(share, batch, runtime, peak.rate(took["peak"])))
                 against = f"{speeds[-1].share:.3f} of {speeds[-1].peak}; {against}"
             rate = batch / statistics.median(took[runtime])
             yield card.row(f"{subject}, batch {batch}, {runtime}", rate, "tweets/s", against)

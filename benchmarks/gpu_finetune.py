@@ -92,13 +92,13 @@ def measure_finetune(card: Card, sizes: Sizes) -> Iterator[Row]:
                     works[what] = step
             took = card.in_turns({"peak": peak.work, **works})
             for what in works:
-                shares = [batch * flops / a / (peak.flops / b) for a, b in zip(took[what], took["peak"], strict=True)]
+                share = peak.share(batch * flops, took[what], took["peak"])
                 rate = batch / statistics.median(took[what])
                 yield card.row(
                     what,
                     rate,
                     "images/s",
-                    f"{statistics.median(shares):.3f} of the peak, without what is computed anew",
+                    f"{share:.3f} of the peak, without what is computed anew",
                 )
 
 

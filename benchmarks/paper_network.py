@@ -7,15 +7,13 @@ Shape suffixes: R retweets, E follows, T image tweets.
 """
 
 import asyncio
-import os
 from collections.abc import Iterator
 from datetime import timedelta
 
 import numpy as np
-from alembic.config import Config
 from sqlalchemy import insert
 
-from alembic import command
+from benchmarks.site import migrate
 from contract.blobs import BlobStore
 from contract.environment import StoreSettings
 from contract.progress import silent
@@ -39,9 +37,7 @@ _END = START + timedelta(days=31)
 
 def store_paper_network(stores: StoreSettings) -> None:
     """Migrate the database, fill it, store pictures and their features."""
-    os.environ["VAR_DIR"] = str(stores.var_dir)
-    os.environ.pop("DATABASE_URL", None)
-    command.upgrade(Config("alembic.ini"), "head")
+    migrate(stores)
     truth = draw_truth(PAPER, np.random.default_rng(0))
     asyncio.run(_store(truth, _pictures(stores), stores))
 

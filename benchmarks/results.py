@@ -1,8 +1,9 @@
 """What a benchmark found: rows for docs/performance/results.json, and a section of docs/performance.md."""
 
+import math
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,13 @@ def result(name: str, value: float, unit: str, against: str, run_by: str, goal: 
         met = value >= goal[1] if goal[0] == ">=" else value <= goal[1]
     wanted = None if goal is None else f"{goal[0]} {goal[1]:g}"
     return Result(name, value, unit, wanted, met, against, machine(), run_by)
+
+
+def exponent(by_size: Mapping[int, float]) -> float:
+    """Of a value by size, over the last decade: 1 is linear."""
+    largest = max(by_size)
+    tenth = min(by_size, key=lambda size: abs(size - largest / 10))
+    return math.log(by_size[largest] / by_size[tenth]) / math.log(largest / tenth)
 
 
 def command(benchmark: str) -> str:

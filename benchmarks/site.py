@@ -108,13 +108,18 @@ def made_site(groups: list[Group], backbone: BackboneName = "tiny", **environmen
 
 def train(network: Path, stores: StoreSettings, backbone: BackboneName) -> str:
     """A model of d = 400 on a small network; what it learnt does not matter here."""
-    os.environ["VAR_DIR"] = str(stores.var_dir)
-    os.environ.pop("DATABASE_URL", None)
-    command.upgrade(Config("alembic.ini"), "head")
+    migrate(stores)
     synthesize(network, SynthesisSettings(users=60, tweets=80), terminal)
     with_stores(stores, lambda opened: import_dataset(network, opened, terminal, None))
     settings = TrainingSettings(backbone=backbone, dim=DIM, text_dim=16, word_dim=16, epochs=1)
     return retrain(settings, stores, terminal).version
+
+
+def migrate(stores: StoreSettings) -> None:
+    """Make the tables, in SQLite."""
+    os.environ["VAR_DIR"] = str(stores.var_dir)
+    os.environ.pop("DATABASE_URL", None)
+    command.upgrade(Config("alembic.ini"), "head")
 
 
 async def fill(groups: list[Group], version: str, stores: StoreSettings) -> None:
