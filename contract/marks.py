@@ -9,14 +9,14 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, WatchError
 
 from contract.errors import StoreUnavailable
-from contract.tasks import end
+from contract.tasks import to_its_end
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +60,11 @@ class Mark:
 async def writing(redis: Redis, namespace: str, what: str) -> AsyncIterator[Mark]:
     """A mark for as long as the block takes: who writes the same elsewhere loses theirs."""
     mark = Mark(redis, f"{namespace}:writing:{what}", uuid.uuid4().bytes)
-    await redis.set(mark.key, mark.value, ex=_WEEK_SECONDS)
     try:
+        await redis.set(mark.key, mark.value, ex=_WEEK_SECONDS)
         yield mark
     finally:
-        await mark.remove()
+        await to_its_end(mark.remove())
 
 
 async def is_written(redis: Redis, namespace: str, what: str) -> bool:
@@ -76,22 +76,30 @@ async def is_written(redis: Redis, namespace: str, what: str) -> bool:
 async def restoring(redis: Redis, namespace: str) -> AsyncIterator[Mark | None]:
     """The one mark of whoever writes everything anew; None where another process has it."""
     mark = Mark(redis, f"{namespace}:restoring", uuid.uuid4().bytes)
-    if not await redis.set(mark.key, mark.value, nx=True, ex=_ALIVE_SECONDS):
-        yield None
-        return
-    beat = asyncio.create_task(_keep(mark))
+    over = asyncio.Event()
+    beat = None
     try:
-        yield mark
+        if await redis.set(mark.key, mark.value, nx=True, ex=_ALIVE_SECONDS):
+            beat = asyncio.create_task(_keep(mark, over))
+        yield mark if beat else None
     finally:
-        await end(beat)
-        await mark.remove()
+        over.set()
+        await to_its_end(_give_up(mark, beat))
 
 
-async def _keep(mark: Mark) -> None:
-    """Until it is gone: whoever writes sees that in the end."""
+async def _give_up(mark: Mark, beat: asyncio.Task[None] | None) -> None:
+    if beat is not None:
+        await beat
+    await mark.remove()
+
+
+async def _keep(mark: Mark, over: asyncio.Event) -> None:
+    """Until it is over or gone: whoever writes sees that in the end."""
     try:
-        while await mark.redis.get(mark.key) == mark.value:
+        while not over.is_set() and await mark.redis.get(mark.key) == mark.value:
             await mark.redis.expire(mark.key, _ALIVE_SECONDS)
-            await asyncio.sleep(_BEAT_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_BEAT_SECONDS):
+                    await over.wait()
     except RedisError as error:
         log.warning("the mark %s is not kept up any more: %r", mark.key, error)

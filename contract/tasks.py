@@ -1,7 +1,7 @@
 """Ending background tasks, and waiting for threads."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -41,9 +41,9 @@ class Tasks:
         await end(*self._running)
 
 
-async def to_its_end(work: Callable[[], T]) -> T:
-    """Do some work in a thread, and wait for its end even where the caller is cancelled, since the thread goes on."""
-    task = asyncio.create_task(asyncio.to_thread(work))
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Wait for the end of some work even where the caller is cancelled: a thread goes on anyway, a mark is to go."""
+    task = asyncio.create_task(work)
     cancelled = False
     while not task.done():
         try:

@@ -3,9 +3,9 @@
 A candidate needs a vector in Redis: without it a tweet is gone from the very next answer, whatever timeline it is on.
 """
 
+import asyncio
 import logging
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,8 @@ async def _remove_picture(key: str, parts: Ingest) -> bool:
             await hold_picture(connection, key)
             shown = await connection.scalar(select(Tweet.tweet_id).where(Tweet.image_key == key).limit(1))
             if shown is None:
-                await to_its_end(partial(parts.blobs.delete, key))  # else it might go on after somebody posted the same
+                # else it might go on after somebody posted the same
+                await to_its_end(asyncio.to_thread(parts.blobs.delete, key))
             await connection.execute(update(DeletedTweet).where(DeletedTweet.image_key == key).values(image_key=None))
     except Exception as error:  # of whatever kind of store
         log.error("picture %s of a deleted tweet cannot be removed yet: %r", key, error)

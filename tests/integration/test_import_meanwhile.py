@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import delete, event, insert
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract import turns
 from contract.environment import StoreSettings
@@ -224,6 +224,14 @@ def locked(tmp_path: Path) -> Any:
     return engine, other
 
 
+async def closing(engine: AsyncEngine, work: Awaitable[int]) -> int:
+    """In the loop that its connections belong to."""
+    try:
+        return await work
+    finally:
+        await engine.dispose()
+
+
 async def add_word(connection: AsyncConnection) -> int:
     await connection.exec_driver_sql("INSERT INTO words VALUES ('late')")
     return 3
@@ -240,7 +248,7 @@ def test_a_turn_waits_until_the_database_is_free(locked: Any) -> None:
         other.commit()
         return await turn
 
-    assert asyncio.run(run()) == 3
+    assert asyncio.run(closing(engine, run())) == 3
     assert other.execute("SELECT word FROM words").fetchall() == [("late",)]
     other.close()
 
@@ -251,7 +259,7 @@ def test_a_turn_that_never_comes_is_said(locked: Any, monkeypatch: pytest.Monkey
     other.execute("BEGIN IMMEDIATE")
     started = time.monotonic()
     with pytest.raises(StoreUnavailable, match="locked by others for 0 s: run the same command again"):
-        asyncio.run(turns.take_turn(engine, add_word))
+        asyncio.run(closing(engine, turns.take_turn(engine, add_word)))
     assert time.monotonic() - started < 5
     other.rollback()
     other.close()

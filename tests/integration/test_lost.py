@@ -13,6 +13,7 @@ from contract.graph import OnlineGraph
 from contract.marks import restoring, writing
 from contract.progress import Progress, silent
 from contract.rebuild import rebuild_graph
+from contract.tasks import end
 from contract.vectors import Vectors, VectorStore
 from service.online import OnlineNetwork
 from service.restore import Restorer
@@ -202,6 +203,32 @@ def active(stores: StoreSettings) -> str | None:
 
 async def activate_empty(version: str, stores: Stores) -> None:
     await VectorStore(stores.redis, stores.namespace).activate(version)
+
+
+def test_who_is_cancelled_at_any_moment_takes_the_mark_away(stores: StoreSettings) -> None:
+    """Else nobody writes anew for 20 s."""
+
+    async def mark_for_a_moment(opened: Stores) -> None:
+        async with restoring(opened.redis, opened.namespace):
+            await asyncio.sleep(0)
+
+    async def cancelled_after(turns: int, opened: Stores) -> bool:
+        """Whether it was done before."""
+        task = asyncio.create_task(mark_for_a_moment(opened))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        ended = task.done()
+        await end(task)
+        assert not await opened.redis.exists(f"{opened.namespace}:restoring"), turns
+        return ended
+
+    async def at_every_moment(opened: Stores) -> None:
+        turns = 1
+        while not await cancelled_after(turns, opened):
+            turns += 1
+        assert turns > 5
+
+    with_stores(stores, at_every_moment)
 
 
 def test_one_process_writes_at_a_time_and_a_killed_one_is_followed(trained: StoreSettings) -> None:

@@ -62,7 +62,7 @@ async def test_who_is_cancelled_leaves_no_thread_behind() -> None:
         may_end.wait(20)
         ended.set()
 
-    task = asyncio.create_task(to_its_end(work))
+    task = asyncio.create_task(to_its_end(asyncio.to_thread(work)))
     await asyncio.to_thread(begun.wait)
     for _ in range(2):
         task.cancel()
@@ -76,6 +76,6 @@ async def test_who_is_cancelled_leaves_no_thread_behind() -> None:
 
 @pytest.mark.anyio
 async def test_what_a_thread_returns_or_raises_comes_through() -> None:
-    assert await to_its_end(lambda: 3) == 3
+    assert await to_its_end(asyncio.to_thread(lambda: 3)) == 3
     with pytest.raises(ZeroDivisionError):
-        await to_its_end(lambda: 1 // 0)
+        await to_its_end(asyncio.to_thread(lambda: 1 // 0))
