@@ -14,14 +14,16 @@ from service.rates import Rates
 from service.room import Pacer, caller
 
 READS = ("GET", "HEAD", "OPTIONS")
-OPEN = ("/health/", "/docs", "/redoc", "/openapi.json", "/static-offline-docs/")
-"""First parts of the paths that need no key: health and the API's documentation."""
+OPEN = ("/health/", "/docs", "/redoc", "/openapi.json", "/static-offline-docs/", "/web/")
+"""First parts of the paths that need no key: health, the API's documentation, what pages consist of."""
+PAGES = ("/", "/ops")
+"""Pages: they have no data, and ask for a key where one is needed."""
 _OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 
 
 def is_guarded(path: str) -> bool:
     """Whether it needs a key."""
-    return not path.startswith(OPEN)
+    return path not in PAGES and not path.startswith(OPEN)
 
 
 class Guard:

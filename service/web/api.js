@@ -1,0 +1,92 @@
+/** Requests to the service this page comes from. */
+
+import { h } from "./dom.js";
+
+const KEY = "image-tweets-key";
+
+/** What the API answered instead; its message says what is wrong and how to mend it. */
+export class Problem extends Error {
+  name = "Problem";
+
+  constructor(status, type, detail) {
+    super(detail);
+    this.status = status;
+    this.type = type;
+  }
+}
+
+/** The JSON that a request is answered with, null where there is none. Asks for a key where one is needed. */
+export async function ask(method, path, { json, form, signal } = {}) {
+  const response = await send(method, path, { json, form, signal });
+  return response.status === 204 ? null : response.json();
+}
+
+/** A path with parameters: those that are null are left out, those that are lists are repeated. */
+export function url(path, parameters) {
+  const found = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) {
+    for (const each of Array.isArray(value) ? value : [value]) if (each !== null && each !== "") found.append(name, each);
+  }
+  return found.size ? `${path}?${found}` : path;
+}
+
+/** Show a tweet's picture in an image. A browser sends no key by itself, so with one it is fetched first. */
+export async function showPicture(image, tweetId) {
+  const path = `/tweets/${tweetId}/image`;
+  if (sessionStorage.getItem(KEY) === null) {
+    image.src = path;
+    return;
+  }
+  const picture = URL.createObjectURL(await (await send("GET", path, {})).blob());
+  image.addEventListener("load", () => URL.revokeObjectURL(picture), { once: true });
+  image.src = picture;
+}
+
+async function send(method, path, { json, form, signal }) {
+  const key = sessionStorage.getItem(KEY);
+  const headers = key === null ? {} : { Authorization: `Bearer ${key}` };
+  if (json !== undefined) headers["Content-Type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(path, { method, headers, signal, body: json === undefined ? form : JSON.stringify(json) });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, "", "The service does not answer: is it running? Try again in a moment.");
+  }
+  if (response.ok) return response;
+  const problem = await response.json().catch(() => ({ type: "", detail: `The service answered ${response.status}.` }));
+  if (response.status === 401 || (response.status === 403 && key !== null)) {
+    if (key === sessionStorage.getItem(KEY)) await askForKey(problem.detail);
+    return send(method, path, { json, form, signal });
+  }
+  throw new Problem(response.status, problem.type, problem.detail);
+}
+
+let asking = null;
+
+/** Until somebody gives a key, which is kept until the tab is closed. */
+function askForKey(reason) {
+  asking ??= new Promise((resolve) => {
+    const input = h("input", { id: "key", type: "password", required: true, autocomplete: "off" });
+    const form = h(
+      "form",
+      { method: "dialog" },
+      h("h2", { id: "key-title" }, "A key is needed"),
+      h("p", {}, reason),
+      h("label", { for: "key" }, "Key"),
+      input,
+      h("p", { class: "facts" }, "Make one with: python -m service keys create NAME --scopes read,write,admin"),
+      h("button", { class: "main" }, "Use it"),
+    );
+    const dialog = h("dialog", { "aria-labelledby": "key-title", oncancel: (event) => event.preventDefault() }, form);
+    form.addEventListener("submit", () => {
+      sessionStorage.setItem(KEY, input.value.trim());
+      dialog.remove();
+      asking = null;
+      resolve();
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+  return asking;
+}

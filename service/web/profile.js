@@ -1,0 +1,71 @@
+/** The user whose feed it is: counts, followees with the attention that they get, and whom to follow next. */
+
+import { ask, url } from "./api.js";
+import { h } from "./dom.js";
+import { face, person } from "./people.js";
+import { offerUsers } from "./picker.js";
+
+const LISTED = 100;
+const WIDE = "(min-width: 56.01rem)";
+
+/** The user's counts, and whom they follow: at most some, in order of their ids. */
+export async function readProfile(userId, signal) {
+  const [user, followees] = await Promise.all([
+    ask("GET", `/users/${userId}`, { signal }),
+    ask("GET", url(`/users/${userId}/followees`, { limit: LISTED }), { signal }),
+  ]);
+  return { user, followees: followees.users.map((one) => one.user_id) };
+}
+
+/** Fill the panel; `follow` gets a followee and whether to follow them. */
+export function showProfile(panel, { user, followees }, answer, follow) {
+  const shares = new Map((answer?.followees ?? []).map((one) => [one.user_id, one.share]));
+  const most = Math.max(1e-6, ...shares.values());
+  const ordered = [...followees].sort((a, b) => (shares.get(b) ?? 0) - (shares.get(a) ?? 0) || (a < b ? -1 : 1));
+  const input = h("input", {
+    id: "follow-input",
+    role: "combobox",
+    "aria-expanded": "false",
+    "aria-controls": "follow-list",
+    "aria-autocomplete": "list",
+    autocomplete: "off",
+    spellcheck: "false",
+    maxlength: 64,
+    placeholder: "Id of a user",
+  });
+  const list = h("ul", { id: "follow-list", role: "listbox", "aria-label": "Users to follow", hidden: true });
+  offerUsers(input, list, (userId) => follow(userId, true));
+  panel.replaceChildren(
+    h("div", { class: "who" }, face(user.user_id, 64), h("div", {}, h("h2", {}, user.user_id), h("p", { class: "facts" }, counts(user)))),
+    h("div", { class: "field" }, h("label", { for: "follow-input" }, "Follow somebody"), input, list),
+    h(
+      "details",
+      { open: panel.querySelector("details")?.open ?? matchMedia(WIDE).matches },
+      h("summary", {}, h("h3", {}, `${user.followees.toLocaleString("en")} followees`, shares.size ? h("span", { class: "facts" }, " by attention") : null)),
+      ordered.length
+        ? h("ul", { class: "followees" }, ...ordered.map((userId) => followee(userId, shares.get(userId), most, follow)))
+        : h("p", { class: "facts" }, "None yet: follow somebody, and what they post and retweet comes here."),
+      user.followees > followees.length ? h("p", { class: "facts" }, `and ${user.followees - followees.length} more`) : null,
+    ),
+  );
+  panel.hidden = false;
+}
+
+function followee(userId, share, most, follow) {
+  return h(
+    "li",
+    {},
+    person(userId, 28),
+    share === undefined ? null : h("span", { class: "share", style: { "--part": `${(100 * share) / most}%` } }, `${(100 * share).toFixed(1)} %`),
+    h("button", { type: "button", class: "small", "aria-label": `Unfollow ${userId}`, onclick: () => follow(userId, false) }, "Unfollow"),
+  );
+}
+
+function counts(user) {
+  const of = (count, one, many) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+  return [
+    of(user.tweets, "tweet", "tweets"),
+    of(user.retweets, "retweet", "retweets"),
+    of(user.followers, "follower", "followers"),
+  ].join(" \u00b7 ");
+}

@@ -1,0 +1,100 @@
+/** Why a tweet is where it is: the user's attention over the followees, as a drawing and as a table. */
+
+import { number, facets, picture } from "./card.js";
+import { h, svg } from "./dom.js";
+import { face } from "./people.js";
+
+const DRAWN = 16;
+const SIZE = 420;
+
+/** Open a dialog about one item of an answer. */
+export function showWhy(item, words, scale, answer) {
+  const parts = new Map((item.because ?? []).map((one) => [one.user_id, one.part]));
+  const shares = answer.followees ?? [];
+  const dialog = h(
+    "dialog",
+    { class: "why", "aria-labelledby": "why-title", onclose: () => dialog.remove() },
+    h(
+      "div",
+      { class: "title" },
+      h("h2", { id: "why-title" }, `Why ${item.tweet_id} for ${answer.user_id}`),
+      h("button", { type: "button", autofocus: true, onclick: () => dialog.close() }, "Close"),
+    ),
+    h("div", { class: "why-top" }, picture(item, words), h("div", {}, h("p", { class: "words" }, words), facets(item, scale, answer), told(item, answer))),
+    shares.length ? h("h3", {}, "Attention over the followees") : null,
+    shares.length ? h("div", { class: "why-bottom" }, graph(answer.user_id, shares.slice(0, DRAWN), parts), table(shares, parts)) : null,
+  );
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+function told(item, answer) {
+  if (item.personal === null) return h("p", {}, "The model knows neither this user nor a followee, so it did not rank.");
+  const how = answer.link === "sum" || answer.link === "product" ? `${answer.link} of the two` : `"${answer.link}" of the two`;
+  const who = answer.folded_in ? "a vector fitted to the user's own retweets" : "the user's own vector";
+  const lines = [
+    `Personal: how the tweet suits ${who}.`,
+    "Social: how it suits the followees, each as much as the user attends to them.",
+    `The score is the ${how}; ${answer.candidates} tweets were ranked by it.`,
+  ];
+  if (answer.missing.includes("user_vector")) lines.push("The model does not know the user yet: the social facet stands alone.");
+  return h("ul", { class: "facts" }, ...lines.map((line) => h("li", {}, line)));
+}
+
+/** The user in the middle, the followees around: the wider the line, the more attention; a ring: this tweet's carriers. */
+function graph(userId, shares, parts) {
+  const most = Math.max(...shares.map((one) => one.share));
+  const middle = SIZE / 2;
+  const places = shares.map((one, at) => {
+    const angle = (at / shares.length) * 2 * Math.PI - Math.PI / 2;
+    return { ...one, x: middle + Math.cos(angle) * 155, y: middle + Math.sin(angle) * 155 };
+  });
+  return svg(
+    "svg",
+    { class: "graph", viewBox: `0 0 ${SIZE} ${SIZE}`, role: "img", "aria-label": `${userId} and ${shares.length} followees; the table says the same` },
+    ...places.map((one) =>
+      svg("line", { x1: middle, y1: middle, x2: one.x, y2: one.y, class: parts.has(one.user_id) ? "edge carries" : "edge", "stroke-width": 1 + (9 * one.share) / most }),
+    ),
+    ...places.map((one) => node(one.user_id, one.x, one.y, 14 + (10 * one.share) / most, `${(100 * one.share).toFixed(1)} %`, parts.has(one.user_id))),
+    node(userId, middle, middle, 30, "", false),
+  );
+}
+
+function node(userId, x, y, radius, below, carries) {
+  const drawn = face(userId, 2 * radius);
+  drawn.setAttribute("x", x - radius);
+  drawn.setAttribute("y", y - radius);
+  return svg(
+    "g",
+    {},
+    carries ? svg("circle", { cx: x, cy: y, r: radius + 4, class: "ring" }) : null,
+    drawn,
+    svg("text", { x, y: y + radius + 13, class: "label" }, userId),
+    below ? svg("text", { x, y: y + radius + 25, class: "label share" }, below) : null,
+  );
+}
+
+function table(shares, parts) {
+  return h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": "Attention by followee" },
+    h(
+      "table",
+      {},
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Followee"), h("th", { scope: "col" }, "Attention"), h("th", { scope: "col" }, "Part of this tweet"))),
+      h(
+        "tbody",
+        {},
+        ...shares.map((one) =>
+          h(
+            "tr",
+            {},
+            h("th", { scope: "row" }, h("a", { href: `/?user=${one.user_id}` }, one.user_id)),
+            h("td", {}, `${(100 * one.share).toFixed(1)} %`),
+            h("td", {}, parts.has(one.user_id) ? number(parts.get(one.user_id)) : ""),
+          ),
+        ),
+      ),
+    ),
+  );
+}
