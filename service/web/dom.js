@@ -44,13 +44,12 @@ export function showProblem(error) {
 /** What a listener calls: an error that the API answered is shown, any other is the page's own. */
 export function telling(work) {
   return async (...given) => {
+    showProblem(null);
     try {
       await work(...given);
-      return true;
     } catch (error) {
       if (error.name !== "Problem") throw error;
       showProblem(error);
-      return false;
     }
   };
 }

@@ -12,8 +12,9 @@ from tests.e2e.browsing import chromium
 from tests.processes import Running, environment_of, service_process
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def browser() -> Iterator[Browser]:
+    """A test's own: while it runs, this thread has a loop, which stores of a wider scope could not be made in."""
     with chromium() as started:
         yield started
 
