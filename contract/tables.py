@@ -22,9 +22,8 @@ from contract.passwords import without_passwords
 SCHEMA_REVISION = "0007"
 """The alembic revision that this code reads and writes."""
 
-
 _BY_BYTES = String(MAX_ID_LENGTH).with_variant(String(MAX_ID_LENGTH, collation="C"), "postgresql")
-"""Ids are compared and sorted by their bytes, as SQLite does: not by the language of PostgreSQL's database."""
+"""Ids are compared and sorted by their bytes, as SQLite does: not by the locale of PostgreSQL's database."""
 
 _PATIENCE_SECONDS = 5
 """For a connection to a server: for one of the pool to be free, and for the server to take a new one.

@@ -60,11 +60,11 @@ async def list_followers(user_id: str, after: str, limit: int, engine: AsyncEngi
 async def _follows(
     theirs: ColumnElement[bool], other: Any, user_id: str, after: str, limit: int, engine: AsyncEngine
 ) -> FollowingPage:
-    others = select(other.label("user_id"), Follow.created_at).join(User, User.user_id == other)
+    others = select(other.label("user_id"), Follow.created_at).where(theirs, other > after, other.not_in(LEAVERS))
     async with engine.connect() as connection:
         if await connection.scalar(select(User.user_id).where(User.user_id == user_id, STAYS)) is None:
             raise _unknown(user_id)
-        rows, next_after = await _page(others.where(theirs, other > after, STAYS), other, limit, connection)
+        rows, next_after = await _page(others, other, limit, connection)
     return FollowingPage(users=[FollowingUser(**row) for row in rows], next_after=next_after)
 
 

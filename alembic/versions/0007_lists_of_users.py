@@ -2,8 +2,9 @@
 
 Revision: 0007, after 0006
 
-Ids are sorted by their bytes, whatever the language of PostgreSQL's database; followers are found in that order; and only
-users who leave are in the index of those.
+Ids are sorted by their bytes, whatever the locale of PostgreSQL's database; followers are found in that order; and only
+users who leave are in the index of those. A service that runs meanwhile on PostgreSQL has statements prepared for the
+columns as they were, which fail until it is started anew.
 """
 
 import sqlalchemy as sa

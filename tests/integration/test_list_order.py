@@ -86,6 +86,7 @@ READINGS: dict[str, tuple[Reading, list[str]]] = {
     "followees": (lambda engine: list_followees("u1", "m0123", 20, engine), ["follower_id=", "followee_id>"]),
     "followers": (lambda engine: list_followers("u1", "m0123", 20, engine), ["followee_id=", "follower_id>"]),
     "user": (lambda engine: read_user("u1", engine), ["follower_id=", "followee_id=", "author_id=", "user_id="]),
+    "tweet": (lambda engine: Database(engine).tweet("m0001"), ["tweet_id="]),
     "tweets": (lambda engine: Database(engine).tweets(["m0001", "m0002"]), ["tweet_id="]),
     "encoded": (lambda engine: Database(engine).encoded(["m0001", "m0002"], "v"), ["tweet_id=", "version="]),
 }
