@@ -19,9 +19,11 @@ from contract.errors import StoreUnavailable
 from contract.ids import MAX_ID_LENGTH
 from contract.passwords import without_passwords
 
-SCHEMA_REVISION = "0006"
+SCHEMA_REVISION = "0007"
 """The alembic revision that this code reads and writes."""
 
+_BY_BYTES = String(MAX_ID_LENGTH).with_variant(String(MAX_ID_LENGTH, collation="C"), "postgresql")
+"""Ids are compared and sorted by their bytes, as SQLite does: not by the locale of PostgreSQL's database."""
 
 _PATIENCE_SECONDS = 5
 """For a connection to a server: for one of the pool to be free, and for the server to take a new one.
@@ -54,7 +56,7 @@ class Base(DeclarativeBase):
     """All tables; `Base.metadata` is alembic's target."""
 
     type_annotation_map = {
-        str: String(MAX_ID_LENGTH),
+        str: _BY_BYTES,
         datetime: UtcDateTime,
         bytes: LargeBinary,
         float: Float,
@@ -62,11 +64,14 @@ class Base(DeclarativeBase):
     }
 
 
+_LEAVES = text("leaving_at IS NOT NULL")
+
+
 class User(Base):
     """A person on the network."""
 
     __tablename__ = "users"
-    __table_args__ = (Index("ix_users_leaving_at", "leaving_at"),)
+    __table_args__ = (Index("ix_users_leaving_at", "leaving_at", sqlite_where=_LEAVES, postgresql_where=_LEAVES),)
 
     user_id: Mapped[str] = mapped_column(primary_key=True)
     created_at: Mapped[datetime]
@@ -77,7 +82,7 @@ class Follow(Base):
     """follower_id sees what followee_id posts and retweets."""
 
     __tablename__ = "follows"
-    __table_args__ = (Index("ix_follows_followee_id", "followee_id"),)
+    __table_args__ = (Index("ix_follows_followee_id_follower_id", "followee_id", "follower_id"),)
 
     follower_id: Mapped[str] = mapped_column(ForeignKey("users.user_id"), primary_key=True)
     followee_id: Mapped[str] = mapped_column(ForeignKey("users.user_id"), primary_key=True)

@@ -19,8 +19,10 @@ from contract.tables import DeletedTweet, DeletedUser, Tweet, User
 
 STAYS = User.leaving_at.is_(None)
 """A user who is being deleted is none any more (service/leaving.py)."""
-BY_USERS = Tweet.author_id.in_(select(User.user_id).where(STAYS))
-"""Neither are their tweets any."""
+LEAVERS = select(User.user_id).where(~STAYS).correlate(None)
+"""Users who are being deleted: few, in an index of their own, so that leaving them out costs next to nothing."""
+BY_USERS = Tweet.author_id.not_in(LEAVERS)
+"""Neither are their tweets any: of an author who leaves."""
 
 _turns: WeakKeyDictionary[Engine, asyncio.Lock] = WeakKeyDictionary()
 

@@ -1,5 +1,6 @@
 """The service's queries."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -48,11 +49,17 @@ class Database:
             row = found.one_or_none()
         return None if row is None else StoredTweet(*row)
 
-    async def has_vector(self, tweet_id: str, version: str) -> bool:
-        """Whether the tweet was encoded under a version."""
-        query = select(TweetVector.tweet_id).where(TweetVector.tweet_id == tweet_id, TweetVector.version == version)
+    async def tweets(self, tweet_ids: Sequence[str]) -> dict[str, StoredTweet]:
+        """Those of the tweets that there are, by id."""
         async with self.engine.connect() as connection:
-            return await connection.scalar(query) is not None
+            rows = await connection.execute(select(*_COLUMNS).where(Tweet.tweet_id.in_(tweet_ids), BY_USERS))
+            return {row.tweet_id: StoredTweet(*row) for row in rows}
+
+    async def encoded(self, tweet_ids: Sequence[str], version: str) -> set[str]:
+        """Those of the tweets that were encoded under a version."""
+        query = select(TweetVector.tweet_id).where(TweetVector.tweet_id.in_(tweet_ids), TweetVector.version == version)
+        async with self.engine.connect() as connection:
+            return set(await connection.scalars(query))
 
     async def vector(self, tweet_id: str, version: str) -> bytes | None:
         """A tweet's vector under a version, fp16."""

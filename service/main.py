@@ -25,7 +25,7 @@ from contract.waiting import WaitingUsers
 from service import problems
 from service.active import ActiveModels
 from service.admission import Admission
-from service.api import describe, health, models, pages, recommendations, tweets, users
+from service.api import describe, health, lists, models, pages, recommendations, tweets, users
 from service.api import metrics as metrics_route
 from service.api.parts import Parts
 from service.background import background
@@ -95,7 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.startup_error = None
     app.state.ending = False
     problems.install(app)
-    for resource in (recommendations, users, tweets, models, health, metrics_route, pages):
+    for resource in (recommendations, users, lists, tweets, models, health, metrics_route, pages):
         app.include_router(resource.router)
     app.mount("/web", pages.files, name="web")
     describe.complete(app)

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -24,18 +25,22 @@ class Picture:
 
 async def read_tweet(tweet_id: str, parts: Ingest) -> StoredTweetBody:
     """A tweet, and whether the active version knows it. Raises UnknownTweet."""
-    tweet = await _need_tweet(tweet_id, parts)
+    found = await read_tweets([tweet_id], parts)
+    if not found:
+        raise _unknown(tweet_id)
+    return found[0]
+
+
+async def read_tweets(tweet_ids: Sequence[str], parts: Ingest) -> list[StoredTweetBody]:
+    """Those of the tweets that there are, each once, in the order asked for."""
     model = parts.models.current
-    ready = model is not None and await parts.database.has_vector(tweet_id, model.version)
-    return StoredTweetBody(
-        tweet_id=tweet_id,
-        author_id=tweet.author_id,
-        text=tweet.text,
-        created_at=tweet.created_at,
-        status="ready" if ready else "pending",
-        version=model.version if model is not None and ready else None,
-        hidden=tweet.hidden_at is not None,
-    )
+    stored = await parts.database.tweets(tweet_ids)
+    encoded = set() if model is None else await parts.database.encoded(tweet_ids, model.version)
+    return [
+        _body(stored[tweet_id], model.version if model is not None and tweet_id in encoded else None)
+        for tweet_id in dict.fromkeys(tweet_ids)
+        if tweet_id in stored
+    ]
 
 
 async def read_picture(tweet_id: str, parts: Ingest) -> Picture:
@@ -60,5 +65,22 @@ def media_type(data: bytes) -> str:
 async def _need_tweet(tweet_id: str, parts: Ingest) -> StoredTweet:
     tweet = await parts.database.tweet(tweet_id)
     if tweet is None:
-        raise UnknownTweet(f"tweet_id {tweet_id} is not known")
+        raise _unknown(tweet_id)
     return tweet
+
+
+def _unknown(tweet_id: str) -> UnknownTweet:
+    return UnknownTweet(f"tweet_id {tweet_id} is not known")
+
+
+def _body(tweet: StoredTweet, version: str | None) -> StoredTweetBody:
+    """`version`: the one that encoded it."""
+    return StoredTweetBody(
+        tweet_id=tweet.tweet_id,
+        author_id=tweet.author_id,
+        text=tweet.text,
+        created_at=tweet.created_at,
+        status="pending" if version is None else "ready",
+        version=version,
+        hidden=tweet.hidden_at is not None,
+    )

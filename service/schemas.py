@@ -165,6 +165,12 @@ class StoredTweet(PostedTweet):
     """Whether it is kept from everybody."""
 
 
+class StoredTweets(Body):
+    """In the order asked for; unknown and deleted ones are left out."""
+
+    tweets: list[StoredTweet]
+
+
 class NewUser(Body):
     """Who joins; without an id one is made."""
 
@@ -177,6 +183,43 @@ class User(Body):
 
     user_id: str
     created_at: datetime
+
+
+class UserDetail(User):
+    """A person, and how much there is of what they do."""
+
+    followees: int
+    followers: int
+    tweets: int
+    """Hidden ones, too."""
+    retweets: int
+
+
+class Page(Body):
+    """A page of a list in the order of the ids' bytes."""
+
+    next_after: str | None
+    """Send it as `after` for the next page; null after the last one."""
+
+
+class UserPage(Page):
+    """Users by id."""
+
+    users: list[User]
+
+
+class FollowingUser(Body):
+    """Who follows the user, or is followed by them."""
+
+    user_id: str
+    created_at: datetime
+    """When the follow was made."""
+
+
+class FollowingPage(Page):
+    """Users by id, each with when the follow was made."""
+
+    users: list[FollowingUser]
 
 
 class Follow(Body):

@@ -190,8 +190,11 @@ def fresh_stores(
 
 
 @contextmanager
-def own_database(original_url: str | None = None) -> Iterator[str]:
-    """The URL of a new PostgreSQL database, empty or a copy of another one, dropped afterwards."""
+def own_database(original_url: str | None = None, english: bool = False) -> Iterator[str]:
+    """The URL of a new PostgreSQL database, empty or a copy of another one, dropped afterwards.
+
+    `english`: it sorts text as a dictionary does, which the usual one of a server may do, too.
+    """
     url = os.environ.get("TEST_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/test")
     name, template = f"itr_{uuid.uuid4().hex}", original_url and make_url(original_url).database
     try:
@@ -199,8 +202,9 @@ def own_database(original_url: str | None = None) -> Iterator[str]:
     except psycopg.OperationalError as error:
         unavailable(f"PostgreSQL does not answer at TEST_DATABASE_URL ({error})")
     with admin:
-        names = [sql.Identifier(name), sql.Identifier(template or "template1")]
-        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+        names = [sql.Identifier(name), sql.Identifier(template or ("template0" if english else "template1"))]
+        locale = sql.SQL("LOCALE_PROVIDER icu ICU_LOCALE 'en-US'" if english else "")
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} {}").format(*names, locale))
         try:
             yield make_url(url).set(database=name).render_as_string(hide_password=False)
         finally:

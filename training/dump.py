@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import collate, func, inspect, select
+from sqlalchemy import func, inspect, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.blobs import BlobStore, blob_key
@@ -172,10 +172,8 @@ class Export:
 
     async def _parts(self, table: type[Base], size: int) -> AsyncIterator[Rows]:
         """All rows in the order of their keys' characters, by a cursor of the server's."""
-        postgres = self._engine.dialect.name == "postgresql"
-        order = [collate(column, "C") if postgres else column for column in inspect(table).primary_key]
         names = [column.name for column in inspect(table).columns]
-        rows = select(*inspect(table).columns).order_by(*order).execution_options(yield_per=size)
+        rows = select(*inspect(table).columns).order_by(*inspect(table).primary_key).execution_options(yield_per=size)
         async with self._connection.stream(rows) as result:
             async for part in result.partitions():
                 yield [dict(zip(names, row, strict=True)) for row in part]

@@ -27,8 +27,8 @@ from service.errors import (
     UnknownTweet,
 )
 from service.ingest import NewTweet, ingest, tweet_id_of_key
-from service.reading import read_picture, read_tweet
-from service.schemas import BatchAnswer, PastMoment, PostedTweet, SimilarTweets, StoredTweet
+from service.reading import read_picture, read_tweet, read_tweets
+from service.schemas import BatchAnswer, PastMoment, PostedTweet, SimilarTweets, StoredTweet, StoredTweets
 from service.similar import similar_tweets
 
 router = APIRouter(prefix="/tweets", tags=["tweets"])
@@ -131,6 +131,21 @@ async def post_tweets(
 ) -> BatchAnswer:
     """Store and encode up to 100 tweets; each has a status of its own, and a bad one stops no other."""
     return BatchAnswer(items=await post_batch(tweets, images, parts.ingest))
+
+
+@router.get("", summary="Several tweets as they are now", responses=answers(InvalidRequest))
+async def get_tweets(
+    parts: PartsDependency,
+    tweet_id: Annotated[
+        list[Id],
+        Query(min_length=1, max_length=100, description="A tweet's id, once for each", examples=[["t0311", "t0042"]]),
+    ],
+) -> StoredTweets:
+    """Up to 100 tweets as they are now, also hidden ones, each once and in the order asked for.
+
+    Those that are unknown or deleted are left out.
+    """
+    return StoredTweets(tweets=await read_tweets(tweet_id, parts.ingest))
 
 
 @router.get("/{tweet_id}", summary="A tweet as it is now", responses=_UNKNOWN)

@@ -134,6 +134,9 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     make_user(case.path_parameters.get("followee_id"))
     if case.operation.label != "DELETE /tweets/{tweet_id}" or chosen(str(case.path_parameters), 5):
         make_tweet(case.path_parameters.get("tweet_id"))
+    if case.operation.label == "GET /tweets" and isinstance(case.query.get("tweet_id"), list):
+        for tweet_id in case.query["tweet_id"][:2]:
+            make_tweet(tweet_id)
     if case.operation.path.startswith("/models") and case.method != "GET":
         wait_for_redis()
         choose_version(case)

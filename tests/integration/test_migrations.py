@@ -38,7 +38,7 @@ from training.stores import Stores, with_stores
 
 Row = dict[str, Any]
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
 LOST_ON_THE_WAY_DOWN: dict[str, set[str]] = {
     "hides": set(),
     "deleted_tweets": set(),

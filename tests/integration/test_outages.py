@@ -31,6 +31,8 @@ pytestmark = pytest.mark.anyio
 USERS = [f"u{n:04}" for n in range(1, 41)]
 HELD, OTHERS = USERS[:10], USERS[10:]
 """Those whom the service answered before the outage, and those whom it did not."""
+LISTS = ("/users", "/users/u0001", "/users/u0001/followees", "/users/u0001/followers", "/tweets?tweet_id=t0001")
+"""What SQL alone knows."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,8 @@ async def test_reads_go_on_without_the_database(database: Cut) -> None:
     assert (ready.status_code, ready.json()["database"]) == (200, "does not answer: reads go on without it")
     await refused(service, within=8)
     problem(await post(service, "without-sql"), 503, "store-unavailable")
-    problem(await service.client.get("/users/nobody/recommendations"), 503, "store-unavailable")
+    for url in ("/users/nobody/recommendations", *LISTS):
+        problem(await service.client.get(url), 503, "store-unavailable")
     assert not list((service.settings.var_dir / "images" / ".partial").iterdir())
     database.proxy.heal()
     await until(lambda: works_again(service), 10)
