@@ -1,10 +1,15 @@
-"""How the personal and the social facet of a candidate make the score: once, for torch's tensors and NumPy's arrays."""
+"""How the personal and the social facet of a candidate make the score: once, for torch's tensors and NumPy's arrays.
+
+And what each followee gives to the social facet. Shape suffixes: B users, C candidates, N followees, K tweets,
+D dimensions.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 Link = Literal["product", "softplus", "sum", "personal", "social"]
 
@@ -42,3 +47,15 @@ def combine(
             f_BC, h_BC = by.softplus(f_BC), by.softplus(h_BC)
     personal_BC, social_BC = by.where(has_personal_B1, f_BC, 1.0), by.where(has_social_B1, h_BC, 1.0)
     return personal_BC * social_BC, personal_BC, social_BC
+
+
+def social_parts(
+    attention_N: npt.NDArray[np.float32], followees_ND: npt.NDArray[Any], z_KD: npt.NDArray[Any]
+) -> npt.NDArray[np.float32]:
+    """What each followee gives to the social facet h of each tweet, a_q (u_q . z), float32 [K, N]; they add up to h.
+
+    That they do is seen to by `OnnxModel.verify_golden`: ubar is the graph's.
+    """
+    with np.errstate(all="ignore"):  # what is not finite is the caller's to see
+        parts_KN: npt.NDArray[np.float32] = attention_N * (z_KD.astype(np.float32) @ followees_ND.astype(np.float32).T)
+    return parts_KN

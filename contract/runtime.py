@@ -31,7 +31,7 @@ from contract.artifact import (
     load,
 )
 from contract.errors import ArtifactInvalid, DeviceUnavailable
-from contract.link import NUMPY, combine
+from contract.link import NUMPY, combine, social_parts
 from contract.preprocessing import PAD_ID, Preprocessing, token_ids
 
 log = logging.getLogger(__name__)
@@ -171,6 +171,7 @@ class OnnxModel:
     def verify_golden(self, artifact: Artifact) -> float:
         """Largest difference from the golden outputs, as a share of each output's largest absolute value.
 
+        What is not computed by the graphs is compared, too: the link, and followees' parts, which make ubar together.
         Raises ArtifactInvalid where it is above GOLDEN_TOLERANCE.
         """
         golden = artifact.golden
@@ -189,11 +190,14 @@ class OnnxModel:
         attended = Attended(golden["directions"], golden["attention"], bool(golden["user_known"]))
         linked = self.link(attended, golden["facets"])
         by_link = zip(LINK_OUTPUTS, (linked.score_C, linked.personal_C, linked.social_C), strict=True)
+        compared = [(name, value, golden[name]) for name, value in [*found.items(), *by_link]]
+        parts_DN = social_parts(golden["attention"], golden["followee_vectors"], np.eye(self.dim))
+        compared.append(("directions (the sum of followees' parts)", parts_DN.sum(axis=1), golden["directions"][1]))
         worst = 0.0
-        for name, value in [*found.items(), *by_link]:
-            if value.shape != golden[name].shape:
+        for name, value, expected in compared:
+            if value.shape != expected.shape:
                 raise ArtifactInvalid(f"{artifact.folder}: golden output {name} has another shape: {value.shape}")
-            difference = relative_difference(value, golden[name])
+            difference = relative_difference(value, expected)
             if not difference <= GOLDEN_TOLERANCE:
                 raise ArtifactInvalid(
                     f"{artifact.folder}: golden output {name} differs by {difference:.1e} of its largest value; "

@@ -5,6 +5,7 @@ Shape suffixes: M a user and the followees, N followees with a vector, C candida
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -19,14 +20,12 @@ from service.candidates import Bounds, followees_tweets, popularity, recent_twee
 from service.cursor import MOST_SHOWN, Cursors, Page, tweet_hash
 from service.database import Database
 from service.errors import UnknownUser
+from service.explain import reasons, shares
 from service.held import Held, People, Timeline, View
 from service.metrics import Metrics
 from service.online import OnlineNetwork
-from service.schemas import FolloweeShare, Missing, Recommendations, RecommendedTweet, Scope, Source
+from service.schemas import FolloweePart, Missing, Recommendations, RecommendedTweet, Scope, Source
 from service.table import Ints, packed_directions
-
-MOST_EXPLAINED = 5
-"""Followees that an explanation names."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,13 @@ async def recommend(ask: Ask, model: ActiveModel, online: Online) -> Recommendat
     view, restored = await known_user(ask.user_id, held, online)
     people = await gather_people(ask.user_id, view, model, held, online.network)
     pool = await find_pool(view, people, page, held, online)
+    if ask.explain:  # a followee's vector may have changed since: the parts are to be those of the scores
+        people = await gather_people(ask.user_id, view, model, held, online.network)
     ranked = rank(pool, people, model, held)
     best = top_k(ranked.key_C, pool, held.tweets.ids, min(ask.k, MOST_SHOWN - len(page.shown)))
+    because: Sequence[list[FolloweePart] | None] = [None] * len(best)
+    if ask.explain:
+        because = reasons(pool.row_C[best], people, ranked.ranking, model.manifest.link, held)
     whole = whole and not restored and online.network.whole  # it may change while one answers
     degraded = pool.source != ask.scope or not whole
     online.metrics.recommendations.labels(pool.source, str(degraded).lower()).inc()
@@ -99,8 +103,8 @@ async def recommend(ask: Ask, model: ActiveModel, online: Online) -> Recommendat
         missing=missing_parts(people, view, whole),
         folded_in=people.attended.knows_user and ask.user_id not in model.artifact.trained_users,
         candidates=len(pool),
-        items=[item(pool, ranked, c, held) for c in best],
-        followees=explanation(view, people, ranked) if ask.explain else None,
+        items=[item(pool, ranked, c, held, why) for c, why in zip(best, because, strict=True)],
+        followees=shares(people, ranked.ranking) if ask.explain else None,
         next_cursor=next_cursor(page, pool, [held.tweets.ids[pool.row_C[c]] for c in best], online.cursors),
     )
 
@@ -221,7 +225,7 @@ def top_k(key_C: npt.NDArray[np.floating], pool: Pool, ids: list[str], k: int) -
     return [c for _, _, _, c in sorted((-key, -at, ids[row], c) for key, at, row, c in by)[:k]]
 
 
-def item(pool: Pool, ranked: Ranked, c: int, held: Held) -> RecommendedTweet:
+def item(pool: Pool, ranked: Ranked, c: int, held: Held, because: list[FolloweePart] | None) -> RecommendedTweet:
     """A candidate as it is answered."""
     row, ranking = pool.row_C[c], ranked.ranking
     return RecommendedTweet(
@@ -231,17 +235,8 @@ def item(pool: Pool, ranked: Ranked, c: int, held: Held) -> RecommendedTweet:
         personal=None if ranking is None else float(ranking.personal_C[c]),
         social=None if ranking is None else float(ranking.social_C[c]),
         active_at=datetime.fromtimestamp(int(pool.at_C[c]) / 1000, tz=UTC),
+        because=because,
     )
-
-
-def explanation(view: View, people: People, ranked: Ranked) -> list[FolloweeShare]:
-    """The followees that carry most of the social facet, the greatest share first."""
-    if ranked.ranking is None:
-        return []
-    followee_ids = [view.followee_ids[place] for place in people.place_N]
-    shares = zip(followee_ids, ranked.ranking.attention_N.tolist(), strict=True)
-    greatest = sorted(shares, key=lambda share: (-share[1], share[0]))[:MOST_EXPLAINED]
-    return [FolloweeShare(user_id=user_id, share=share) for user_id, share in greatest]
 
 
 def next_cursor(page: Page, pool: Pool, shown_ids: list[str], cursors: Cursors) -> str | None:

@@ -73,6 +73,17 @@ class Problem(Body):
 
 
 @dataclass(slots=True, kw_only=True)
+class FolloweePart:
+    """A followee's own part of a tweet's social facet: the share of the attention, times how the tweet suits them."""
+
+    __pydantic_config__ = _DESCRIBED
+
+    user_id: str
+    part: float
+    """All followees' parts add up to `social`; where the link is softplus, to what softplus is taken of."""
+
+
+@dataclass(slots=True, kw_only=True)
 class RecommendedTweet:
     """One of the top K; `score` is `personal` times or plus `social`, as the model's link says."""
 
@@ -88,6 +99,9 @@ class RecommendedTweet:
     """How it suits the followees; null where the model did not rank."""
     active_at: datetime
     """When it came onto the timeline of the followee who posted or retweeted it last."""
+    because: list[FolloweePart] | None
+    """With explain=true: the three followees whose parts of `social` are the largest, the largest first; none where
+    the model knows no followee or did not rank."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -127,7 +141,7 @@ class Recommendations:
     """How many tweets were ranked, those of pages before left out."""
     items: list[RecommendedTweet]
     followees: list[FolloweeShare] | None
-    """With explain=true: the followees that carry most of the social facet."""
+    """With explain=true: the followees with the largest shares of the attention, at most 50, the largest first."""
     next_cursor: str | None
     """Send it as `cursor` for the next page; null after the last one."""
 

@@ -7,13 +7,15 @@ import shutil
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from contract import artifact
+from contract import artifact, runtime
 from contract.artifact import FILES
 from contract.environment import StoreSettings
 from contract.errors import ArtifactInvalid
+from contract.link import social_parts
 from tests.conftest import trained_stores
 from tests.integration.running import Service, problem, serving
 from tests.spoiling import WAYS, flip_a_byte, name_anew, one_user_less
@@ -66,6 +68,17 @@ async def version_of_an_answer(service: Service) -> str:
     answer = await service.client.get("/users/u0001/recommendations")
     assert answer.status_code == 200, answer.text
     return str(answer.json()["version"])
+
+
+def test_a_graph_that_does_not_add_followees_parts_up_is_refused(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What explains an answer is computed beside the graph: where one is changed and not the other, it shows."""
+
+    def other_parts(*of: Any) -> Any:
+        return 1.01 * social_parts(*of)
+
+    monkeypatch.setattr(runtime, "social_parts", other_parts)
+    with pytest.raises(ArtifactInvalid, match="the sum of followees' parts"):
+        runtime.verify_folder(good, "cpu")
 
 
 def test_a_good_version_verifies(good: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from contract.environment import StoreSettings
 from contract.graph import OnlineGraph
 from contract.tables import Retweet
+from service import explain, recommend
 from tests.integration.running import Network, Service, changed, new_user, offered, png, problem, serving
 
 pytestmark = pytest.mark.anyio
@@ -188,14 +189,70 @@ async def test_pages_of_a_fallback_stay_with_it(service: Service, scope: str) ->
     assert tweets[:100] == whole
 
 
-async def test_an_explanation_names_followees_and_their_shares(service: Service, network: Network, reader: str) -> None:
-    body = await ask(service, reader, explain="true")
+async def test_an_explanation_names_followees_their_shares_and_parts(
+    service: Service, network: Network, reader: str
+) -> None:
+    body = await ask(service, reader, k=100, explain="true")
     shares = [followee["share"] for followee in body["followees"]]
-    assert 0 < len(shares) <= 5
+    known = network.followees[reader] & set(service.parts.ingest.models.required().artifact.user_ids)
+    assert len(shares) == min(50, len(known)) > 5
     assert shares == sorted(shares, reverse=True)
-    assert {followee["user_id"] for followee in body["followees"]} <= network.followees[reader]
+    assert {followee["user_id"] for followee in body["followees"]} <= known
     assert 0 < sum(shares) <= 1 + 1e-5
-    assert (await ask(service, reader))["followees"] is None
+    for item in body["items"]:
+        parts = [one["part"] for one in item["because"]]
+        assert len(parts) == 3
+        assert parts == sorted(parts, reverse=True)
+        assert {one["user_id"] for one in item["because"]} <= known
+        assert len(known) * max(parts) >= item["social"]
+    assert len({item["because"][0]["user_id"] for item in body["items"]}) > 1
+    plain = await ask(service, reader, k=100)
+    assert (plain["followees"], {item["because"] for item in plain["items"]}) == (None, {None})
+    assert plain["items"] == [item | {"because": None} for item in body["items"]]
+
+
+async def test_where_the_model_knows_no_followee_nobody_is_the_reason(
+    service: Service, network: Network, reader: str
+) -> None:
+    stranger = await new_user(service, "knows-nobody")
+    body = await ask(service, stranger, explain="true")
+    assert (body["source"], body["followees"]) == ("popular", [])
+    assert [item["because"] for item in body["items"]] == [[]] * 3
+    followees = sorted(network.followees[reader])
+    for followee in followees:
+        assert (await service.client.delete(f"/users/{reader}/followees/{followee}")).status_code == 204
+    body = await ask(service, reader, explain="true")
+    for followee in followees:
+        await put(service, f"/users/{reader}/followees/{followee}")
+    assert (body["source"], body["followees"]) == ("discover", [])
+    assert [item["because"] for item in body["items"]] == [[]] * 3
+
+
+async def test_a_part_is_of_the_vector_that_the_score_is_of(
+    service: Service, network: Network, reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A followee's vector changes between attention and candidates, as by a fold-in."""
+    monkeypatch.setattr(explain, "MOST_REASONS", 1_000)
+    model, store, find = service.parts.ingest.models.required(), service.parts.ingest.vectors, recommend.find_pool
+    changes = min(network.followees[reader] & set(model.artifact.user_ids))
+    _, kept_KD = await store.users(model.version, [changes], model.manifest.dim)
+
+    async def change_and_find(*asked: Any) -> recommend.Pool:
+        await store.put_users(model.version, [changes], -2 * kept_KD)
+        await service.parts.online.network.look()
+        return await find(*asked)
+
+    before = await ask(service, reader, k=100, explain="true")
+    monkeypatch.setattr(recommend, "find_pool", change_and_find)
+    after = await ask(service, reader, k=100, explain="true")
+    monkeypatch.undo()
+    await store.put_users(model.version, [changes], kept_KD)
+    assert {item["tweet_id"]: item["social"] for item in before["items"]} != {
+        item["tweet_id"]: item["social"] for item in after["items"]
+    }
+    largest = max(abs(item["social"]) for item in after["items"])
+    for item in after["items"]:
+        assert sum(one["part"] for one in item["because"]) == pytest.approx(item["social"], abs=1e-5 * largest)
 
 
 @pytest.mark.parametrize(("name", "value"), [("scope", "everyone"), ("explain", "perhaps"), ("cursor", "a" * 8_001)])

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -12,6 +12,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
+import service.explain
 from contract.artifact import Artifact, load
 from contract.blobs import BlobStore
 from contract.embedded import open_redis, redis_server
@@ -83,13 +84,14 @@ def trained_model(checkpoint: Path, network: Network, exported: Artifact, settin
     return model.eval()
 
 
-async def ask(stores: StoreSettings, user_ids: list[str]) -> dict[str, Recommendations]:
+async def ask(stores: StoreSettings, user_ids: list[str], explain: bool = False) -> dict[str, Recommendations]:
     app = create_app(Settings(**stores.model_dump()))
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
     ):
-        responses = [await client.get(f"/users/{user_id}/recommendations", params={"k": 100}) for user_id in user_ids]
+        parameters = {"k": 100, "explain": explain}
+        responses = [await client.get(f"/users/{user_id}/recommendations", params=parameters) for user_id in user_ids]
     assert all(response.status_code == 200 for response in responses)
     answers = [TypeAdapter(Recommendations).validate_json(response.content) for response in responses]
     return {answer.user_id: answer for answer in answers}
@@ -137,6 +139,38 @@ def test_served_scores_equal_torch_on_the_stored_vectors(served: Served) -> None
         check_order(score_C.double().numpy(), 1e-5 * float(score_C.abs().max()))
     assert set(served.answers) == set(served.network.user_ids)
     assert ranked > 0.9 * len(served.answers)
+
+
+@torch.inference_mode()
+def test_followees_parts_are_those_of_torch_and_add_up_to_the_social_facet(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.explain, "MOST_REASONS", 10_000)
+    answers = asyncio.run(ask(served.stores, served.network.user_ids, explain=True))
+    known = dict(zip(served.artifact.user_ids, served.artifact.user_vectors_UD, strict=True))
+    explained = 0
+    for user_id, answer in answers.items():
+        plain = served.answers[user_id].items
+        assert [replace(item, because=None) for item in answer.items] == plain
+        followees = [q for q in followee_ids(served.network, user_id) if q in known]
+        if answer.source in ("popular", "recent") or not followees or not answer.items:
+            assert {len(item.because or ()) for item in answer.items} <= {0}
+            continue
+        u_D = np.float32(known.get(user_id, np.zeros(served.artifact.manifest.dim)))
+        u_ND = torch.from_numpy(np.array([known[q] for q in followees], dtype=np.float32))
+        z_KD = torch.from_numpy(np.array([served.stored[item.tweet_id] for item in answer.items])).float()
+        attention_N = served.model.ranker.attention(torch.from_numpy(u_D), u_ND, None)
+        expected_KN = attention_N * (z_KD @ u_ND.T)
+        parts = [{one.user_id: one.part for one in item.because or ()} for item in answer.items]
+        found_KN = np.array([[of_tweet[q] for q in followees] for of_tweet in parts])
+        assert {len(of_tweet) for of_tweet in parts} == {len(followees)}
+        assert np.abs(found_KN - expected_KN.numpy()).max() <= 1e-5 * float(expected_KN.abs().max())
+        social_K = np.array([item.social for item in answer.items])
+        sum_K = found_KN.sum(axis=1)
+        facet_K = np.logaddexp(sum_K, 0) if served.artifact.manifest.link == "softplus" else sum_K
+        assert np.abs(facet_K - social_K).max() <= 1e-5 * np.abs(social_K).max()
+        explained += 1
+    assert explained > 0.9 * len(answers)
 
 
 @torch.inference_mode()

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from contract.artifact import LINK_OUTPUTS
-from contract.link import Link
+from contract.link import Link, social_parts
 from contract.runtime import OnnxModel
 from training.export import RankerGraph, export_ranker
 from training.model import Ranker
@@ -60,6 +60,26 @@ def test_the_graph_is_the_ranker(link: Link, attention: Attention, tmp_path: Pat
         for value, of_graph, part in zip(outputs, by_graph, expected, strict=True):
             np.testing.assert_allclose(value, part[0].numpy(), rtol=1e-4, atol=1e-5)
             np.testing.assert_allclose(of_graph, value, rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("attention", get_args(Attention))
+@pytest.mark.parametrize("link", get_args(Link))
+def test_followees_parts_add_up_to_the_social_facet(link: Link, attention: Attention, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    export_ranker(RankerGraph(Ranker(DIM, link, attention, 2.0).eval()), tmp_path / "ranker.onnx", DIM)
+    session = onnxruntime.InferenceSession(tmp_path / "ranker.onnx", providers=["CPUExecutionProvider"])
+    model = ranking_model(session, link)
+    for followees in (0, 1, 7):
+        u_D, u_ND, z_CD = (torch.randn(*shape, DIM).half().numpy() for shape in ((), (followees,), (33,)))
+        attended = model.attend(u_D, u_ND)
+        parts_CN = social_parts(attended.attention_N, u_ND, z_CD)
+        assert parts_CN.shape == (33, followees)
+        assert parts_CN.dtype == np.float32
+        f_C, h_C = products_of(z_CD.astype(np.float32), attended.directions_2D)
+        np.testing.assert_allclose(parts_CN.sum(axis=1), h_C, atol=1e-5 * np.abs(h_C).max(initial=0))
+        by_parts = model.link(attended, np.stack([f_C, parts_CN.sum(axis=1)]))
+        np.testing.assert_allclose(by_parts.social_C, model.link(attended, np.stack([f_C, h_C])).social_C, atol=1e-5)
 
 
 @torch.no_grad()
