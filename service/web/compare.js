@@ -26,7 +26,7 @@ export async function compare(place, { user, scope, k, beside, answer, signal })
   const both = answer.items.filter((item) => other.items.some((one) => one.tweet_id === item.tweet_id)).length;
   place.replaceChildren(
     h("p", { class: "facts" }, `${both} of the first ${answer.items.length} are the same tweets.`),
-    h("div", { class: "sides" }, side("Serves", answer, other, words), side("Beside it", other, answer, words)),
+    h("div", { class: "sides" }, side("Serves", answer, other, words), side("The other", other, answer, words)),
   );
 }
 

@@ -22,7 +22,7 @@ export function showWhy(item, words, scale, answer) {
     ),
     h("div", { class: "why-top" }, picture(item, words), h("div", {}, h("p", { class: "words" }, words), facets(item, scale, answer), told(item, answer))),
     shares.length ? h("h3", {}, "Attention over the followees") : null,
-    shares.length ? h("div", { class: "why-bottom" }, graph(answer.user_id, shares.slice(0, DRAWN), parts), table(shares, parts)) : null,
+    shares.length ? h("div", { class: "why-bottom" }, graph(answer.user_id, drawn(shares, parts), parts), table(shares, parts)) : null,
   );
   document.body.append(dialog);
   dialog.showModal();
@@ -39,6 +39,12 @@ function told(item, answer) {
   ];
   if (answer.missing.includes("user_vector")) lines.push("The model does not know the user yet: the social facet stands alone.");
   return h("ul", { class: "facts" }, ...lines.map((line) => h("li", {}, line)));
+}
+
+/** Those who carry the tweet, and of the others those with the most attention, which is their order. */
+function drawn(shares, parts) {
+  const others = shares.filter((one) => !parts.has(one.user_id)).slice(0, DRAWN - parts.size);
+  return shares.filter((one) => parts.has(one.user_id) || others.includes(one));
 }
 
 /** The user in the middle, the followees around: the wider the line, the more attention; a ring: this tweet's carriers. */

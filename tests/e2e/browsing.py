@@ -60,7 +60,7 @@ def opened(browser: Browser, url: str, size: str = "desktop", refusals: bool = F
 
 
 IN_SIGHT = """() => [...document.images].every((image) =>
-  image.getBoundingClientRect().top > innerHeight || (image.complete && (!image.src || image.naturalWidth > 0)))"""
+  !image.checkVisibility() || image.getBoundingClientRect().top > innerHeight || (image.complete && (!image.src || image.naturalWidth > 0)))"""
 
 
 def settled(page: Page) -> None:

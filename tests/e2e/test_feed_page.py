@@ -50,12 +50,12 @@ def test_how_it_looks(browser: Browser, running: Running, size: str, scheme: str
         seen(page, f"why-{size}-{scheme}")
         accessible(page)
         page.get_by_role("button", name="Close").click()
-        page.get_by_label("Beside").select_option(index=1)
+        page.get_by_role("combobox", name="Beside").select_option(index=1)
         page.locator(".ranking .picture").last.wait_for()
         settled(page)
         seen(page, f"compare-{size}-{scheme}")
         accessible(page)
-        page.get_by_label("Beside").select_option("")
+        page.get_by_role("combobox", name="Beside").select_option("")
         page.locator("summary", has_text="Post a picture").click()
         seen(page, f"post-{size}-{scheme}")
         accessible(page)
@@ -291,7 +291,7 @@ def test_two_versions_side_by_side(browser: Browser, running: Running) -> None:
     other = next(model["version"] for model in models["models"] if model["version"] != models["active"])
     with opened(browser, running.url) as page:
         settled(page)
-        page.get_by_label("Beside").select_option(other)
+        page.get_by_role("combobox", name="Beside").select_option(other)
         for version in (models["active"], other):
             side = page.get_by_role("region", name=version)
             body = ranking(running, version=version)
