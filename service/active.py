@@ -85,6 +85,8 @@ class ActiveModels:
         self.on_trial: OnTrial | None = None
         self.upcoming: ActiveModel | None = None
         """The one that is being published: loaded, so that the swap is quick and what is posted has a vector of it."""
+        self.compared: ActiveModel | None = None
+        """One that does not serve and was asked for by name (service/compare.py)."""
 
     def folder(self, version: str) -> Path:
         """Where a version is exported."""
@@ -220,6 +222,8 @@ class ActiveModels:
         self._metrics.model_created.set(manifest.created_at.timestamp())
 
     def _came(self, model: ActiveModel) -> None:
-        """It is not to come any more."""
+        """It is not to come any more, and serves those, too, who ask for it by name."""
         if self.upcoming is not None and self.upcoming.version == model.version:
             self.upcoming = None
+        if self.compared is not None and self.compared.version == model.version:
+            self.compared = None

@@ -63,13 +63,16 @@ class Cursors:
         """The page that a cursor names.
 
         Raises InvalidCursor where it is not one of ours or is of another request; CursorExpired where another version
-        serves now.
+        ranks this one.
         """
         page = self._page(cursor)
         if (page.user_id, page.scope) != (user_id, scope):
             raise InvalidCursor(f"cursor: it is of user_id {page.user_id} and scope {page.scope}: ask with these")
         if page.version != version:
-            raise CursorExpired(f"cursor: version {page.version} does not serve any more: ask without a cursor")
+            raise CursorExpired(
+                f"cursor: it is of version {page.version}, and version {version} ranks this request: ask without a "
+                f"cursor, or with version={page.version} while GET /models says that it is kept"
+            )
         return page
 
     def _page(self, cursor: str) -> Page:

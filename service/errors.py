@@ -93,7 +93,7 @@ class InvalidCursor(ServiceError):
 
 
 class CursorExpired(ServiceError):
-    """A cursor of a version that does not serve any more."""
+    """A cursor of another version than the one that ranks the request."""
 
     status, slug = 410, "cursor-expired"
 

@@ -32,6 +32,7 @@ from service.background import background
 from service.batcher import open_batcher
 from service.candidates import Bounds
 from service.changes import Changes
+from service.compare import Compared
 from service.cursor import Cursors, cursor_key
 from service.database import Database
 from service.deadline import Deadline
@@ -167,5 +168,8 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
                 rates = Rates(redis, settings.redis_namespace, network, metrics)
                 trials = Trials(ingest.recommended, models, metrics)
                 changes = Changes(engine, unsure, graph, ingest.fold_ins, trials)
-                async with aclosing(Shadow(online, metrics)) as shadow:
-                    yield Parts(settings, ingest, changes, online, trials, shadow, keys, rates, metrics)
+                async with (
+                    aclosing(Shadow(online, metrics)) as shadow,
+                    aclosing(Compared(ingest, online, metrics)) as compared,
+                ):
+                    yield Parts(settings, ingest, changes, online, trials, shadow, compared, keys, rates, metrics)

@@ -50,6 +50,12 @@ class Metrics:
             ["source", "degraded"],
             registry=registry,
         )
+        self.compared_answers = Counter(
+            "compared_answers",
+            "Answers of a version that was asked for by name, which are not among recommendations",
+            ["version"],
+            registry=registry,
+        )
         self.trial_answers = Counter(
             "trial_answers", "Answers while a version is on trial, by version", ["version"], registry=registry
         )

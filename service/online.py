@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 _FRESH_SECONDS = 2.0
 _MOST_VERSIONS = 2
-"""The active one and the one on trial."""
+"""The active one and the one on trial; the one that is compared with them comes on top."""
 
 
 class OnlineNetwork:
@@ -83,17 +83,19 @@ class OnlineNetwork:
         if not self.away:
             with suppress(RedisError):  # Redis is away from now on
                 await self.look()
+        if self._nbytes > self._most_bytes:
+            self._make_room()
         held = self._held.pop(model.version, None)
-        if held is not None and held.nbytes + self._nbytes > self._most_bytes:
-            held = None
-            self._held.clear()
         if held is None:
             held = Held(model.version, model.manifest.dim)
-            for version in list(self._held)[: 1 - _MOST_VERSIONS]:
-                del self._held[version]
+            self._make_way(model.version)
         self._held[model.version] = held
         self._metrics.held_bytes.set(self._nbytes)
         return held
+
+    def drop(self, version: str) -> None:
+        """Hold nothing of a version any more."""
+        self._held.pop(version, None)
 
     @property
     def whole(self) -> bool:
@@ -113,6 +115,25 @@ class OnlineNetwork:
     @property
     def _nbytes(self) -> int:
         return sum(held.nbytes for held in self._held.values())
+
+    @property
+    def _compared(self) -> str | None:
+        compared = self.stored.models.compared
+        return None if compared is None else compared.version
+
+    def _make_room(self) -> None:
+        """Drop all; or what is held of the version that is compared, where that is enough."""
+        if self._compared is not None:
+            self.drop(self._compared)
+        if self._nbytes > self._most_bytes:
+            self._held.clear()
+
+    def _make_way(self, version: str) -> None:
+        """Before another version is held: of those that serve the ones used last are held on."""
+        if version != (compared := self._compared):
+            serving = [one for one in self._held if one != compared]
+            for one in serving[: 1 - _MOST_VERSIONS]:
+                self.drop(one)
 
     async def view(self, held: Held, user_id: str) -> View | None:
         """A user's view; None of one who is not online."""

@@ -8,6 +8,7 @@ from pydantic import GetJsonSchemaHandler
 
 from contract.ids import ID_PATTERN
 from service.changes import Changes
+from service.compare import Compared
 from service.ingest import Ingest
 from service.keys import Keys
 from service.metrics import Metrics
@@ -28,6 +29,7 @@ class Parts:
     online: Online
     trials: Trials
     shadow: Shadow
+    compared: Compared
     keys: Keys
     rates: Rates
     metrics: Metrics

@@ -91,18 +91,18 @@ def wait_for_redis() -> None:
         time.sleep(0.05)
 
 
-def choose_version(case: Any) -> None:
+def choose_version(asked: dict[str, Any], method: str) -> None:
     """One that is there; to be deleted one that is not, since others are yet to be activated."""
-    version = case.path_parameters.get("version")
+    version: Any = asked.get("version")
     if not is_id(version):
         return
     known = client.get("/models").json()
     names = [model["version"] for model in known["models"]]
-    if case.method == "DELETE":
-        case.path_parameters["version"] = "never-there" if version in names else version
+    if method == "DELETE":
+        asked["version"] = "never-there" if version in names else version
     elif chosen(version, 8):
         others = [name for name in names if name != known["active"]]
-        case.path_parameters["version"] = (others or names)[0]
+        asked["version"] = (others or names)[0]
 
 
 @schemathesis.hook
@@ -139,7 +139,10 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
             make_tweet(tweet_id)
     if case.operation.path.startswith("/models") and case.method != "GET":
         wait_for_redis()
-        choose_version(case)
+        choose_version(case.path_parameters, case.method)
+    if "version" in case.query:
+        wait_for_redis()
+        choose_version(case.query, case.method)
     if isinstance(case.body, dict):
         make_user(case.body.get("author_id"))
         for row in parsed(case.body["tweets"]) if isinstance(case.body.get("tweets"), str) else []:
@@ -154,7 +157,7 @@ def after_call(context: Any, case: Any, response: Any) -> None:
     told: dict[str, Any] = {"operation": case.operation.label, "method": case.method, "status": response.status_code}
     if response.status_code == 200 and case.operation.label.endswith("/recommendations"):
         answer = response.json()
-        if answer["next_cursor"]:
+        if answer["next_cursor"] and "version" not in case.query:
             cursors[answer["user_id"], answer["scope"]] = answer["next_cursor"]
     if response.status_code == 200 and case.operation.label == "POST /tweets:batch":
         told["items"] = [item["status"] for item in response.json()["items"]]

@@ -201,7 +201,9 @@ QUERIES = {
     "k=-1": 422, "k=0": 422, "k=101": 422, "k=" + "9" * 5_000: 422, "k=1e400": 422, "k=NaN": 422, "k=Infinity": 422,
     "k=0x10": 422, "k=%00": 422, "k=": 422, "k=1&k=999": 422, "k[]=3": 200, "scope=all": 422,
     "scope=followees%00": 422, "explain=maybe": 422, "cursor=%00": 422, "cursor=.": 422, "cursor=" + "a" * 8_001: 422,
-    "cursor=%ff": 422, "cursor=%ed%a0%80.a": 422, "&&&===": 200, "?%": 200, "a=" + "b&a=" * 10_000: 200,
+    "cursor=%ff": 422, "cursor=%ed%a0%80.a": 422, "version=": 422, "version=..": 422, "version=a%2Fb": 422,
+    "version=a%0A": 422, "version=%00": 422, "version=*": 422, "version=" + "a" * 65: 422,
+    "&&&===": 200, "?%": 200, "a=" + "b&a=" * 10_000: 200,
 }  # fmt: skip
 
 
