@@ -22,6 +22,9 @@ from contract.passwords import without_passwords
 SCHEMA_REVISION = "0007"
 """The alembic revision that this code reads and writes."""
 
+MIGRATE = "run `alembic upgrade head` (without the repository: `python -m contract.migrate`)"
+"""What brings a database to it."""
+
 _BY_BYTES = String(MAX_ID_LENGTH).with_variant(String(MAX_ID_LENGTH, collation="C"), "postgresql")
 """Ids are compared and sorted by their bytes, as SQLite does: not by the locale of PostgreSQL's database."""
 
@@ -255,12 +258,12 @@ async def open_database(sqlalchemy_url: str) -> AsyncIterator[AsyncEngine]:
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", error)).splitlines()[0]
             raise StoreUnavailable(
-                f"database {shown} is not ready ({reason}): check DATABASE_URL and run `alembic upgrade head`"
+                f"database {shown} is not ready ({reason}): check DATABASE_URL and {MIGRATE}"
             ) from error
         if found != SCHEMA_REVISION:
             advice = "it is newer than this code: install the release that made it"
             if found is None or found < SCHEMA_REVISION:
-                advice = "run `alembic upgrade head`"
+                advice = MIGRATE
             has = "no schema" if found is None else f"schema {found}"
             raise StoreUnavailable(f"database {shown} has {has}, this code needs {SCHEMA_REVISION}: {advice}")
         yield engine

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.errors import ContractError
+from contract.release import NAME, release
 from contract.tables import open_database
 from service.drain import DrainingServer
 from service.keys import SCOPES, StoredKey, create_key, list_keys, revoke_key
@@ -73,6 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     root = argparse.ArgumentParser(prog="python -m service", description=__doc__)
+    root.add_argument("--version", action="version", version=f"{NAME} {release()}")
     root.set_defaults(run=serve)
     commands = root.add_subparsers(metavar="COMMAND", help="without one: serve")
     keys = commands.add_parser("keys", help="bearer keys of the service").add_subparsers(

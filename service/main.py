@@ -5,7 +5,6 @@ import gc
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
@@ -17,6 +16,7 @@ from contract.embedded import open_redis, redis_server
 from contract.fold_in import FoldInStores
 from contract.graph import OnlineGraph
 from contract.pending import PendingTweets
+from contract.release import release
 from contract.tables import open_database
 from contract.trial import Recommended
 from contract.unsure import Unsure
@@ -86,7 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title="Image tweet recommender",
         description="Which three of these pictures will this user retweet?\n\n" + describe.ERRORS,
-        version=version("image-tweet-recommender"),
+        version=release(),
         license_info={"name": "MIT", "identifier": "MIT"},
         openapi_tags=describe.TAGS,
         generate_unique_id_function=describe.operation_id,

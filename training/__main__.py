@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from contract.environment import StoreSettings
 from contract.errors import ContractError
+from contract.release import NAME, release
 from training import demo, progress
 from training.backup_commands import add_backup
 from training.dataset.writing import FORMATS
@@ -70,6 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     root = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    root.add_argument("--version", action="version", version=f"{NAME} {release()}")
     commands = root.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("synthesize", help="make a network with rendered pictures and written tweets")

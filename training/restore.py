@@ -13,7 +13,7 @@ from contract import artifact
 from contract.blobs import BlobStore
 from contract.errors import ArtifactInvalid
 from contract.progress import Progress
-from contract.tables import SCHEMA_REVISION, Base, Tweet
+from contract.tables import MIGRATE, SCHEMA_REVISION, Base, Tweet
 from training.backup import MANIFEST, ROWS_AT_A_TIME, Backup, files_of
 from training.backup_files import Place, unpacked
 from training.backup_pictures import copy_or_miss
@@ -52,7 +52,7 @@ def read_backup(place: Place) -> Backup:
     if backup.schema_revision != SCHEMA_REVISION:
         raise BackupFailed(
             f"the backup has schema {backup.schema_revision}, this code {SCHEMA_REVISION}: restore it with the release "
-            "that made it, and run `alembic upgrade head` then"
+            f"that made it, and {MIGRATE} then"
         )
     return backup
 

@@ -1,6 +1,7 @@
 """The schema: what code and migrations say is the same, and data outlives every step up and down."""
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from alembic.util import CommandError
 from sqlalchemy import insert, make_url, update
 
 from alembic import command, op
+from contract import migrate
 from contract.environment import StoreSettings
 from contract.errors import StoreUnavailable
 from contract.tables import (
@@ -233,3 +235,39 @@ def test_a_migration_that_fails_half_way_changes_nothing(config: Config, monkeyp
             command.upgrade(config, "head")
     command.upgrade(config, "head")
     command.check(config)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("DATABASE_URL", "postgresql://u:hushhush@127.0.0.1:1/x", r"connection failed: .*\): check DATABASE_URL"),
+        ("DATABASE_URL", "nonsense://u:hushhush@h/x", r"Can't load plugin: .*nonsense\): check DATABASE_URL"),
+        ("DATABASE_URL", "postgresql://u:hushhush@h:abc/x", r"'abc'\): check DATABASE_URL"),
+        ("DATABASE_URL", "sqlite:////no-such-folder/x", r"unable to open database file\): check DATABASE_URL"),
+        ("REDIS_NAMESPACE", "a b", "REDIS_NAMESPACE: "),
+    ],
+)
+def test_a_database_that_cannot_be_migrated_is_one_line_that_names_the_variable(
+    variable: str,
+    value: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("VAR_DIR", str(tmp_path))
+    monkeypatch.setenv(variable, value)
+    assert migrate.main([]) == 1
+    error = capsys.readouterr().err
+    assert re.fullmatch(f"error: .*{said}.*\n", error)
+    assert "hushhush" not in error
+
+
+def test_a_database_of_a_later_release_is_left_alone(
+    migrated: StoreSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stamp(migrated, "9999")
+    assert migrate.main([]) == 1
+    assert capsys.readouterr().err.endswith(
+        "'9999': the database may be newer than this code: install the release that made it\n"
+    )
