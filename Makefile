@@ -5,7 +5,7 @@ DATASET := var/dataset
 export PORT ?= 8000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test guard chaos soak bench check fmt lock
+.PHONY: run test docs guard chaos soak bench check fmt lock
 
 # Set up, make a network, train, serve on http://127.0.0.1:$(PORT).
 run: var/trained
@@ -19,6 +19,11 @@ run: var/trained
 # Three processes, since tests wait a third of the time; a file of tests at a time, the long ones first, each with one thread.
 test: $(VENV)/installed
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+# The generated pages (docs/generate), then all pages as a site: var/docs/index.html.
+docs: $(VENV)/docs
+	$(BIN)/python -m docs.generate
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env -d var/docs-cache docs var/docs
 
 # Ratios of speed within wide bounds: has something become much slower?
 guard: $(VENV)/installed
@@ -49,11 +54,15 @@ fmt: $(VENV)/installed
 # Write requirements.lock anew from pyproject.toml.
 lock: $(VENV)/installed
 	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --no-annotate \
-		--extra service --extra training --extra dev --output-file requirements.lock pyproject.toml
+		--extra service --extra training --extra dev --extra docs --output-file requirements.lock pyproject.toml
 
 $(VENV)/installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[service,training,dev]'
+	@touch $@
+
+$(VENV)/docs: $(VENV)/installed
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[docs]'
 	@touch $@
 
 $(DATASET)/tweets.jsonl: | $(VENV)/installed

@@ -12,13 +12,18 @@ class StoreSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
     database_url: str | None = Field(
-        default=None, description="postgresql://... or sqlite:///file; unset: SQLite under VAR_DIR"
+        default=None, description="postgresql://user:password@host/name or sqlite:///file; unset: SQLite under VAR_DIR"
     )
     redis_url: str | None = Field(default=None, description="redis://...; unset: a Valkey server under VAR_DIR")
-    redis_namespace: str = Field(default="imagetweets", pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    blob_url: str | None = Field(default=None, description="fsspec URL for images; unset: a folder under VAR_DIR")
-    models_dir: Path = Path("exported_models")
-    var_dir: Path = Path("var")
+    redis_namespace: str = Field(
+        default="imagetweets", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="first part of every Redis key"
+    )
+    blob_url: str | None = Field(
+        default=None,
+        description="fsspec URL for pictures; s3://... and others need their fsspec package; unset: under VAR_DIR",
+    )
+    models_dir: Path = Field(default=Path("exported_models"), description="exported model versions")
+    var_dir: Path = Field(default=Path("var"), description="everything that is embedded, cached or unfinished")
 
     @property
     def sqlalchemy_url(self) -> str:

@@ -2,6 +2,9 @@
 
 It holds hashes of what was shown already: whatever is retweeted, hidden, followed or posted between two pages, nothing
 is shown twice, and the next page is the best of what is left. Tweets that came after the first page wait for a new one.
+
+Key (ns is the namespace):
+    {ns}:cursor-key    what all processes sign with; one key
 """
 
 import base64

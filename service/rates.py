@@ -1,4 +1,8 @@
-"""How often a key may ask: counted in Redis, so that all processes count together."""
+"""How often a key may ask: counted in Redis, so that all processes count together.
+
+Keys (ns is the namespace):
+    {ns}:rate:{window}    how often a limited key asked in a minute; two a key, gone two minutes after its last request
+"""
 
 import logging
 import math

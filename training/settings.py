@@ -48,7 +48,7 @@ class TrainingSettings(BaseModel):
     negatives: PositiveInt = Field(8, description="negatives a retweet and epoch")
     test_share: float = Field(0.2, gt=0, lt=0.5, description="newest share of retweets, judged on and not trained on")
     validation_share: float = Field(0.1, gt=0, lt=0.5, description="last share of training time, picks the epoch")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of all random numbers of the training")
 
 
 class Gate(BaseModel):

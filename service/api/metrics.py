@@ -18,5 +18,9 @@ _TEXT: dict[int | str, Any] = {
 
 @router.get("/metrics", summary="For Prometheus", response_class=Response, responses=_TEXT | answers())
 async def get_metrics(parts: PartsDependency) -> Response:
-    """What Prometheus reads."""
+    """What Prometheus reads.
+
+    Request durations, queue and batches of the encoder, shed tweets, answers by source, candidates, users folded in,
+    memory, the model.
+    """
     return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)

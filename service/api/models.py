@@ -78,7 +78,7 @@ async def verify_model(parts: PartsDependency, version: Version) -> Verified:
     responses=answers(InvalidRequest, UnknownVersion, VersionUnfit, NotReady),
 )
 async def activate_model(parts: PartsDependency, version: Version) -> Models:
-    """Let a version serve whose vectors are kept."""
+    """Let a version serve whose vectors are kept; its files are verified first."""
     return await activate_version(version, parts.ingest)
 
 
@@ -86,13 +86,16 @@ async def activate_model(parts: PartsDependency, version: Version) -> Models:
     ":rollback", summary="Let the version before serve", responses=answers(UnknownVersion, VersionUnfit, NotReady)
 )
 async def roll_back_model(parts: PartsDependency) -> Models:
-    """Let the version before the active one serve."""
+    """Let the version before the active one serve; its files are verified first."""
     return await roll_back(parts.ingest)
 
 
 @router.post(":rebuild-redis", status_code=202, summary="Write Redis anew", responses=answers(NotReady))
 async def write_redis_anew(parts: PartsDependency) -> Rebuilding:
-    """Have all of Redis written anew from SQL and the exported models; until then answers are degraded, and say so."""
+    """Have all of Redis written anew from SQL and the exported models.
+
+    Answers are degraded, and say so, until `/health/ready` says that Redis is `ok`.
+    """
     return await rebuild_redis(parts.ingest)
 
 

@@ -129,7 +129,7 @@ async def post_tweets(
         File(description=f"The pictures, found by their file names: {_PICTURE_WORDS} each", min_length=1),
     ],
 ) -> BatchAnswer:
-    """Store and encode up to 100 tweets; each has a status of its own, and a bad one stops no other."""
+    """Store and encode up to 100 tweets, 64 MB in all; each has a status of its own, and a bad one stops no other."""
     return BatchAnswer(items=await post_batch(tweets, images, parts.ingest))
 
 
@@ -175,13 +175,16 @@ async def get_similar_tweets(
     tweet_id: TweetId,
     k: Annotated[int, Query(ge=1, le=100, description="how many", examples=[10])] = 10,
 ) -> SimilarTweets:
-    """The K most similar ones of the newest tweets, by what the encoder makes of picture and words."""
+    """The K most similar ones of the newest tweets, by the cosine of the vectors that the encoder makes of them."""
     return await similar_tweets(tweet_id, k, parts.ingest, parts.online.network)
 
 
 @router.delete("/{tweet_id}", status_code=204, summary="Delete a tweet", responses=_UNKNOWN)
 async def delete_tweet(parts: PartsDependency, tweet_id: TweetId) -> None:
-    """Remove a tweet, its retweets and its picture for good; nobody is recommended it from the answer on."""
+    """Remove a tweet, its retweets and its picture for good; nobody is recommended it from the answer on.
+
+    Its id stays taken.
+    """
     await removal.delete_tweet(tweet_id, parts.ingest)
 
 

@@ -1,7 +1,9 @@
-"""The main job with real processes: make a network, train, serve, post, be killed, serve again."""
+"""The main job with real processes: make a network, train, serve, post, be killed, serve again; the lines of curl."""
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import httpx
 import pytest
 
 from tests.conftest import ROOT, valkey_servers, wait_until
+from tests.documents import Page, curl_lines
 from tests.processes import free_port, service_process
 
 pytestmark = pytest.mark.timeout(900)
@@ -177,3 +180,57 @@ def test_a_service_installation_has_no_torch_and_serves_the_exported_model(site:
 def test_starting_the_service_imports_no_torch() -> None:
     script = "import service.__main__, sys; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+@dataclass(frozen=True)
+class Pasted:
+    """A line of curl as it was run on the made network, and what it was answered."""
+
+    line: str
+    status: int
+    body: str
+
+
+def pasted(site: Site, line: str, real: dict[str, str]) -> Pasted:
+    """A line of a page, with what the made network has in place of what the page made up."""
+    real = {"http://127.0.0.1:8000": site.url, "var/dataset": str(site.dataset), **real}
+    line = re.sub("|".join(map(re.escape, real)), lambda found: real[found[0]], line)
+    command = [*shlex.split(line), "--max-time", "30", "--write-out", "\n%{http_code}"]
+    done = subprocess.run(command, capture_output=True, check=True).stdout.decode(errors="replace")
+    body, _, status = done.rpartition("\n")
+    return Pasted(line, int(status), body)
+
+
+def made_up(site: Site) -> dict[str, str]:
+    tweet = site.new_tweets("matching")[2]
+    return {"u0042": tweet["user_id"], "u0007": tweet["author_id"], "new/n001.jpg": tweet["image"]}
+
+
+def test_the_lines_of_curl_in_the_readme_recommend_the_posted_picture(site: Site) -> None:
+    lines = curl_lines(Page(ROOT / "README.md"))
+    with site.serving():
+        first, posted, second = (pasted(site, line, made_up(site)) for line in lines)
+    assert (first.status, posted.status, second.status) == (200, 201, 200), (first, posted, second)
+    assert len(json.loads(first.body)["items"]) == 3
+    answer = json.loads(second.body)
+    assert len(answer["items"]) == 20
+    assert json.loads(posted.body)["tweet_id"] in [item["tweet_id"] for item in answer["items"]]
+
+
+def test_the_lines_of_curl_of_the_http_reference_are_answered(site: Site) -> None:
+    """As in the page, what is taken away at last. There is but one version, which can neither go nor be on trial."""
+    refused = {"DELETE .*/models/[^/:]+$": 409, ":rollback$": 404, ":trial$": 409}
+    last = ("-X DELETE [^ ]+/tweets/[^/]+$", "-X DELETE [^ ]+/users/[^/]+$", ":rebuild-redis$")
+    lines = curl_lines(Page(ROOT / "docs" / "http.md"))
+    lines.sort(key=lambda line: [bool(re.search(pattern, line)) for pattern in reversed(last)])
+    with site.serving():
+        real = made_up(site)
+        offered = site.ask(real["u0042"])
+        real |= {"t0311": offered["items"][0]["tweet_id"], "20260401T120000Z-0123456789ab": offered["version"]}
+        answers = [pasted(site, line, real) for line in lines]
+    assert len(answers) > 25
+    for answer in answers:
+        wanted = [status for pattern, status in refused.items() if re.search(pattern, answer.line)]
+        assert answer.status in (wanted or [200, 201, 202, 204]), answer
+    (batch,) = [json.loads(answer.body) for answer in answers if "tweets:batch" in answer.line]
+    assert [item["status"] for item in batch["items"]] == [201]

@@ -53,7 +53,7 @@ class SynthesisSettings(BaseModel):
     followees: float = Field(
         default=SMALL.followees, gt=0, description=f"mean followees of a user; paper's size: {PAPER.followees:.2f}"
     )
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="another one draws another network")
 
     @model_validator(mode="before")
     @classmethod
