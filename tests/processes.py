@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import psutil
@@ -37,14 +37,18 @@ class Running:
 
 @contextmanager
 def service_process(
-    environment: Mapping[str, str], log: Path, python: str = sys.executable, folder: Path = ROOT
+    environment: Mapping[str, str],
+    log: Path,
+    python: str = sys.executable,
+    folder: Path = ROOT,
+    until: Literal["ready", "live"] = "ready",
 ) -> Iterator[Running]:
     """A service on the PORT of its environment; killed in the end."""
     url = f"http://127.0.0.1:{environment['PORT']}"
     with log.open("ab") as stderr:
         process = subprocess.Popen([python, "-m", "service"], cwd=folder, env=environment, stderr=stderr)
     try:
-        wait_until(lambda: ready(url, process), READY_SECONDS)
+        wait_until(lambda: is_up(url, process, until), READY_SECONDS)
         yield Running(url, process, log)
     finally:
         process.kill()
@@ -60,10 +64,10 @@ def two_services(stores: StoreSettings, folder: Path) -> Iterator[list[str]]:
         yield [running.url for running in started]
 
 
-def ready(url: str, process: subprocess.Popen[Any]) -> bool:
+def is_up(url: str, process: subprocess.Popen[Any], what: str) -> bool:
     assert process.poll() is None, "the service ended"
     try:
-        return httpx.get(f"{url}/health/ready").status_code == 200
+        return httpx.get(f"{url}/health/{what}").status_code == 200
     except httpx.TransportError:
         return False
 

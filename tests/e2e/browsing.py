@@ -59,14 +59,16 @@ def opened(browser: Browser, url: str, size: str = "desktop", refusals: bool = F
         context.close()
 
 
-IN_SIGHT = """() => [...document.images].every((image) =>
-  !image.checkVisibility() || image.getBoundingClientRect().top > innerHeight || (image.complete && (!image.src || image.naturalWidth > 0)))"""
+_IN_SIGHT = """() => [...document.images].filter((image) => {
+  const { top, bottom } = image.getBoundingClientRect();
+  return image.checkVisibility() && bottom > 0 && top < innerHeight;
+}).every((image) => image.complete && image.naturalWidth > 0)"""
 
 
 def settled(page: Page) -> None:
     """Until the feed is there, with the pictures that are in sight."""
     page.locator('#feed[aria-busy="false"]').wait_for(state="attached")
-    wait_until(lambda: page.evaluate(IN_SIGHT), _SECONDS)
+    wait_until(lambda: page.evaluate(_IN_SIGHT), _SECONDS)
 
 
 def accessible(page: Page) -> None:
