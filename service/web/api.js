@@ -79,7 +79,7 @@ function askForKey(reason) {
       h("button", { class: "main" }, "Use it"),
     );
     const dialog = h("dialog", { "aria-labelledby": "key-title", oncancel: (event) => event.preventDefault() }, form);
-    form.addEventListener("submit", () => {
+    dialog.addEventListener("close", () => {
       sessionStorage.setItem(KEY, input.value.trim());
       dialog.remove();
       asking = null;

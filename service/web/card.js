@@ -72,9 +72,11 @@ export function scaleOf(items) {
   return Math.max(1e-6, ...items.flatMap((item) => [Math.abs(item.personal ?? 0), Math.abs(item.social ?? 0)]));
 }
 
+const NUMBERS = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+
 /** A number as people read it. */
 export function number(value) {
-  return value === null ? "none" : value.toFixed(2).replace("-", "\u2212");
+  return value === null ? "none" : NUMBERS.format(value).replace("-", "\u2212");
 }
 
 function bar(name, value, scale, kind) {

@@ -5,7 +5,7 @@ import { h, svg } from "./dom.js";
 import { face } from "./people.js";
 
 const DRAWN = 16;
-const SIZE = 420;
+const [WIDTH, HEIGHT, FAR] = [520, 450, 165];
 
 /** Open a dialog about one item of an answer. */
 export function showWhy(item, words, scale, answer) {
@@ -49,34 +49,39 @@ function drawn(shares, parts) {
 
 /** The user in the middle, the followees around: the wider the line, the more attention; a ring: this tweet's carriers. */
 function graph(userId, shares, parts) {
-  const most = Math.max(...shares.map((one) => one.share));
-  const middle = SIZE / 2;
+  const [x, y] = [WIDTH / 2, HEIGHT / 2];
+  const mean = shares.reduce((sum, one) => sum + one.share, 0) / shares.length;
   const places = shares.map((one, at) => {
     const angle = (at / shares.length) * 2 * Math.PI - Math.PI / 2;
-    return { ...one, x: middle + Math.cos(angle) * 155, y: middle + Math.sin(angle) * 155 };
+    const [right, down] = [Math.cos(angle), Math.sin(angle)];
+    return { ...one, right, down, x: x + right * FAR, y: y + down * FAR, carries: parts.has(one.user_id) };
   });
   return svg(
     "svg",
-    { class: "graph", viewBox: `0 0 ${SIZE} ${SIZE}`, role: "img", "aria-label": `${userId} and ${shares.length} followees; the table says the same` },
-    ...places.map((one) =>
-      svg("line", { x1: middle, y1: middle, x2: one.x, y2: one.y, class: parts.has(one.user_id) ? "edge carries" : "edge", "stroke-width": 1 + (9 * one.share) / most }),
-    ),
-    ...places.map((one) => node(one.user_id, one.x, one.y, 14 + (10 * one.share) / most, `${(100 * one.share).toFixed(1)} %`, parts.has(one.user_id))),
-    node(userId, middle, middle, 30, "", false),
+    { class: "graph", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${userId} and ${shares.length} followees; the table says the same` },
+    ...places.map((one) => svg("line", { x1: x, y1: y, x2: one.x, y2: one.y, class: one.carries ? "edge carries" : "edge", "stroke-width": Math.min(12, (3 * one.share) / mean) })),
+    ...places.map((one) => node(one.user_id, one.x, one.y, 17, one.carries)),
+    ...places.map((one) => label(one)),
+    node(userId, x, y, 32, false),
   );
 }
 
-function node(userId, x, y, radius, below, carries) {
+function node(userId, x, y, radius, carries) {
   const drawn = face(userId, 2 * radius);
   drawn.setAttribute("x", x - radius);
   drawn.setAttribute("y", y - radius);
+  return svg("g", {}, carries ? svg("circle", { cx: x, cy: y, r: radius + 3, class: "ring" }) : null, drawn);
+}
+
+/** Outside the circle, so that no line or face is below it. */
+function label({ user_id: userId, share, x, y, right, down }) {
+  const side = Math.abs(right) < 0.3 ? "middle" : right > 0 ? "start" : "end";
+  const [left, top] = [x + right * 25, y + down * 25 + (side === "middle" && down < 0 ? -12 : 4 * down)];
   return svg(
-    "g",
-    {},
-    carries ? svg("circle", { cx: x, cy: y, r: radius + 4, class: "ring" }) : null,
-    drawn,
-    svg("text", { x, y: y + radius + 13, class: "label" }, userId),
-    below ? svg("text", { x, y: y + radius + 25, class: "label share" }, below) : null,
+    "text",
+    { class: "label", "text-anchor": side },
+    svg("tspan", { x: left, y: top }, userId.length > 12 ? `${userId.slice(0, 11)}\u2026` : userId),
+    svg("tspan", { x: left, y: top + 12, class: "share" }, `${(100 * share).toFixed(1)} %`),
   );
 }
 

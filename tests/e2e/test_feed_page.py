@@ -35,8 +35,9 @@ def cards(page: Page) -> list[str]:
     return [str(card.get_attribute("data-tweet")) for card in page.locator(".card").all()]
 
 
-def written(value: float) -> str:
-    return f"{value:.2f}".replace("-", "\u2212")
+def number(text: str) -> Any:
+    """What a number on the page may come from: three digits of it are there."""
+    return pytest.approx(float(text.replace("\u2212", "-")), rel=0.005)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -50,12 +51,12 @@ def test_how_it_looks(browser: Browser, running: Running, size: str, scheme: str
         seen(page, f"why-{size}-{scheme}")
         accessible(page)
         page.get_by_role("button", name="Close").click()
-        page.get_by_role("combobox", name="Beside").select_option(index=1)
+        page.get_by_role("combobox", name="Compare with").select_option(index=1)
         page.locator(".ranking .picture").last.wait_for()
         settled(page)
         seen(page, f"compare-{size}-{scheme}")
         accessible(page)
-        page.get_by_role("combobox", name="Beside").select_option("")
+        page.get_by_role("combobox", name="Compare with").select_option("")
         page.locator("summary", has_text="Post a picture").click()
         seen(page, f"post-{size}-{scheme}")
         accessible(page)
@@ -78,8 +79,8 @@ def test_the_first_user_s_feed_is_what_the_api_answers(browser: Browser, running
             expect(card.locator(".words")).to_have_text(tweet["text"])
             expect(card.locator(".by a")).to_have_text(item["author_id"])
             expect(card.locator("time")).to_have_attribute("datetime", tweet["created_at"])
-            expect(card.locator(".personal .value")).to_have_text(written(item["personal"]))
-            expect(card.locator(".social .value")).to_have_text(written(item["social"]))
+            assert item["personal"] == number(card.locator(".personal .value").inner_text())
+            assert item["social"] == number(card.locator(".social .value").inner_text())
             names = ", ".join(one["user_id"] for one in item["because"])
             expect(card.locator(".because")).to_have_text(f"Carried by {names}")
             assert card.locator(".because svg").count() == len(item["because"])
@@ -279,8 +280,8 @@ def test_why_a_tweet_is_there(browser: Browser, running: Running) -> None:
         assert dialog.locator("svg.graph .ring").count() == len(item["because"])
         rows = [row.inner_text().split("\t") for row in dialog.locator("tbody tr").all()]
         assert [row[:2] for row in rows] == [[one["user_id"], f"{100 * one['share']:.1f} %"] for one in shares]
-        parts = {one["user_id"]: written(one["part"]) for one in item["because"]}
-        assert {row[0]: row[2] for row in rows if row[2]} == parts
+        parts = {one["user_id"]: one["part"] for one in item["because"]}
+        assert parts == {row[0]: number(row[2]) for row in rows if row[2]}
         page.keyboard.press("Escape")
         expect(dialog).to_have_count(0)
         expect(why).to_be_focused()
@@ -291,7 +292,7 @@ def test_two_versions_side_by_side(browser: Browser, running: Running) -> None:
     other = next(model["version"] for model in models["models"] if model["version"] != models["active"])
     with opened(browser, running.url) as page:
         settled(page)
-        page.get_by_role("combobox", name="Beside").select_option(other)
+        page.get_by_role("combobox", name="Compare with").select_option(other)
         for version in (models["active"], other):
             side = page.get_by_role("region", name=version)
             body = ranking(running, version=version)

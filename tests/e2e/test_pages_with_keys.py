@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -102,7 +101,7 @@ def new_key(site: StoreSettings) -> str:
     return ended.stdout.split()[0]
 
 
-def test_pages_have_a_policy_of_their_own_and_no_data(keyed: Running, site: StoreSettings) -> None:
+def test_pages_have_a_policy_of_their_own_and_no_data(keyed: Running) -> None:
     for path in ("/", "/ops"):
         page = httpx.get(f"{keyed.url}{path}")
         assert page.status_code == 200
