@@ -96,7 +96,21 @@ class DataSnapshot(_Strict):
     retweets: int
     first_retweet_at: datetime
     last_retweet_at: datetime
+    last_tweet_at: datetime | None = None
+    """When the newest tweet was posted. None: exported before this was kept."""
     digest: str
+
+
+class Epoch(_Strict):
+    """What one pass over the training retweets came to."""
+
+    epoch: int
+    """From 1 on."""
+    loss: float
+    """Its mean over the training retweets."""
+    auc: float
+    """On the validation lists; the model is that of the epoch with the best one."""
+    seconds: float
 
 
 class Manifest(_Strict):
@@ -119,6 +133,8 @@ class Manifest(_Strict):
     judged_from: datetime | None = None
     """When the retweets begin that were held out: nothing later was trained on. None: exported before this was kept."""
     settings: dict[str, Any]
+    curve: list[Epoch] | None = None
+    """The training by epoch. None: exported before this was kept; `curve.jsonl` in the folder may have it."""
     metrics: dict[str, dict[str, float]]
     libraries: dict[str, str]
     git_revision: str | None

@@ -42,6 +42,10 @@ class WaitingUsers:
         first: list[tuple[bytes, float]] = await self._redis.zrange(self._key, 0, 0, withscores=True)  # type: ignore[assignment]  # not decoded
         return (first[0][0].decode(), first[0][1]) if first else None
 
+    async def count(self) -> int:
+        """How many are listed."""
+        return int(await self._redis.zcard(self._key))
+
     async def take(self, user_id: str) -> bool:
         """Take a user off the list; False where another process was faster."""
         return bool(await self._redis.zrem(self._key, user_id))

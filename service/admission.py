@@ -3,14 +3,14 @@
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import Overloaded
-from service.guard import READS, is_guarded
+from service.guard import OPERATOR, READS, is_guarded
 from service.metrics import Metrics
 from service.problems import turn_away
 from service.room import Pacer, Room, caller
 
 
 class Admission:
-    """ASGI middleware: answers 429 where as many are in work as may be. Health and metrics always answer."""
+    """ASGI middleware: answers 429 where as many are in work as may be. Health, metrics and /ops/ always answer."""
 
     def __init__(self, app: ASGIApp, most_reads: int, most_writes: int, pacer: Pacer, metrics: Metrics) -> None:
         self._app = app
@@ -19,7 +19,7 @@ class Admission:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on if there is room."""
-        if scope["type"] != "http" or not is_guarded(scope["path"]) or scope["path"] == "/metrics":
+        if scope["type"] != "http" or not is_guarded(scope["path"]) or always_answers(scope["path"]):
             await self._app(scope, receive, send)
             return
         kind = "reads" if scope["method"] in READS else "writes"
@@ -35,3 +35,8 @@ class Admission:
             await self._app(scope, receive, send)
         finally:
             room.leave(who)
+
+
+def always_answers(path: str) -> bool:
+    """Whether it tells how the service is, which is needed most where there is no room."""
+    return path == "/metrics" or path.startswith(OPERATOR)

@@ -66,6 +66,11 @@ class MicroBatcher:
         """How long the encoder has been at the batch at hand; 0 where it has none."""
         return 0.0 if self._busy_since is None else time.monotonic() - self._busy_since
 
+    @property
+    def in_work(self) -> int:
+        """Posted tweets that hold a place."""
+        return self._room.taken
+
     @contextmanager
     def permit(self) -> Iterator[None]:
         """Hold a place for one posted tweet. Raises Overloaded at once where none is free for the caller."""

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contract.tables import Tweet, TweetVector, User
+from contract.tables import Retweet, Tweet, TweetVector, User
 from contract.transactions import BY_USERS, STAYS
 
 
@@ -67,6 +67,19 @@ class Database:
         async with self.engine.connect() as connection:
             vector: bytes | None = await connection.scalar(query)
         return vector
+
+    async def newest(self) -> tuple[datetime | None, datetime | None]:
+        """When the newest retweet and the newest tweet were made; all are looked at."""
+        async with self.engine.connect() as connection:
+            retweeted = await connection.scalar(select(func.max(Retweet.created_at)))
+            return retweeted, await connection.scalar(select(func.max(Tweet.created_at)))
+
+    async def count_pending(self, version: str) -> int:
+        """Tweets without a vector under a version; all are looked at."""
+        encoded = select(TweetVector.tweet_id).where(TweetVector.version == version)
+        pending = select(func.count()).select_from(Tweet).where(Tweet.tweet_id.not_in(encoded), BY_USERS)
+        async with self.engine.connect() as connection:
+            return await connection.scalar(pending) or 0
 
     async def pending_tweets(self, version: str, but: set[str], limit: int) -> list[StoredTweet]:
         """Tweets without a vector under a version, oldest first, leaving some out."""

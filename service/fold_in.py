@@ -43,6 +43,10 @@ class FoldIns:
         if untrained:
             await self._list(untrained)
 
+    async def waiting(self) -> int:
+        """How many users are listed. Raises RedisError."""
+        return await self._waiting.count()
+
     async def forget(self, user_id: str) -> None:
         """Take a user off the list who is no more."""
         await self._waiting.take(user_id)

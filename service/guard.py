@@ -14,6 +14,8 @@ from service.rates import Rates
 from service.room import Pacer, caller
 
 READS = ("GET", "HEAD", "OPTIONS")
+OPERATOR = "/ops/"
+"""First part of the paths that are an operator's."""
 OPEN = ("/health/", "/docs", "/redoc", "/openapi.json", "/static-offline-docs/", "/web/")
 """First parts of the paths that need no key: health, the API's documentation, what pages consist of."""
 PAGES = ("/", "/ops")
@@ -99,7 +101,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def needed(method: str, path: str) -> KeyScope:
-    """GET reads, what changes the active model needs admin, everything else writes."""
+    """GET reads, what changes the active model or is an operator's needs admin, everything else writes."""
+    if path.startswith(OPERATOR):
+        return "admin"
     if method in READS:
         return "read"
     return "admin" if path.startswith("/models") else "write"

@@ -5,6 +5,7 @@ import gc
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
@@ -25,12 +26,13 @@ from contract.waiting import WaitingUsers
 from service import problems
 from service.active import ActiveModels
 from service.admission import Admission
-from service.api import describe, health, lists, models, pages, recommendations, tweets, users
+from service.api import describe, health, lists, models, ops, pages, recommendations, tweets, users
 from service.api import metrics as metrics_route
 from service.api.parts import Parts
 from service.background import background
 from service.batcher import open_batcher
 from service.candidates import Bounds
+from service.census import Census
 from service.changes import Changes
 from service.compare import Compared
 from service.cursor import Cursors, cursor_key
@@ -96,7 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.startup_error = None
     app.state.ending = False
     problems.install(app)
-    for resource in (recommendations, users, lists, tweets, models, health, metrics_route, pages):
+    for resource in (recommendations, users, lists, tweets, models, ops, health, metrics_route, pages):
         app.include_router(resource.router)
     app.mount("/web", pages.files, name="web")
     describe.complete(app)
@@ -119,6 +121,7 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
 
     Raises ContractError where a store cannot be used or the active model does not verify.
     """
+    started_at = datetime.now(UTC)
     with redis_server(settings) as (redis_url, embedded):
         async with (
             open_database(settings.sqlalchemy_url) as engine,
@@ -171,5 +174,19 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
                 async with (
                     aclosing(Shadow(online, metrics)) as shadow,
                     aclosing(Compared(ingest, online, metrics)) as compared,
+                    aclosing(Census(ingest.database, models)) as census,
                 ):
-                    yield Parts(settings, ingest, changes, online, trials, shadow, compared, keys, rates, metrics)
+                    yield Parts(
+                        settings=settings,
+                        ingest=ingest,
+                        changes=changes,
+                        online=online,
+                        trials=trials,
+                        shadow=shadow,
+                        compared=compared,
+                        keys=keys,
+                        rates=rates,
+                        metrics=metrics,
+                        census=census,
+                        started_at=started_at,
+                    )

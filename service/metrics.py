@@ -102,6 +102,11 @@ class Metrics:
         self.redis_away = Gauge(
             "redis_away", "1 while Redis does not answer and reads go on without it", registry=registry
         )
+        self.redis_written = Gauge(
+            "redis_written_anew_timestamp_seconds",
+            "When this process last wrote all of Redis; 0: never",
+            registry=registry,
+        )
         self.fold_ins = Counter(
             "fold_ins",
             "Users without a trained vector that were seen to: folded, none (nothing to fold in), failed, dropped",

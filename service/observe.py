@@ -19,7 +19,8 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Of the request at hand; every log line of it carries it."""
 
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_UNMATCHED = "unmatched"
+UNMATCHED = "unmatched"
+"""The route of what has none, or was refused before one was looked for."""
 
 
 class Observe:
@@ -57,7 +58,7 @@ class Observe:
             await refusal_of(error).response()(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
-            route = getattr(scope.get("route"), "path", _UNMATCHED)
+            route = getattr(scope.get("route"), "path", UNMATCHED)
             self._metrics.request_seconds.labels(scope["method"], route, str(status)).observe(seconds)
             told = {"method": scope["method"], "route": route, "status": status, "seconds": round(seconds, 6)}
             log.info("request", extra=told)

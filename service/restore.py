@@ -66,6 +66,7 @@ class Restorer:
                 if await point_anew(connection, vectors, recommended, written, mark) is None:
                     return  # another version serves since, whose vectors are not there: this process follows it first
         log.warning("Redis has its contents again, after %.1f s", time.monotonic() - started)
+        self.parts.metrics.redis_written.set_to_current_time()
         self.parts.behind.set()
         self.parts.fold_ins.start_anew()
 

@@ -24,8 +24,13 @@ class Room:
     """Places shared by keys. One key that floods leaves a quarter of them, n keys leave one in 3n + 1."""
 
     def __init__(self, most: int) -> None:
-        self._free = most
+        self._most = self._free = most
         self._held: Counter[str] = Counter()
+
+    @property
+    def taken(self) -> int:
+        """How many places."""
+        return self._most - self._free
 
     def has_place(self, who: str) -> bool:
         """Whether one more request of a caller may come in."""

@@ -39,6 +39,8 @@ PastMoment = Annotated[
 Scope = Literal["followees", "discover"]
 Source = Literal["followees", "discover", "popular", "recent"]
 Missing = Literal["online_network", "user_vector", "followee_vectors"]
+Status = Literal["ready", "not ready", "ending"]
+DeviceInUse = Literal["cpu", "cuda", "none"]
 
 
 _DESCRIBED = ConfigDict(use_attribute_docstrings=True)
@@ -363,9 +365,9 @@ class Liveness(Body):
 class Readiness(Body):
     """What the service needs, part by part."""
 
-    status: Literal["ready", "not ready", "ending"]
+    status: Status
     model: str
     redis: str
     database: str
-    device: Literal["cpu", "cuda", "none"]
+    device: DeviceInUse
     """Where the encoder runs."""

@@ -29,6 +29,7 @@ from contract.artifact import (
     MANIFEST,
     RANKER_INPUTS,
     RANKER_OUTPUTS,
+    Epoch,
     GraphSpec,
     Manifest,
     TensorSpec,
@@ -44,6 +45,7 @@ from training.provenance import git_revision, libraries
 from training.settings import TrainingSettings
 from training.tokenizer import vocabulary_of
 from training.train import Fitted
+from training.trainer import Curve
 
 OPSET = 20
 CURVE = "curve.jsonl"
@@ -151,12 +153,21 @@ def export(
         data=network.snapshot(),
         judged_from=datetime.fromtimestamp(test_from / 1000, UTC),
         settings=settings.model_dump(mode="json"),
+        curve=by_epoch(fitted.curve),
         metrics=metrics,
         libraries=libraries(),
         git_revision=git_revision(),
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2), "utf-8")
     return graphs
+
+
+def by_epoch(curve: Curve) -> list[Epoch]:
+    """The training as the manifest has it."""
+    return [
+        Epoch(epoch=int(point["epoch"]), loss=point["loss"], auc=point["auc"], seconds=point["seconds"])
+        for point in curve
+    ]
 
 
 def export_encoder(graph: EncoderGraph, path: Path, image_size: int) -> None:

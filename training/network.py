@@ -97,6 +97,7 @@ class Network:
             retweets=len(self.retweet_at_R),
             first_retweet_at=_moment(self.retweet_at_R[0]),
             last_retweet_at=_moment(self.retweet_at_R[-1]),
+            last_tweet_at=_moment(self.posted_T.max()),
             digest=digest.hexdigest(),
         )
 

@@ -29,6 +29,7 @@ TAGS = [
     {"name": "users", "description": "Who there is, what they do, and what they are recommended"},
     {"name": "tweets", "description": "Image tweets: posted, read, hidden and deleted"},
     {"name": "models", "description": "Versions of the model, and which one serves"},
+    {"name": "operator", "description": "What an operator's page shows"},
     {"name": "health", "description": "How the service is"},
 ]
 

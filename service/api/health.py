@@ -1,16 +1,20 @@
 """/health."""
 
 import asyncio
+import time
 from collections.abc import Coroutine
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.api.parts import Parts, PartsDependency
 from service.room import Rounds
-from service.schemas import Liveness, Readiness
+from service.schemas import Liveness, Readiness, Status
+
+T = TypeVar("T")
 
 HANGS_SECONDS = 60.0
 """For a batch of an encoder, which takes milliseconds on a GPU and seconds on a slow CPU."""
@@ -21,6 +25,14 @@ STATE_SECONDS = 1.0
 """How long a store is waited for: who asks has little patience."""
 
 router = APIRouter(prefix="/health", tags=["health"])
+
+
+@dataclass(frozen=True)
+class StoreState:
+    """Of Redis or the database, in words; how long it took to answer, where it did."""
+
+    words: str
+    seconds: float | None = None
 
 
 @router.get(
@@ -48,26 +60,45 @@ async def get_readiness(request: Request, parts: PartsDependency, response: Resp
     service was told to end: it answers what still comes for a moment.
     """
     model = parts.ingest.models.current
-    states: Rounds[tuple[str, str]] = request.app.state.store_states
-    redis, database = await states.next()
-    loaded = model is not None and not redis.startswith(OTHER_VERSION)
-    ending = request.app.state.ending
-    answering = loaded and (redis, database) != (AWAY, AWAY) and not ending
-    if not answering:
+    redis, database = await states_of(request.app).next()
+    status = status_of(parts, redis, database, request.app.state.ending)
+    if status != "ready":
         response.status_code = 503
     return Readiness(
-        status="ready" if answering else "ending" if ending else "not ready",
+        status=status,
         model="none: run `python -m training retrain`" if model is None else model.version,
-        redis=redis,
-        database=database,
+        redis=redis.words,
+        database=database.words,
         device="none" if model is None else model.onnx.device,
     )
 
 
-async def store_states(parts: Parts) -> tuple[str, str]:
-    """Of Redis and the database, in words."""
-    redis, database = await asyncio.gather(in_time(redis_state(parts)), in_time(database_state(parts)))
+def states_of(app: FastAPI) -> Rounds[tuple[StoreState, StoreState]]:
+    """Who asks how the stores are, asks here."""
+    rounds: Rounds[tuple[StoreState, StoreState]] = app.state.store_states
+    return rounds
+
+
+def status_of(parts: Parts, redis: StoreState, database: StoreState, ending: bool) -> Status:
+    """Of the whole."""
+    loaded = parts.ingest.models.current is not None and not redis.words.startswith(OTHER_VERSION)
+    if loaded and (redis.words, database.words) != (AWAY, AWAY) and not ending:
+        return "ready"
+    return "ending" if ending else "not ready"
+
+
+async def store_states(parts: Parts) -> tuple[StoreState, StoreState]:
+    """Of Redis and the database."""
+    asked = (timed(redis_state(parts)), timed(database_state(parts)))
+    redis, database = await asyncio.gather(*(in_time(state, StoreState(AWAY)) for state in asked))
     return redis, database
+
+
+async def timed(state: Coroutine[Any, Any, str]) -> StoreState:
+    """What a store says, and how long it took."""
+    started = time.perf_counter()
+    words = await state
+    return StoreState(words, None if words == AWAY else time.perf_counter() - started)
 
 
 async def redis_state(parts: Parts) -> str:
@@ -95,11 +126,11 @@ async def database_state(parts: Parts) -> str:
     return "ok"
 
 
-async def in_time(state: Coroutine[Any, Any, str]) -> str:
+async def in_time(question: Coroutine[Any, Any, T], otherwise: T) -> T:
     """What does not answer in time does not answer; nobody waits for the end of the question, in which drivers hang."""
-    task = asyncio.create_task(state)
+    task = asyncio.create_task(question)
     done, _ = await asyncio.wait({task}, timeout=STATE_SECONDS)
     if not done:
         task.cancel()
-        return AWAY
+        return otherwise
     return task.result()

@@ -1,12 +1,14 @@
 """What the routes get: the parts that the lifespan built."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
 from pydantic import GetJsonSchemaHandler
 
 from contract.ids import ID_PATTERN
+from service.census import Census
 from service.changes import Changes
 from service.compare import Compared
 from service.ingest import Ingest
@@ -33,6 +35,8 @@ class Parts:
     keys: Keys
     rates: Rates
     metrics: Metrics
+    census: Census
+    started_at: datetime
 
 
 async def get_parts(request: Request) -> Parts:

@@ -85,6 +85,18 @@ def test_a_good_version_verifies(good: Path) -> None:
     assert verify_version(good) < 1e-3
 
 
+async def test_one_that_was_exported_before_curves_were_kept_loads(good: Path, service: Service) -> None:
+    path = good / "manifest.json"
+    written = json.loads(path.read_text("utf-8"))
+    assert len(written["curve"]) == 2
+    assert written["data"].pop("last_tweet_at")
+    del written["curve"]
+    path.write_text(json.dumps(written), "utf-8")
+    assert verify_version(good) < 1e-3
+    manifest = (await service.client.get(f"/models/{good.name}")).json()["manifest"]
+    assert (manifest["curve"], manifest["data"]["last_tweet_at"]) == (None, None)
+
+
 @pytest.fixture
 def swapped(stores: StoreSettings, good: Path) -> Path:
     """A folder that is not yet in the place of `good`: the same without its first user."""

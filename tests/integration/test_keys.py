@@ -20,6 +20,7 @@ from tests.conftest import ROOT
 from tests.integration.running import Service, png, problem, serving
 
 pytestmark = pytest.mark.anyio
+OPERATORS = [("GET", "/ops/state"), ("HEAD", "/ops/state"), ("GET", "/ops/nothing"), ("GET", "/ops%2Fstate")]
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ async def test_each_scope_opens_its_own_requests(trained: StoreSettings) -> None
             requests = {
                 "read": [("GET", "/users/u0001/recommendations"), ("GET", "/models"), ("GET", "/tweets/t0001")],
                 "write": [("PUT", "/users/u0001/followees/u0001"), ("DELETE", "/tweets/nothing"), ("POST", "/users")],
-                "admin": [("POST", "/models:rollback"), ("POST", "/models/nothing:activate")],
+                "admin": [("POST", "/models:rollback"), ("POST", "/models/nothing:activate"), *OPERATORS],
             }
             for needed, asked in requests.items():
                 for method, url in asked:

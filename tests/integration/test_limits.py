@@ -75,7 +75,8 @@ async def test_a_flood_of_reads_is_shed_and_health_answers(
             return 'requests_shed_total{limit="reads"} 7.0' in (await service.client.get("/metrics")).text
 
         await until(seven_are_shed, 20)
-        assert (await service.client.get("/health/ready")).status_code == 200
+        for path in ("/health/ready", "/ops/state"):
+            assert (await service.client.get(path)).status_code == 200
         gate.set()
         statuses = sorted(answer.status_code for answer in await asyncio.gather(*asked))
         assert statuses == [200] * 3 + [429] * 7

@@ -219,6 +219,9 @@ async def test_a_version_is_shown_with_its_manifest(service: Service, versions: 
         assert (body["version"], body["active"], body["kept"]) == (version, version == versions[1], True)
         assert body["manifest"]["version"] == version
         assert set(body["manifest"]["files"]) >= {"encoder.onnx", "user_vectors.npy"}
+        curve, epochs = body["manifest"]["curve"], body["manifest"]["settings"]["epochs"]
+        assert [epoch["epoch"] for epoch in curve] == list(range(1, epochs + 1))
+        assert all(0 < epoch["auc"] < 1 and epoch["loss"] > 0 for epoch in curve)
     problem(await service.client.get("/models/v0"), 404, "unknown-version")
 
 

@@ -41,7 +41,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 def test_operations_have_names_words_and_known_tags(document: dict[str, Any], operations: list[Operation]) -> None:
     names = [of["operationId"] for *_, of in operations]
-    assert len(names) == len(set(names)) == 34
+    assert len(names) == len(set(names)) == 35
     assert all(re.fullmatch("[a-z]+([A-Z][a-z]+)*", name) for name in names)
     assert {"getRecommendations", "postTweet", "retweet", "activateModel"} <= set(names)
     tags = {tag["name"] for tag in document["tags"] if tag["description"]}
@@ -73,6 +73,7 @@ def test_every_error_is_a_problem_with_the_headers_it_has(operations: list[Opera
         ("/models", "get", "read"),
         ("/models:rollback", "post", "admin"),
         ("/metrics", "get", "read"),
+        ("/ops/state", "get", "admin"),
     ],
 )
 def test_the_scope_of_a_key_is_named(document: dict[str, Any], path: str, method: str, scope: str) -> None:
