@@ -27,6 +27,7 @@ async function show() {
   one("#feed").setAttribute("aria-busy", "true");
   const user = address.get("user") ?? (await firstUser(signal));
   if (user === null) return showNobody();
+  one("#nobody").hidden = true;
   const scope = address.get("scope") ?? "followees";
   const beside = address.get("beside") ?? "";
   document.title = `${user} \u00b7 Image tweets`;
@@ -143,7 +144,8 @@ function showNobody() {
     make();
   };
   const form = h("form", { class: "field", onsubmit }, h("label", { for: "first" }, "Nobody is here yet. Make a user"), input, h("button", { class: "main" }, "Make"));
-  one("#feed").replaceChildren(form, h("p", { class: "facts" }, "Or bring a network: python -m training import FOLDER"));
+  one("#nobody").replaceChildren(form, h("p", { class: "facts" }, "Or bring a network: python -m training import FOLDER"));
+  one("#nobody").hidden = false;
   one("#feed").setAttribute("aria-busy", "false");
 }
 

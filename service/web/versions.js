@@ -14,7 +14,7 @@ export function showVersions({ active, trial, models }, changed) {
   one("#rollback").onclick = () => confirm("Roll back?", "The version that served before serves again.", () => activate("/models:rollback", changed));
   one("#versions").replaceChildren(
     h("caption", { class: "unseen" }, "Model versions, the one activated last first"),
-    h("thead", {}, h("tr", {}, ...["Version", "State", "Made", ...METRICS.map((name) => name.toUpperCase()), "Beside the one before", ""].map((name) => h("th", { scope: "col" }, name)))),
+    h("thead", {}, h("tr", {}, ...["Version", "State", "Made", ...METRICS.map((name) => name.toUpperCase()), "Beside the one before", "Actions"].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, ...models.map((model) => row(model, active, trial, changed))),
   );
 }

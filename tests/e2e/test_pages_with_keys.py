@@ -85,7 +85,7 @@ def test_an_operator_s_key_is_needed_for_operations(browser: Browser, keyed: Run
 def test_the_first_user_is_made_on_the_page(browser: Browser, empty: Running) -> None:
     with opened(browser, empty.url, refusals=True) as page:
         settled(page)
-        expect(page.locator("#feed")).to_contain_text("Nobody is here yet")
+        expect(page.locator("#nobody")).to_contain_text("Nobody is here yet")
         seen(page, "nobody")
         accessible(page)
         page.get_by_label("Nobody is here yet. Make a user").fill("first")
