@@ -36,7 +36,7 @@ export function line(title, values, marked, format) {
     svg("polyline", { points, class: "line" }),
     marked >= 0 ? svg("circle", { cx: x(marked), cy: y(values[marked]), r: 4, class: "mark" }) : null,
     marked >= 0
-      ? svg("text", { x: Math.min(width - 70, Math.max(left, x(marked) - 30)), y: height - 5, class: "label" }, `epoch ${marked + 1}: ${format(values[marked])}`)
+      ? svg("text", { x: x(marked), y: height - 5, class: x(marked) > width / 2 ? "label end" : "label" }, `epoch ${marked + 1}: ${format(values[marked])}`)
       : null,
   );
 }

@@ -67,7 +67,7 @@ function showEncoder({ encoder, shed }) {
   one("#encoder").replaceChildren(
     h("h3", {}, "Batches by how many tweets they had"),
     encoder.batch_sizes.count ? bars(rows) : h("p", { class: "facts" }, "Nothing was encoded since this process began."),
-    h("p", { class: "facts" }, `A batch took ${quantiles(encoder.batch_seconds)}; a tweet waited ${quantiles(encoder.queue_seconds)} for its batch.`),
+    h("p", { class: "facts" }, encoder.batch_sizes.count ? `A batch took ${quantiles(encoder.batch_seconds)}; a tweet waited ${quantiles(encoder.queue_seconds)} for its batch.` : ""),
     h("p", { class: refused ? "facts bad" : "facts" }, refused ? `Answered 429: ${shed.map((one) => `${one.limit} ${one.count}`).join(", ")}.` : "Nothing was answered 429."),
   );
 }
@@ -103,7 +103,7 @@ function rate(kind, process) {
 }
 
 function quantiles(durations) {
-  return durations.p50 === null ? "no time yet" : `${milliseconds(durations.p50)} (p50), ${milliseconds(durations.p99)} (p99)`;
+  return `${milliseconds(durations.p50)} (p50), ${milliseconds(durations.p99)} (p99)`;
 }
 
 function milliseconds(seconds) {

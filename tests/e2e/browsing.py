@@ -80,4 +80,6 @@ def accessible(page: Page) -> None:
 def seen(page: Page, name: str, whole: bool = False) -> None:
     """Keep a screenshot for people to look at."""
     PICTURES.mkdir(parents=True, exist_ok=True)
+    if whole:
+        page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=PICTURES / f"{name}.png", full_page=whole)
