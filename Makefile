@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Set up, make a network, train, serve on http://127.0.0.1:$(PORT).
 run: var/trained
 	@echo
-	@echo "Serving on http://127.0.0.1:$(PORT) in a few seconds (Ctrl-C ends it). Paste these in another terminal, in this folder:"
+	@echo "Serving on http://127.0.0.1:$(PORT) in a few seconds (Ctrl-C ends it): open it in a browser. Or paste these in another terminal, in this folder:"
 	@echo
 	@$(BIN)/python -m training demo $(DATASET) --url http://127.0.0.1:$(PORT)
 	@echo

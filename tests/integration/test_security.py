@@ -31,8 +31,8 @@ pytestmark = pytest.mark.anyio
 
 Guarded = tuple[Service, dict[KeyScope, str]]
 
-OPEN = {"/docs", "/openapi.json", "/redoc", "/health/live", "/health/ready"}
-"""What is answered without a key; and the files that /docs is made of."""
+OPEN = {"/", "/ops", "/docs", "/openapi.json", "/redoc", "/health/live", "/health/ready"}
+"""What is answered without a key; and the files that pages are made of."""
 DESTINATIONS = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -78,7 +78,7 @@ async def test_no_route_is_open_that_is_not_meant_to_be(guarded: Guarded) -> Non
     paths |= {"/", "/admin", "/userss", "/health", "/healthz"}
     for path in sorted(paths):
         answer = await service.client.get(re.sub(r"{\w+(:\w+)?}", "none", path))
-        opened = path in OPEN or path.startswith(("/static-offline-docs", "/docs"))
+        opened = path in OPEN or path.startswith(("/static-offline-docs", "/docs", "/web"))
         assert opened or answer.status_code == 401, (path, answer.status_code)
 
 
