@@ -21,6 +21,11 @@ export async function ask(method, path, { json, form, signal } = {}) {
   return response.status === 204 ? null : response.json();
 }
 
+/** A path whose parts are encoded: at`/users/${user}`. */
+export function at(fixed, ...parts) {
+  return String.raw({ raw: fixed }, ...parts.map(encodeURIComponent));
+}
+
 /** A path with parameters: those that are null are left out, those that are lists are repeated. */
 export function url(path, parameters) {
   const found = new URLSearchParams();
@@ -32,14 +37,19 @@ export function url(path, parameters) {
 
 /** Show a tweet's picture in an image. A browser sends no key by itself, so with one it is fetched first. */
 export async function showPicture(image, tweetId) {
-  const path = `/tweets/${tweetId}/image`;
+  const path = at`/tweets/${tweetId}/image`;
   if (sessionStorage.getItem(KEY) === null) {
     image.src = path;
     return;
   }
-  const picture = URL.createObjectURL(await (await send("GET", path, {})).blob());
-  image.addEventListener("load", () => URL.revokeObjectURL(picture), { once: true });
-  image.src = picture;
+  try {
+    const picture = URL.createObjectURL(await (await send("GET", path, {})).blob());
+    image.addEventListener("load", () => URL.revokeObjectURL(picture), { once: true });
+    image.src = picture;
+  } catch (error) {
+    if (error.name !== "Problem") throw error;
+    image.removeAttribute("src"); // its words stand in for it, as where a browser cannot load one
+  }
 }
 
 async function send(method, path, { json, form, signal }) {
@@ -56,15 +66,15 @@ async function send(method, path, { json, form, signal }) {
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({ type: "", detail: `The service answered ${response.status}.` }));
   if (response.status === 401 || (response.status === 403 && key !== null)) {
-    if (key === sessionStorage.getItem(KEY)) await askForKey(problem.detail);
-    return send(method, path, { json, form, signal });
+    const another = key !== sessionStorage.getItem(KEY) || (await askForKey(problem.detail));
+    if (another) return send(method, path, { json, form, signal });
   }
   throw new Problem(response.status, problem.type, problem.detail);
 }
 
 let asking = null;
 
-/** Until somebody gives a key, which is kept until the tab is closed. */
+/** Whether somebody gives a key, which is kept until the tab is closed. */
 function askForKey(reason) {
   asking ??= new Promise((resolve) => {
     const input = h("input", { id: "key", type: "password", required: true, autocomplete: "off" });
@@ -76,14 +86,15 @@ function askForKey(reason) {
       h("label", { for: "key" }, "Key"),
       input,
       h("p", { class: "facts" }, "Make one with: python -m service keys create NAME --scopes read,write,admin"),
-      h("button", { class: "main" }, "Use it"),
+      h("div", { class: "acts" }, h("button", { type: "button", onclick: () => dialog.close("") }, "Cancel"), h("button", { class: "main", value: "given" }, "Use it")),
     );
-    const dialog = h("dialog", { "aria-labelledby": "key-title", oncancel: (event) => event.preventDefault() }, form);
+    const dialog = h("dialog", { "aria-labelledby": "key-title" }, form);
     dialog.addEventListener("close", () => {
-      sessionStorage.setItem(KEY, input.value.trim());
+      const given = dialog.returnValue === "given";
+      if (given) sessionStorage.setItem(KEY, input.value.trim());
       dialog.remove();
       asking = null;
-      resolve();
+      resolve(given);
     });
     document.body.append(dialog);
     dialog.showModal();

@@ -48,7 +48,7 @@ export function card(item, tweet, place, scale, answer, followed, acts) {
 /** The tweet's picture, described by its words. */
 export function picture(item, words) {
   const image = h("img", { class: "picture", alt: words ? `Picture: ${words}` : `Picture by ${item.author_id}`, loading: "lazy" });
-  showPicture(image, item.tweet_id).catch(() => image.classList.add("lost"));
+  showPicture(image, item.tweet_id);
   return image;
 }
 

@@ -1,6 +1,6 @@
 /** Two model versions side by side: what each would answer the same user. */
 
-import { ask, url } from "./api.js";
+import { ask, at, url } from "./api.js";
 import { number, picture } from "./card.js";
 import { h } from "./dom.js";
 
@@ -19,7 +19,7 @@ export async function fillVersions(select, serving, chosen) {
 
 /** Fill a place with both rankings. `answer` is the one of the version that serves. */
 export async function compare(place, { user, scope, k, beside, answer, signal }) {
-  const other = await ask("GET", url(`/users/${user}/recommendations`, { k, scope, version: beside }), { signal });
+  const other = await ask("GET", url(at`/users/${user}/recommendations`, { k, scope, version: beside }), { signal });
   const tweet_id = [...new Set([...answer.items, ...other.items].map((item) => item.tweet_id))];
   const { tweets } = tweet_id.length ? await ask("GET", url("/tweets", { tweet_id }), { signal }) : { tweets: [] };
   const words = new Map(tweets.map((tweet) => [tweet.tweet_id, tweet.text]));

@@ -48,6 +48,7 @@ export function telling(work) {
     try {
       await work(...given);
     } catch (error) {
+      if (error.name === "AbortError") return; // something else is shown meanwhile
       if (error.name !== "Problem") throw error;
       showProblem(error);
     }

@@ -1,6 +1,6 @@
 /** The feed of a user: what the address says is what is shown. */
 
-import { ask, url } from "./api.js";
+import { Problem, ask, at, url } from "./api.js";
 import { card, scaleOf } from "./card.js";
 import { compare, fillVersions } from "./compare.js";
 import { composer } from "./compose.js";
@@ -28,7 +28,8 @@ async function show() {
   const user = address.get("user") ?? (await firstUser(signal));
   if (user === null) return showNobody();
   one("#nobody").hidden = true;
-  const scope = address.get("scope") ?? "followees";
+  if (!/^[A-Za-z0-9_-]{1,64}$/.test(user)) throw new Problem(422, "", "user_id: an id has letters, digits, _ and - only, 64 at most.");
+  const scope = address.get("scope") === "discover" ? "discover" : "followees";
   const beside = address.get("beside") ?? "";
   document.title = `${user} \u00b7 Image tweets`;
   one("#feed-title").textContent = `What ${user} will retweet`;
@@ -75,7 +76,7 @@ async function firstUser(signal) {
 }
 
 function recommendations(user, scope, cursor, signal) {
-  return ask("GET", url(`/users/${user}/recommendations`, { k: PAGE, scope, cursor, explain: true }), { signal });
+  return ask("GET", url(at`/users/${user}/recommendations`, { k: PAGE, scope, cursor, explain: true }), { signal });
 }
 
 async function cardsOf(answer, signal) {
@@ -93,7 +94,15 @@ async function cardsOf(answer, signal) {
 }
 
 async function showMore() {
-  const next = await recommendations(shown.user, shown.scope, shown.cursor, loading.signal);
+  let next;
+  try {
+    next = await recommendations(shown.user, shown.scope, shown.cursor, loading.signal);
+  } catch (error) {
+    if (error.type !== "/problems/cursor-expired") throw error;
+    await showAgain();
+    say("Another model version serves now: the feed is ranked anew.");
+    return [];
+  }
   shown.cursor = next.next_cursor;
   const cards = await cardsOf({ ...shown.answer, items: next.items }, loading.signal);
   one("#feed").append(...cards);
@@ -155,7 +164,7 @@ function placeComposer(user) {
 }
 
 async function tellFollowers(user, tweet) {
-  const { users } = await ask("GET", url(`/users/${user}/followers`, { limit: 3 }));
+  const { users } = await ask("GET", url(at`/users/${user}/followers`, { limit: 3 }));
   const links = users.map((one) => h("a", { href: `/?user=${one.user_id}&show=${tweet.tweet_id}` }, one.user_id));
   const state = tweet.status === "ready" ? "Posted." : "Posted; it can be recommended as soon as it is encoded.";
   if (!links.length) return say(`${state} Nobody follows ${user} yet.`);
@@ -163,14 +172,14 @@ async function tellFollowers(user, tweet) {
 }
 
 const retweet = telling(async (item) => {
-  const path = `/users/${shown.user}/retweets/${item.tweet_id}`;
+  const path = at`/users/${shown.user}/retweets/${item.tweet_id}`;
   await ask("PUT", path);
   await showAgain();
   sayUndo(`Retweeted ${item.tweet_id}; the feed is ranked anew.`, path);
 });
 
 const hide = telling(async (item) => {
-  const path = `/users/${shown.user}/hidden/${item.tweet_id}`;
+  const path = at`/users/${shown.user}/hidden/${item.tweet_id}`;
   await ask("PUT", path);
   await showAgain();
   sayUndo(`${item.tweet_id} is shown to ${shown.user} no more.`, path);
@@ -187,7 +196,7 @@ function sayUndo(text, path) {
 }
 
 const follow = telling(async (userId, on) => {
-  await ask(on ? "PUT" : "DELETE", `/users/${shown.user}/followees/${userId}`);
+  await ask(on ? "PUT" : "DELETE", at`/users/${shown.user}/followees/${userId}`);
   await showAgain();
   say(on ? `${shown.user} follows ${userId}; the feed is ranked anew.` : `${shown.user} follows ${userId} no more.`);
 });

@@ -8,11 +8,15 @@ import { showVersions } from "./versions.js";
 
 const EVERY_MS = 5_000;
 
+let looking = false;
+
 let before = null;
 /** The state looked at last, for rates. */
 
 /** Look at everything once. */
 async function look() {
+  if (looking) return;
+  looking = true;
   try {
     const [state, models] = await Promise.all([ask("GET", "/ops/state"), ask("GET", "/models")]);
     showProblem(null);
@@ -25,6 +29,8 @@ async function look() {
   } catch (error) {
     if (error.name !== "Problem") throw error;
     showProblem(error);
+  } finally {
+    looking = false;
   }
 }
 

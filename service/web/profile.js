@@ -1,6 +1,6 @@
 /** The user whose feed it is: counts, followees with the attention that they get, and whom to follow next. */
 
-import { ask, url } from "./api.js";
+import { ask, at, url } from "./api.js";
 import { h } from "./dom.js";
 import { face, person } from "./people.js";
 import { offerUsers } from "./picker.js";
@@ -11,8 +11,8 @@ const WIDE = "(min-width: 56.01rem)";
 /** The user's counts, and whom they follow: at most some, in order of their ids. */
 export async function readProfile(userId, signal) {
   const [user, followees] = await Promise.all([
-    ask("GET", `/users/${userId}`, { signal }),
-    ask("GET", url(`/users/${userId}/followees`, { limit: LISTED }), { signal }),
+    ask("GET", at`/users/${userId}`, { signal }),
+    ask("GET", url(at`/users/${userId}/followees`, { limit: LISTED }), { signal }),
   ]);
   return { user, followees: followees.users.map((one) => one.user_id) };
 }

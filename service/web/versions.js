@@ -1,6 +1,6 @@
 /** The table of model versions: what they are, how they did, and which one serves. */
 
-import { ask } from "./api.js";
+import { ask, at } from "./api.js";
 import { line } from "./chart.js";
 import { h, one, say, telling } from "./dom.js";
 import { age } from "./people.js";
@@ -42,7 +42,7 @@ function row(model, active, trial, changed) {
               type: "button",
               class: "small",
               "aria-label": `Activate ${model.version}`,
-              onclick: () => confirm(`Activate ${model.version}?`, "It serves everybody within a second. The one that serves now stays kept.", () => activate(`/models/${model.version}:activate`, changed)),
+              onclick: () => confirm(`Activate ${model.version}?`, "It serves everybody within a second. The one that serves now stays kept.", () => activate(at`/models/${model.version}:activate`, changed)),
             },
             "Activate",
           )
@@ -102,7 +102,7 @@ function confirm(title, text, work) {
 }
 
 async function showCurves(version) {
-  const { manifest } = await ask("GET", `/models/${version}`);
+  const { manifest } = await ask("GET", at`/models/${version}`);
   const place = one("#curves");
   place.hidden = false;
   const curve = manifest?.curve ?? [];

@@ -329,3 +329,22 @@ def test_a_service_that_does_not_answer_is_told_of(browser: Browser, running: Ru
         page.get_by_label("Followees", exact=True).check()
         expect(page.locator(".card").first).to_be_visible()
         expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_an_address_that_makes_no_sense_is_told_of(browser: Browser, running: Running) -> None:
+    for user in ("../models", "a%20b", "%00", "x" * 100):
+        with opened(browser, f"{running.url}/?user={user}&scope=nowhere", refusals=True) as page:
+            expect(page.get_by_role("alert")).to_contain_text("user_id")
+
+
+def test_a_feed_goes_on_where_another_version_serves_meanwhile(browser: Browser, running: Running) -> None:
+    models = answer(running, "/models")
+    other = next(model["version"] for model in models["models"] if model["version"] != models["active"])
+    with opened(browser, running.url, refusals=True) as page:
+        settled(page)
+        httpx.post(f"{running.url}/models/{other}:activate").raise_for_status()
+        page.get_by_role("button", name="Show more").click()
+        expect(page.get_by_role("status")).to_contain_text("Another model version serves now")
+        assert cards(page) == ids(ranking(running))
+        expect(page.locator("#facts")).to_contain_text(other)
+    httpx.post(f"{running.url}/models/{models['active']}:activate").raise_for_status()
