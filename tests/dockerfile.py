@@ -1,7 +1,7 @@
 """The Dockerfile's instructions, carried out in a folder in place of a container's root.
 
 Stages share the folder: what one copies from another is there already. In the end all is removed that the image would
-not have. Nobody's root is needed for a build, but the image's user runs in one that only root may write to.
+not have. Root builds; the image's user runs, and may write to nothing but the volumes and /tmp.
 """
 
 import json
