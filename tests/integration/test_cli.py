@@ -79,8 +79,6 @@ def reached(condition: bool, process: subprocess.Popen[str]) -> bool:
     [
         (["import", "no-such-folder"], "no-such-folder"),
         (["retrain", *TINY], "0 retweets"),
-        (["retrain", "--dim", "0"], "dim"),
-        (["retrain", "--epochs", "many"], "epochs"),
         (["publish", "no-such-version"], "no-such-version"),
         (["demo", "no-such-folder"], "no-such-folder"),
     ],
