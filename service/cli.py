@@ -80,7 +80,7 @@ PROGRAM = Program(
             help="serve until told to stop; the same as no command",
             run="service.serving:serve",
             examples=("", "serve"),
-            more="Environment variables say where it listens and which stores it uses (README.md, Configuration).\n"
+            more="Environment variables say where it listens and which stores it uses (docs/configuration.md).\n"
             "Its log goes to standard error, a JSON object a line.",
         ),
         Verb(

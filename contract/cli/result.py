@@ -21,8 +21,13 @@ class Result(BaseModel):
         return []
 
 
+def told_fields(result: type[Result]) -> dict[str, str]:
+    """The fields of --json, and what they mean."""
+    return {name: field.description or "" for name, field in result.model_fields.items() if not field.exclude}
+
+
 def described(result: type[Result]) -> str:
-    """Fields and what they mean, for the end of a help text."""
-    fields = {name: field for name, field in result.model_fields.items() if not field.exclude}
+    """The same for the end of a help text."""
+    fields = told_fields(result)
     width = max(map(len, fields))
-    return "\n".join(f"  {name:<{width}}  {field.description}" for name, field in fields.items())
+    return "\n".join(f"  {name:<{width}}  {meaning}" for name, meaning in fields.items())

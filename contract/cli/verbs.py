@@ -165,6 +165,6 @@ def _root_epilog(program: Program, prog: str) -> str:
     statuses = sorted({*COMMON, *(status for verb in program.verbs for status in verb.statuses)})
     return (
         f"`{prog} COMMAND --help` shows a command's options, examples and JSON.\n"
-        "Environment variables name the stores: see Configuration in README.md.\n\n"
+        "Environment variables name the stores: see docs/configuration.md.\n\n"
         f"exit statuses:\n{table(statuses)}"
     )

@@ -11,6 +11,7 @@ import service.__main__
 import service.cli
 import training.__main__
 import training.cli
+from contract.cli.result import told_fields
 from contract.environment import StoreSettings
 from tests.conftest import fresh_stores
 from training import reproduce as reproduction
@@ -52,7 +53,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> Told:
         (result,) = [known.result for known in program.verbs if known.name == verb]
         assert result is not None
         answer: dict[str, Any] = json.loads(output.out)
-        assert set(answer) == {name for name, field in result.model_fields.items() if not field.exclude}
+        assert set(answer) == set(told_fields(result))
         run.verbs.add((module, verb))  # type: ignore[attr-defined]
         return answer
 

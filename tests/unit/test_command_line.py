@@ -21,10 +21,12 @@ import service.cli
 import training.__main__
 import training.cli
 from contract.cli.faults import fault
+from contract.cli.result import told_fields
 from contract.cli.statuses import Status
 from contract.cli.terminal import Colour, painted
 from contract.cli.verbs import Program, Verb
 from contract.errors import StoreUnavailable
+from contract.release import NAME, release
 from tests.conftest import ROOT
 from training.errors import GateClosed, InputRejected
 
@@ -65,9 +67,9 @@ def test_the_help_of_a_verb_says_all_of_it(
     for status in {*Status} - {Status.GATE_CLOSED} | {*verb.statuses}:
         assert f"  {status.value:<4} {status.meaning}\n" in said
     if verb.result is not None:
-        for name, field in verb.result.model_fields.items():
-            assert field.exclude or f"{field.description}\n" in said.partition("fields with --json")[2]
-            assert field.exclude or field.description, name
+        for name, meaning in told_fields(verb.result).items():
+            assert meaning, name
+            assert f"  {meaning}\n" in said.partition("fields with --json")[2]
 
 
 @pytest.mark.parametrize(("program", "verb"), VERBS)
@@ -103,6 +105,13 @@ def test_the_help_of_a_program_lists_its_verbs_and_statuses(
     assert all(f"    {verb.name.split()[0]}" in said for verb in program.verbs)
     assert "exit statuses:\n  0    done\n" in said
     assert ("\n  3    " in said) == (program.module == "training")
+
+
+@pytest.mark.parametrize("module", ["training", "service"])
+def test_the_version_is_told(module: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        MAINS[module](["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"{NAME} {release()}\n")
 
 
 def test_installed_commands_are_those_that_completion_binds_to() -> None:
