@@ -51,6 +51,8 @@ def fault(error: Exception, expected: Mapping[type[Exception], Status]) -> tuple
             return Status.FAILED, f"a worker process was killed, perhaps for want of memory: free some, {_AGAIN}"
         case MemoryError():
             return Status.FAILED, f"not enough memory: free some, {_AGAIN}"
+        case _ if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not to be imported here
+            return Status.FAILED, f"not enough memory on the GPU: free some, or lower --batch, {_AGAIN}"
     return Status.BUG, (
         f"{type(error).__name__}: {_first_line(error)}: this is a fault of the program: "
         "run the same command with --debug, and report what it prints"

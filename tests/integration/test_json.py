@@ -1,7 +1,7 @@
 """--json of every verb: one object on standard output with the fields that its help names, and nothing else there."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +14,13 @@ import training.cli
 from contract.cli.result import told_fields
 from contract.environment import StoreSettings
 from tests.conftest import fresh_stores
+from tests.integration.running import named
 from training import reproduce as reproduction
 from training import tune as tuning
 from training.reproduce import Run
 
 TINY = ["--backbone", "tiny", "--dim", "8", "--text-dim", "8", "--word-dim", "8", "--epochs", "1"]
 Told = Callable[..., dict[str, Any]]
-
-
-def named(stores: StoreSettings, patch: pytest.MonkeyPatch) -> None:
-    """Stores by this process's environment."""
-    for name in ("DATABASE_URL", "REDIS_URL", "BLOB_URL"):
-        patch.delenv(name, raising=False)
-    patch.setenv("VAR_DIR", str(stores.var_dir))
-    patch.setenv("MODELS_DIR", str(stores.models_dir))
-
-
-@pytest.fixture
-def stores(monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreSettings]:
-    with fresh_stores("embedded") as settings:
-        named(settings, monkeypatch)
-        yield settings
 
 
 @pytest.fixture
@@ -62,7 +48,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> Told:
 
 
 def test_every_verb_tells_its_result_as_json(
-    stores: StoreSettings, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    named_stores: StoreSettings, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "made"
     made = told("training", "synthesize", str(folder), "--users", "60", "--tweets", "80")
@@ -72,10 +58,10 @@ def test_every_verb_tells_its_result_as_json(
     assert told("training", "demo", str(folder))["ask"].startswith("curl -s ")
     rows = told("training", "export", str(tmp_path / "exported"))["rows"]
     assert (rows["users"], rows["tweets"], rows["retweets"]) == (60, 80, made["retweets"])
-    first, second = versions(told, stores, tmp_path)
+    first, second = versions(told, named_stores, tmp_path)
     backups(told, tmp_path, monkeypatch)
-    named(stores, monkeypatch)
-    assert told("training", "models delete", second)["folder"] == str(stores.models_dir / second)
+    named(named_stores, monkeypatch)
+    assert told("training", "models delete", second)["folder"] == str(named_stores.models_dir / second)
     assert [one["version"] for one in told("training", "models list")["versions"]] == [first]
     comparisons(told, folder, tmp_path, monkeypatch)
     keys(told)
