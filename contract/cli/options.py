@@ -1,7 +1,7 @@
 """Settings models as options of a command line, and as what the environment says."""
 
 import argparse
-from typing import Any, TypeVar, get_args
+from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings
@@ -35,11 +35,11 @@ def add_settings(command: argparse.ArgumentParser, settings: type[BaseModel], *n
         )
 
 
-def given(options: argparse.Namespace, settings: type[M], **more: Any) -> M:
+def given(options: argparse.Namespace, settings: type[M]) -> M:
     """The settings that stand on the command line. Raises UsageWrong where they cannot be."""
     values = {name: getattr(options, name) for name in settings.model_fields if hasattr(options, name)}
     try:
-        return settings(**values, **more)
+        return settings(**values)
     except ValidationError as error:
         first = error.errors()[0]
         option = _option(str(first["loc"][0])) if first["loc"] else ""
