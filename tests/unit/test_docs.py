@@ -20,12 +20,12 @@ from alembic.config import CommandLine
 from docs.generate import DOCS
 from docs.generate import PAGES as GENERATED
 from docs.generate.commands import subcommands
-from service.__main__ import parser as service_parser
+from service.cli import parser as service_parser
 from service.metrics import Metrics
 from service.settings import Settings
 from tests.conftest import ROOT
 from tests.documents import PAGES, Page, commands
-from training.__main__ import parser as training_parser
+from training.cli import parser as training_parser
 
 CURRENT = [page for page in PAGES if not page.is_history]
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
@@ -129,7 +129,7 @@ def check_command(words: list[str]) -> None:
         case ["docker", "compose", "run", "--rm", "retrain", *arguments]:
             parse(training_parser(), arguments or ["retrain"])
         case ["python" | "python3", "-m", "service", *arguments]:
-            parse(service_parser(), arguments)
+            parse(service_parser(), arguments or ["serve"])
         case ["python" | "python3", "-m", "venv" | "docs.generate", *_]:
             pass
         case ["python" | "python3", "-m", module, *_] if module.startswith("benchmarks"):
