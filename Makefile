@@ -46,6 +46,9 @@ check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml deploy/cuda.yaml
+	$(BIN)/pre-commit validate-config
 
 fmt: $(VENV)/installed
 	$(BIN)/ruff check --fix .

@@ -23,8 +23,8 @@ def build(folder: Path) -> tuple[Path, Path]:
 
 
 def environment_with(wheel: Path, extra: str, folder: Path) -> Path:
-    """The Python of a new environment with the wheel, installed by uv, and what it requires with an extra."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    """The Python of an environment made anew with the wheel, installed by uv, and what it requires with an extra."""
+    subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True)
     python = folder / "bin" / "python"
     uv("install", "--offline", "--no-deps", wheel, python=python)
     (packages,) = folder.glob("lib/python*/site-packages")

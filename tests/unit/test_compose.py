@@ -1,17 +1,72 @@
-"""The nightly profile's loop, in a shell whose sleep and python are stand-ins."""
+"""The compose files: what they promise, and the nightly loop in a shell whose sleep and python are stand-ins."""
 
 import os
+import re
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # its stubs are not installed for one file
 
 from tests.conftest import ROOT
+from tests.dockerfile import stages
+
+Services = dict[str, dict[str, Any]]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
+SERVICES: Services = COMPOSE["services"]
+OURS = {"migrate", "service", "retrain", "nightly"}
+TMP = "/tmp"  # noqa: S108 - of a container
+ENDS = {"migrate", "retrain"}
+"""What ends by itself."""
+
+
+def test_ours_are_built_here_and_all_others_name_a_release() -> None:
+    assert {name for name, service in SERVICES.items() if "build" in service} == OURS
+    for name in SERVICES.keys() - OURS:
+        assert re.search(r":v?\d+(\.\d+)*$", SERVICES[name]["image"]), name
+    cuda: Services = yaml.safe_load((ROOT / "deploy" / "cuda.yaml").read_text("utf-8"))["services"]
+    assert cuda.keys() == {"service", "retrain", "nightly"}
+    built = [service["build"]["target"] for service in (*(SERVICES[name] for name in OURS), *cuda.values())]
+    assert set(built) <= stages().keys()
+    assert all(service["build"]["target"].endswith("-cuda") for service in cuda.values())
+
+
+def test_ports_are_of_loopback_alone() -> None:
+    for name, service in SERVICES.items():
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), name
+
+
+def test_ours_run_on_a_read_only_root_as_nobody_of_note() -> None:
+    for name in OURS:
+        service = SERVICES[name]
+        assert (service["read_only"], service["tmpfs"], service["cap_drop"]) == (True, [TMP], ["ALL"]), name
+        mounted = {volume.split(":")[1] for volume in service["volumes"]}
+        assert mounted == {"/app/var", "/app/exported_models"}, name
+
+
+def test_whatever_runs_on_says_how_it_is_and_starts_again() -> None:
+    of_dockerfile = {name for name in OURS - ENDS if any(step == "HEALTHCHECK" for step, _ in stages()["serving"][1])}
+    for name in SERVICES.keys() - ENDS:
+        assert "healthcheck" in SERVICES[name] or name in of_dockerfile, name
+        assert SERVICES[name]["restart"] == "unless-stopped", name
+    for name, service in SERVICES.items():
+        for other, on in service.get("depends_on", {}).items():
+            ends = on["condition"] == "service_completed_successfully"
+            assert ends or "healthcheck" in SERVICES[other], f"{name} waits for {other}"
+
+
+def test_what_is_mounted_is_there() -> None:
+    for service in SERVICES.values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert (ROOT / source).is_dir() if source.startswith("./") else source in COMPOSE["volumes"], source
+        assert set(service.get("secrets", [])) <= COMPOSE["secrets"].keys()
 
 
 def test_the_nightly_profile_retrains_at_three_and_goes_on_after_a_failure(tmp_path: Path) -> None:
-    service = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))["services"]["nightly"]
+    service = SERVICES["nightly"]
     assert service["profiles"] == ["nightly"]
     assert "DATABASE_URL" in service["environment"]
     for name, script in {
