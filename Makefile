@@ -17,7 +17,7 @@ run: var/trained
 	@exec $(BIN)/python -m service
 
 # Three processes, since tests wait a third of the time; a file of tests at a time, the long ones first, each with one thread.
-test: $(VENV)/installed
+test: $(VENV)/dev
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # The generated pages (docs/generate), then all pages as a site: var/docs/index.html.
@@ -26,22 +26,22 @@ docs: $(VENV)/docs
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env -d var/docs-cache docs var/docs
 
 # Ratios of speed within wide bounds: has something become much slower?
-guard: $(VENV)/installed
+guard: $(VENV)/dev
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.guard
 
 # Kills, outages and full disks under load, on SQLite and PostgreSQL; some ten minutes.
-chaos: $(VENV)/installed
+chaos: $(VENV)/dev
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m tests.chaos --out docs/reliability
 
 # Mixed load for 20 minutes: memory, descriptors and Redis are to be flat in the end.
-soak: $(VENV)/installed
+soak: $(VENV)/dev
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m tests.soak --out docs/reliability
 
 # What is fast, and beside what: writes docs/performance.md; leave the machine alone meanwhile. PEERS: README.md.
-bench: $(VENV)/installed
+bench: $(VENV)/dev
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks $(if $(PEERS),--peers-python $(PEERS)/bin/python)
 
-check: $(VENV)/installed
+check: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -50,21 +50,26 @@ check: $(VENV)/installed
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml deploy/cuda.yaml
 	$(BIN)/pre-commit validate-config
 
-fmt: $(VENV)/installed
+fmt: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 # Write requirements.lock anew from pyproject.toml.
-lock: $(VENV)/installed
+lock: $(VENV)/dev
 	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --no-annotate \
 		--extra service --extra training --extra dev --extra docs --output-file requirements.lock pyproject.toml
 
 $(VENV)/installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[service,training]'
+	@touch $@
+
+# What tests and checks need beside.
+$(VENV)/dev: $(VENV)/installed
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[service,training,dev]'
 	@touch $@
 
-$(VENV)/docs: $(VENV)/installed
+$(VENV)/docs: $(VENV)/dev
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[docs]'
 	@touch $@
 
