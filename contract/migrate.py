@@ -35,7 +35,7 @@ def migrate() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Migrate; what fails is one line on standard error and exit status 1 (2: of the command line)."""
-    argparse.ArgumentParser(prog="python -m contract.migrate", description=__doc__).parse_args(arguments)
+    parser().parse_args(arguments)
     try:
         migrate()
     except ValidationError as error:
@@ -47,6 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
         return _failed(f"the database cannot be migrated ({str(error).splitlines()[0]}): check DATABASE_URL")
     print(f"the database has schema {SCHEMA_REVISION}")
     return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """It has no options."""
+    return argparse.ArgumentParser(prog="python -m contract.migrate", description=__doc__)
 
 
 def _failed(line: str) -> int:

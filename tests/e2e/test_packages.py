@@ -7,19 +7,25 @@ import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from contract.release import NAME
 from contract.tables import SCHEMA_REVISION
 from tests.conftest import ROOT, own_database
-from tests.installed import build, environment_with, uv, without_this_checkout
+from tests.installed import build, closure, environment_with, uv, without_this_checkout
 
 PACKAGES = ("contract", "service", "training")
 MISSING = {
     "service": {"torch", "torchvision", "onnx", "onnxscript", "sklearn", "scipy", "pyarrow"},
     "training": {"fastapi", "starlette", "uvicorn", "httptools", "prometheus_client"},
 }
+UNPINNED = {"pip", "setuptools"}
+"""What pip-compile leaves to the environment."""
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys
 for name in sys.argv[1:]:
@@ -124,8 +130,12 @@ def postgresql_url() -> Iterator[str]:
         yield url
 
 
-def test_the_lock_is_one_for_pip_and_uv() -> None:
+def test_the_lock_is_one_for_pip_and_uv(tmp_path: Path) -> None:
     """What pip installed by it here is what uv would."""
-    lock = ROOT / "requirements.lock"
-    told = uv("install", "--offline", "--dry-run", "--no-deps", "-r", lock, python=Path(sys.executable))
-    assert "Would make no changes" in told
+    lines = [line for line in (ROOT / "requirements.lock").read_text("utf-8").splitlines() if not line.startswith("#")]
+    locked = {canonicalize_name(Requirement(line).name): line for line in lines if line}
+    needed = set(map(canonicalize_name, closure(distribution(NAME), {"service", "training", "dev"}))) - UNPINNED
+    assert needed <= locked.keys()
+    (tmp_path / "requirements.txt").write_text("\n".join(locked[name] for name in needed), "utf-8")
+    options = ("--offline", "--dry-run", "--no-deps", "-r", tmp_path / "requirements.txt")
+    assert "Would make no changes" in uv("install", *options, python=Path(sys.executable))

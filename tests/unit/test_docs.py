@@ -17,6 +17,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are not installed for one file
 from alembic.config import CommandLine
 
+from contract.migrate import parser as migrate_parser
 from docs.generate import DOCS
 from docs.generate import PAGES as GENERATED
 from docs.generate.commands import subcommands
@@ -130,7 +131,9 @@ def check_command(words: list[str]) -> None:
             parse(training_parser(), arguments or ["retrain"])
         case ["python" | "python3", "-m", "service", *arguments]:
             parse(service_parser(), arguments or ["serve"])
-        case ["python" | "python3", "-m", "venv" | "docs.generate", *_]:
+        case ["python" | "python3", "-m", "contract.migrate", *arguments]:
+            parse(migrate_parser(), arguments)
+        case ["python" | "python3", "-m", "venv" | "docs.generate" | "build", *_]:
             pass
         case ["python" | "python3", "-m", module, *_] if module.startswith("benchmarks"):
             assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
