@@ -7,14 +7,13 @@ import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
-from importlib.metadata import distribution
+from importlib.metadata import PathDistribution
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from contract.release import NAME
 from contract.tables import SCHEMA_REVISION
 from tests.conftest import ROOT, own_database
 from tests.installed import build, closure, environment_with, uv, without_this_checkout
@@ -130,12 +129,14 @@ def postgresql_url() -> Iterator[str]:
         yield url
 
 
-def test_the_lock_is_one_for_pip_and_uv(tmp_path: Path) -> None:
+def test_the_lock_is_one_for_pip_and_uv(distributions: tuple[Path, Path], tmp_path: Path) -> None:
     """What pip installed by it here is what uv would."""
     lines = [line for line in (ROOT / "requirements.lock").read_text("utf-8").splitlines() if not line.startswith("#")]
     locked = {canonicalize_name(Requirement(line).name): line for line in lines if line}
-    needed = set(map(canonicalize_name, closure(distribution(NAME), {"service", "training", "dev"}))) - UNPINNED
-    assert needed <= locked.keys()
+    (metadata,) = (path for path in zipfile.Path(distributions[1]).iterdir() if path.name.endswith(".dist-info"))
+    required = closure(PathDistribution(metadata), {"service", "training", "dev"})
+    needed = set(map(canonicalize_name, required)) - UNPINNED
+    assert needed <= locked.keys(), "run `make lock`"
     (tmp_path / "requirements.txt").write_text("\n".join(locked[name] for name in needed), "utf-8")
     options = ("--offline", "--dry-run", "--no-deps", "-r", tmp_path / "requirements.txt")
     assert "Would make no changes" in uv("install", *options, python=Path(sys.executable))
