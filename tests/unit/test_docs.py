@@ -130,9 +130,9 @@ def check_command(words: list[str]) -> None:
             parse(training_parser(), arguments or ["retrain"])
         case ["python" | "python3", "-m", "service", *arguments]:
             parse(service_parser(), arguments)
-        case ["python" | "python3", "-m", "venv" | "docs.generate", *_]:
+        case ["python" | "python3", "-m", "venv" | "build", *_]:
             pass
-        case ["python" | "python3", "-m", module, *_] if module.startswith("benchmarks"):
+        case ["python" | "python3", "-m", module, *_] if module.startswith(("benchmarks", "contract.")):
             assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
         case ["python" | "python3", "make_dataset.py"]:
             pass
