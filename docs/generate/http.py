@@ -73,7 +73,7 @@ def curl(method: str, path: str, operation: Operation, document_: dict[str, Any]
     if method != "GET" and not (method == "POST" and "requestBody" in operation):
         words += ["-X", method]
     words += _sent(operation.get("requestBody"), document_)
-    words.append(f"{URL}{path}{'?' if query else ''}{urlencode(query)}")
+    words.append(f"{URL}{path}{'?' if query else ''}{urlencode(query, doseq=True)}")
     return " ".join(shlex.quote(word) for word in words)
 
 

@@ -135,7 +135,7 @@ def check_command(words: list[str]) -> None:
             parse(migrate_parser(), arguments)
         case ["python" | "python3", "-m", "venv" | "docs.generate" | "build", *_]:
             pass
-        case ["python" | "python3", "-m", module, *_] if module.startswith("benchmarks"):
+        case ["python" | "python3", "-m", module, *_] if module.startswith(("benchmarks", "contract.")):
             assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
         case ["python" | "python3", "make_dataset.py"]:
             pass
