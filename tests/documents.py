@@ -82,7 +82,15 @@ class Page:
         return {slug if n == 0 else f"{slug}-{n}" for slug, count in made.items() for n in range(count + 1)}
 
 
-PAGES = [Page(path) for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/**/*.md")))]
+PAGES = [
+    Page(path)
+    for path in (
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        *sorted(ROOT.glob("docs/**/*.md")),
+        *sorted(ROOT.glob("examples/**/*.md")),
+    )
+]
 
 
 def commands(text: str) -> Iterator[list[str]]:

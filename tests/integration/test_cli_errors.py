@@ -137,6 +137,7 @@ def test_a_version_that_is_not_known(
     "verb",
     [
         "import NEW",
+        "adopt NEW FILE/out",
         "restore NEW",
         "demo NEW",
         "evaluate --data NEW",
@@ -159,6 +160,7 @@ def test_a_folder_that_is_not_there(
     [
         "synthesize FILE/new --users 20 --tweets 20",
         "export FILE/new",
+        "adopt DATASET FILE/new",
         "backup FILE/new",
         "reproduce --data DATASET --out FILE/new",
         "tune --data DATASET --systems ease --out FILE/new.json",

@@ -55,6 +55,8 @@ def test_every_verb_tells_its_result_as_json(
     assert (made["folder"], made["users"], made["tweets"]) == (str(folder), 60, 80)
     imported = told("training", "import", str(folder))
     assert (imported["users"], imported["rejected"], imported["rejects_file"]) == (60, {}, None)
+    adopted = told("training", "adopt", str(folder / "images"), str(tmp_path / "adopted"))
+    assert (adopted["tweets"], sum(adopted["kinds"].values()), adopted["left_out"]) == (80, 80, {})
     assert told("training", "demo", str(folder))["ask"].startswith("curl -s ")
     rows = told("training", "export", str(tmp_path / "exported"))["rows"]
     assert (rows["users"], rows["tweets"], rows["retweets"]) == (60, 80, made["retweets"])

@@ -139,6 +139,8 @@ def check_command(words: list[str]) -> None:
             assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
         case ["python" | "python3", "make_dataset.py"]:
             pass
+        case ["python" | "python3", script, *_] if script.startswith("examples/"):
+            assert (ROOT / script).exists(), script
         case ["alembic", *arguments]:
             parse(CommandLine().parser, arguments)
         case ["make", *arguments]:

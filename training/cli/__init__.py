@@ -3,7 +3,7 @@
 from contract.cli.completion import completion_verb
 from contract.cli.statuses import Status
 from contract.cli.verbs import Parser, Program, parser_of
-from training.cli import backups, comparisons, data, retraining, versions
+from training.cli import adoption, backups, comparisons, data, retraining, versions
 from training.errors import GateClosed, TrainingError
 
 _SCRIPT = "image-tweets-training"
@@ -14,6 +14,7 @@ PROGRAM = Program(
     description="The trainer: datasets, training, versions that serve, backups and the tables of the paper.",
     verbs=(
         *data.VERBS,
+        *adoption.VERBS,
         *backups.VERBS,
         *retraining.VERBS,
         *versions.VERBS,
