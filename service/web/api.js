@@ -16,8 +16,8 @@ export class Problem extends Error {
 }
 
 /** The JSON that a request is answered with, null where there is none. Asks for a key where one is needed. */
-export async function ask(method, path, { json, form, signal } = {}) {
-  const response = await send(method, path, { json, form, signal });
+export async function ask(method, path, options = {}) {
+  const response = await send(method, path, options);
   return response.status === 204 ? null : response.json();
 }
 
@@ -35,16 +35,34 @@ export function url(path, parameters) {
   return found.size ? `${path}?${found}` : path;
 }
 
-/** Show a tweet's picture in an image. A browser sends no key by itself, so with one it is fetched first. */
-export async function showPicture(image, tweetId) {
+/** Show a tweet's picture in an image, once that comes into sight. */
+export function showPicture(image, tweetId) {
   const path = at`/tweets/${tweetId}/image`;
   if (sessionStorage.getItem(KEY) === null) {
+    image.loading = "lazy";
     image.src = path;
-    return;
+  } else {
+    image.dataset.path = path;
+    inSight.observe(image);
   }
+}
+
+const inSight = new IntersectionObserver(
+  (entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      inSight.unobserve(target);
+      fetchPicture(target);
+    }
+  },
+  { rootMargin: "400px" },
+);
+
+/** A browser sends no key by itself, so with one the picture is fetched first. */
+async function fetchPicture(image) {
   try {
-    const picture = URL.createObjectURL(await (await send("GET", path, {})).blob());
-    image.addEventListener("load", () => URL.revokeObjectURL(picture), { once: true });
+    const picture = URL.createObjectURL(await (await send("GET", image.dataset.path, {})).blob());
+    for (const end of ["load", "error"]) image.addEventListener(end, () => URL.revokeObjectURL(picture), { once: true });
     image.src = picture;
   } catch (error) {
     if (error.name !== "Problem") throw error;
@@ -52,22 +70,25 @@ export async function showPicture(image, tweetId) {
   }
 }
 
-async function send(method, path, { json, form, signal }) {
+async function send(method, path, options) {
+  const { json, form, signal, once } = options;
   const key = sessionStorage.getItem(KEY);
   const headers = key === null ? {} : { Authorization: `Bearer ${key}` };
+  if (once !== undefined) headers["Idempotency-Key"] = once;
   if (json !== undefined) headers["Content-Type"] = "application/json";
   let response;
   try {
     response = await fetch(path, { method, headers, signal, body: json === undefined ? form : JSON.stringify(json) });
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    if (error.name === "TimeoutError") throw new Problem(0, "", "The service does not answer in time.");
     throw new Problem(0, "", "The service does not answer: is it running? Try again in a moment.");
   }
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({ type: "", detail: `The service answered ${response.status}.` }));
   if (response.status === 401 || (response.status === 403 && key !== null)) {
     const another = key !== sessionStorage.getItem(KEY) || (await askForKey(problem.detail));
-    if (another) return send(method, path, { json, form, signal });
+    if (another) return send(method, path, options);
   }
   throw new Problem(response.status, problem.type, problem.detail);
 }
@@ -77,7 +98,7 @@ let asking = null;
 /** Whether somebody gives a key, which is kept until the tab is closed. */
 function askForKey(reason) {
   asking ??= new Promise((resolve) => {
-    const input = h("input", { id: "key", type: "password", required: true, autocomplete: "off" });
+    const input = h("input", { id: "key", type: "password", required: true, pattern: "[ -~]+", title: "A key has plain letters, digits and signs", autocomplete: "off" });
     const form = h(
       "form",
       { method: "dialog" },

@@ -5,13 +5,13 @@ import { h } from "./dom.js";
 import { age, face, person } from "./people.js";
 
 /**
- * A card of one item of an answer. `tweet` has its words; `scale` is the facet that fills half a bar; `acts` are what its
+ * A card of one item of an answer. `tweet` has its words; `followed` are the user's followees, null where nobody knows them; `scale` is the facet that fills half a bar; `acts` are what its
  * buttons do: retweet, hide, follow and why, each with the item.
  */
 export function card(item, tweet, place, scale, answer, followed, acts) {
   const words = tweet?.text ?? "";
   const title = `card-${item.tweet_id}`;
-  const follows = followed.has(item.author_id);
+  const follows = followed?.has(item.author_id) ?? false;
   return h(
     "article",
     { class: "card", tabindex: "0", "data-tweet": item.tweet_id, "aria-labelledby": title, "aria-posinset": place, "aria-setsize": "-1" },
@@ -25,10 +25,10 @@ export function card(item, tweet, place, scale, answer, followed, acts) {
         { class: "by" },
         person(item.author_id),
         tweet ? age(tweet.created_at) : null,
-        item.author_id === answer.user_id ? null : button(follows ? "Following" : "Follow", () => acts.follow(item.author_id, !follows), {
+        followed === null ? null : button(follows ? "Following" : "Follow", () => acts.follow(item.author_id, !follows), {
           class: "small",
           "aria-pressed": String(follows),
-          "aria-label": `Follow ${item.author_id}`,
+          "aria-label": `${follows ? "Following" : "Follow"} ${item.author_id}`,
         }),
       ),
       h("h2", { id: title, class: "words" }, words || `Picture by ${item.author_id}`),
@@ -47,7 +47,7 @@ export function card(item, tweet, place, scale, answer, followed, acts) {
 
 /** The tweet's picture, described by its words. */
 export function picture(item, words) {
-  const image = h("img", { class: "picture", alt: words ? `Picture: ${words}` : `Picture by ${item.author_id}`, loading: "lazy" });
+  const image = h("img", { class: "picture", alt: words ? `Picture: ${words}` : `Picture by ${item.author_id}` });
   showPicture(image, item.tweet_id);
   return image;
 }
@@ -90,10 +90,15 @@ function bar(name, value, scale, kind) {
   );
 }
 
+/** The followees who speak for a tweet most, with their parts of its social facet. */
+export function carriers(item) {
+  return (item.because ?? []).filter((one) => one.part > 0);
+}
+
 /** The faces of the followees who carry the social facet. */
 function because(item, why) {
-  if (!item.because?.length) return null;
-  const names = item.because.map((one) => one.user_id);
+  const names = carriers(item).map((one) => one.user_id);
+  if (!names.length) return null;
   return h(
     "button",
     { class: "because", type: "button", onclick: why, "aria-haspopup": "dialog", "aria-label": `Carried by ${names.join(", ")}: why?` },

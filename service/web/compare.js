@@ -5,8 +5,7 @@ import { number, picture } from "./card.js";
 import { h } from "./dom.js";
 
 /** Offer the kept versions but the one that serves. */
-export async function fillVersions(select, serving, chosen) {
-  const { models } = await ask("GET", "/models");
+export function fillVersions(select, models, serving, chosen) {
   const others = models.filter((model) => model.kept && model.version !== serving);
   select.replaceChildren(
     h("option", { value: "" }, others.length ? "no other model" : "no other model is kept"),

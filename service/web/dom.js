@@ -36,9 +36,11 @@ export function say(text, ...actions) {
 /** Show what went wrong, or that nothing is wrong any more. */
 export function showProblem(error) {
   const place = one("#problem");
+  const text = error === null ? "" : error.message;
+  const isNew = place.textContent !== text;
   place.hidden = error === null;
-  place.textContent = error === null ? "" : error.message;
-  if (error !== null) place.scrollIntoView({ block: "nearest" });
+  place.textContent = text;
+  if (error !== null && isNew) place.scrollIntoView({ block: "nearest" });
 }
 
 /** What a listener calls: an error that the API answered is shown, any other is the page's own. */

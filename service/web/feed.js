@@ -3,8 +3,10 @@
 import { Problem, ask, at, url } from "./api.js";
 import { card, scaleOf } from "./card.js";
 import { compare, fillVersions } from "./compare.js";
-import { composer } from "./compose.js";
+import { composer, takeDrops } from "./compose.js";
 import { h, one, say, showProblem, telling } from "./dom.js";
+import { facts } from "./facts.js";
+import { showNobody } from "./nobody.js";
 import { offerUsers } from "./picker.js";
 import { readProfile, showProfile } from "./profile.js";
 import { showWhy } from "./why.js";
@@ -17,6 +19,9 @@ let shown = null;
 
 let loading = new AbortController();
 
+let paging = null;
+/** The next page, while it is read. */
+
 /** Read the address and show it. */
 async function show() {
   loading.abort();
@@ -26,7 +31,7 @@ async function show() {
   showProblem(null);
   one("#feed").setAttribute("aria-busy", "true");
   const user = address.get("user") ?? (await firstUser(signal));
-  if (user === null) return showNobody();
+  if (user === null) return showNobody((made) => go({ user: made }));
   one("#nobody").hidden = true;
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(user)) throw new Problem(422, "", "user_id: an id has letters, digits, _ and - only, 64 at most.");
   const scope = address.get("scope") === "discover" ? "discover" : "followees";
@@ -34,37 +39,57 @@ async function show() {
   document.title = `${user} \u00b7 Image tweets`;
   one("#feed-title").textContent = `What ${user} will retweet`;
   one(`#scope [value="${scope}"]`).checked = true;
-  const [profile, answer] = await Promise.all([readProfile(user, signal), recommendations(user, scope, null, signal)]);
+  const away = [];
+  const [answer, profile, versions] = await Promise.all([
+    recommendations(user, scope, null, signal),
+    unlessAway(readProfile(user, signal), away),
+    unlessAway(ask("GET", "/models", { signal }), away),
+  ]);
   if (shown?.user !== user) placeComposer(user);
   shown = { user, scope, answer, profile, cursor: answer.next_cursor, scale: scaleOf(answer.items), count: 0 };
   showProfile(one("#profile"), profile, answer, follow);
   one("#facts").textContent = facts(answer);
   one("#feed").hidden = beside !== "";
   one("#comparison").hidden = beside === "";
-  await fillVersions(one("#compare select"), answer.version, beside);
+  fillVersions(one("#compare select"), versions?.models ?? [], answer.version, beside);
   if (beside) {
     one("#more").hidden = one("#end").hidden = true;
     await compare(one("#comparison"), { user, scope, k: PAGE, beside, answer, signal });
   } else {
-    const cards = await cardsOf(answer, signal);
+    const cards = await cardsOf(answer, signal, away);
     one("#feed").replaceChildren(...cards);
     showEnd();
     if (address.get("show")) await lookFor(address.get("show"), signal);
   }
   one("#feed").setAttribute("aria-busy", "false");
+  if (away.length) showProblem(away[0]);
   return undefined;
 }
 
-/** The same, where what is answered too late is dropped and an error of the API is shown. */
+/** What is beside the ranking may be missing while a store is away: null then, and `away` has the problem. */
+async function unlessAway(asked, away) {
+  try {
+    return await asked;
+  } catch (error) {
+    if (error.status !== 503) throw error;
+    away.push(error);
+    return null;
+  }
+}
+
+/** The same, where what is answered too late is dropped and an error of the API is shown, and nothing of another user. */
 async function showAgain() {
   try {
     await show();
   } catch (error) {
     if (error.name === "AbortError") return;
+    shown = null;
     one("#feed").replaceChildren();
+    one("#comparison").replaceChildren();
     one("#feed").setAttribute("aria-busy", "false");
-    one("#more").hidden = one("#end").hidden = true;
+    one("#profile").hidden = one("#more").hidden = one("#end").hidden = true;
     one("#facts").textContent = "";
+    one(".compose")?.remove();
     if (error.name !== "Problem") throw error;
     showProblem(error);
   }
@@ -79,12 +104,12 @@ function recommendations(user, scope, cursor, signal) {
   return ask("GET", url(at`/users/${user}/recommendations`, { k: PAGE, scope, cursor, explain: true }), { signal });
 }
 
-async function cardsOf(answer, signal) {
+async function cardsOf(answer, signal, away = []) {
   if (!answer.items.length) return [];
   const tweet_id = answer.items.map((item) => item.tweet_id);
-  const { tweets } = await ask("GET", url("/tweets", { tweet_id }), { signal });
-  const tweetOf = new Map(tweets.map((tweet) => [tweet.tweet_id, tweet]));
-  const followed = new Set(shown.profile.followees);
+  const found = await unlessAway(ask("GET", url("/tweets", { tweet_id }), { signal }), away);
+  const tweetOf = new Map(found?.tweets.map((tweet) => [tweet.tweet_id, tweet]));
+  const followed = shown.profile && new Set(shown.profile.followees);
   return answer.items.map((item) => {
     shown.count += 1;
     const tweet = tweetOf.get(item.tweet_id);
@@ -93,18 +118,28 @@ async function cardsOf(answer, signal) {
   });
 }
 
-async function showMore() {
+/** The next page below the others, once however often it is asked for meanwhile; its cards. */
+function showMore() {
+  paging ??= readMore().finally(() => {
+    paging = null;
+  });
+  return paging;
+}
+
+async function readMore() {
+  const { signal } = loading;
   let next;
   try {
-    next = await recommendations(shown.user, shown.scope, shown.cursor, loading.signal);
+    next = await recommendations(shown.user, shown.scope, shown.cursor, signal);
   } catch (error) {
     if (error.type !== "/problems/cursor-expired") throw error;
     await showAgain();
     say("Another model version serves now: the feed is ranked anew.");
     return [];
   }
+  const cards = await cardsOf({ ...shown.answer, items: next.items }, signal);
+  signal.throwIfAborted();
   shown.cursor = next.next_cursor;
-  const cards = await cardsOf({ ...shown.answer, items: next.items }, loading.signal);
   one("#feed").append(...cards);
   showEnd();
   return cards;
@@ -120,42 +155,13 @@ function showEnd() {
 async function lookFor(tweetId, signal) {
   const found = () => one(`#feed [data-tweet="${CSS.escape(tweetId)}"]`);
   while (!found() && shown.cursor !== null && shown.count < LOOKED_THROUGH && !signal.aborted) await showMore();
+  const address = new URLSearchParams(location.search);
+  address.delete("show"); // it was done: the next change is not to come back here
+  history.replaceState(null, "", `/?${address}`);
   if (found() === null) return say(`${tweetId} is not among the first ${shown.count} of ${shown.answer.candidates}.`);
   found().classList.add("pointed");
   found().focus();
   return say(`${tweetId} is at place ${found().getAttribute("aria-posinset")} of ${shown.answer.candidates}.`);
-}
-
-function facts(answer) {
-  const from = {
-    followees: "from followees",
-    discover: "the newest of the whole service",
-    popular: "by popularity: the model knows neither this user nor a followee",
-    recent: "the newest: nobody retweeted any yet",
-  }[answer.source];
-  const notes = [`${answer.candidates} candidates, ${from}`, `model ${answer.version}${answer.trial ? " (on trial)" : ""}`];
-  if (answer.folded_in) notes.push("vector fitted to the user's own retweets");
-  if (answer.degraded && answer.source !== answer.scope) notes.push("followees have nothing to offer");
-  if (answer.missing.includes("online_network")) notes.push("degraded: Redis is being written anew or does not answer");
-  if (answer.missing.includes("user_vector")) notes.push("the model does not know this user");
-  if (answer.missing.includes("followee_vectors")) notes.push("the model does not know some followees");
-  return notes.join(" \u00b7 ");
-}
-
-function showNobody() {
-  const input = h("input", { id: "first", maxlength: 64, pattern: "[A-Za-z0-9_\\-]{1,64}", required: true, autocomplete: "off" });
-  const make = telling(async () => {
-    await ask("POST", "/users", { json: { user_id: input.value.trim() } });
-    await go({ user: input.value.trim() });
-  });
-  const onsubmit = (event) => {
-    event.preventDefault();
-    make();
-  };
-  const form = h("form", { class: "field", onsubmit }, h("label", { for: "first" }, "Nobody is here yet. Make a user"), input, h("button", { class: "main" }, "Make"));
-  one("#nobody").replaceChildren(form, h("p", { class: "facts" }, "Or bring a network: python -m training import FOLDER"));
-  one("#nobody").hidden = false;
-  one("#feed").setAttribute("aria-busy", "false");
 }
 
 function placeComposer(user) {
@@ -198,6 +204,7 @@ function sayUndo(text, path) {
 const follow = telling(async (userId, on) => {
   await ask(on ? "PUT" : "DELETE", at`/users/${shown.user}/followees/${userId}`);
   await showAgain();
+  one("#feed-title").focus({ preventScroll: true });
   say(on ? `${shown.user} follows ${userId}; the feed is ranked anew.` : `${shown.user} follows ${userId} no more.`);
 });
 
@@ -239,7 +246,7 @@ function start() {
     const wanted = new URL(link.href).searchParams;
     go({ user: wanted.get("user"), show: wanted.get("show") }).then(() => wanted.get("show") || one("#feed-title").focus());
   });
-  document.addEventListener("dragenter", () => one(".compose")?.setAttribute("open", ""));
+  takeDrops();
   addEventListener("popstate", showAgain);
   showAgain();
 }

@@ -8,30 +8,50 @@ import { showVersions } from "./versions.js";
 
 const EVERY_MS = 5_000;
 
-let looking = false;
+const PATIENCE_MS = 10_000;
+
+let looking = Promise.resolve();
 
 let before = null;
 /** The state looked at last, for rates. */
 
-/** Look at everything once. */
-async function look() {
-  if (looking) return;
-  looking = true;
+/** Look at everything anew, after the look that goes on. */
+function look() {
+  looking = looking.then(async () => {
+    const failed = [await attempt(lookAtState), await attempt(lookAtModels)].find((error) => error !== null) ?? null;
+    one("#asof").textContent = `${failed ? "Not all of it: " : ""}as of ${new Date().toLocaleTimeString("en-GB")}`;
+    one(".ops").classList.toggle("stale", failed !== null);
+    if (failed || problemIsOurs) showProblem(failed);
+    problemIsOurs = failed !== null;
+    if (failed && [401, 403].includes(failed.status)) one("#live").checked = false; // who gave no key is not asked again
+  });
+  return looking;
+}
+
+let problemIsOurs = false;
+/** Whether what is shown to be wrong comes from a look, so that the next one may take it away. */
+
+async function attempt(work) {
   try {
-    const [state, models] = await Promise.all([ask("GET", "/ops/state"), ask("GET", "/models")]);
-    showProblem(null);
-    showTiles(state);
-    showVersions(models, look);
-    showAnswers(state.process);
-    showEncoder(state.process);
-    showRequests(state.process);
-    before = state;
+    await work();
+    return null;
   } catch (error) {
     if (error.name !== "Problem") throw error;
-    showProblem(error);
-  } finally {
-    looking = false;
+    return error;
   }
+}
+
+async function lookAtState() {
+  const state = await ask("GET", "/ops/state", { signal: AbortSignal.timeout(PATIENCE_MS) });
+  showTiles(state);
+  showAnswers(state.process);
+  showEncoder(state.process);
+  showRequests(state.process);
+  before = state;
+}
+
+async function lookAtModels() {
+  showVersions(await ask("GET", "/models", { signal: AbortSignal.timeout(PATIENCE_MS) }), look);
 }
 
 function showTiles({ status, process, freshness, redis, database }) {
@@ -39,10 +59,10 @@ function showTiles({ status, process, freshness, redis, database }) {
   const behind = freshness.stored?.newest_retweet_at && model ? (new Date(freshness.stored.newest_retweet_at) - new Date(model.newest_retweet_at)) / 1000 : null;
   const tiles = [
     ["Service", status, status === "ready", `up for ${duration(process.uptime_seconds)}, process ${process.process_id} on ${process.host}`],
-    ["Redis", redis.state, redis.state === "ok", redis.seconds === null ? "" : `answers in ${milliseconds(redis.seconds)}`],
+    ["Redis", redis.state, redis.state === "ok", [redis.seconds === null ? "" : `answers in ${milliseconds(redis.seconds)} `, ...(freshness.redis_written_at ? ["written anew ", age(freshness.redis_written_at)] : [])]],
     ["Database", database.state, database.state === "ok", database.seconds === null ? "" : `answers in ${milliseconds(database.seconds)}`],
     ["Queue", `${process.queue.in_work} of ${process.queue.size}`, process.queue.in_work < process.queue.size, "posted tweets in work"],
-    ["Pending", count(freshness.stored?.pending_tweets), !freshness.stored?.pending_tweets, "stored tweets without a vector yet"],
+    ["Pending", count(freshness.stored?.pending_tweets), !freshness.stored?.pending_tweets, ["stored tweets without a vector yet", ...(freshness.stored ? [", counted ", age(freshness.stored.counted_at)] : [])]],
     ["To fold in", count(freshness.waiting_users), true, "users whom the model does not know yet"],
     ["Model", model ? h("span", {}, "made ", age(model.created_at)) : "none", model !== null, model ? model.version : "run python -m training retrain"],
     ["Behind", behind === null ? "unknown" : behind <= 0 ? "nothing" : duration(behind), true, "newest retweet stored after the newest it was made from"],
@@ -126,5 +146,11 @@ function count(value) {
   return value === null || value === undefined ? "unknown" : value.toLocaleString("en");
 }
 
-setInterval(() => one("#live").checked && !document.hidden && !one("dialog") && look(), EVERY_MS);
+/** Again and again, but for where nobody looks or a question is open. */
+async function keepLooking() {
+  if (one("#live").checked && !document.hidden && !one("dialog")) await look();
+  setTimeout(keepLooking, EVERY_MS);
+}
+
 look();
+setTimeout(keepLooking, EVERY_MS);

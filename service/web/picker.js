@@ -40,6 +40,7 @@ export function offerUsers(input, list, picked) {
     if (!/^[A-Za-z0-9_-]*$/.test(prefix)) return close();
     const answer = await ask("GET", url("/users", { prefix, limit: OFFERED }), { signal: asked.signal });
     marked = -1;
+    input.removeAttribute("aria-activedescendant");
     list.replaceChildren(
       ...answer.users.map((user, at) =>
         h(
@@ -65,8 +66,9 @@ export function offerUsers(input, list, picked) {
       const userId = marked >= 0 ? options()[marked].textContent : input.value.trim();
       return userId ? take(userId) : undefined;
     }
-    if ((event.key === "ArrowDown" || event.key === "ArrowUp") && !list.hidden) {
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
+      if (list.hidden) return offered();
       mark(event.key === "ArrowDown" ? marked + 1 : Math.max(marked, 0) - 1);
     }
     return undefined;

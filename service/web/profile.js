@@ -5,23 +5,32 @@ import { h } from "./dom.js";
 import { face, person } from "./people.js";
 import { offerUsers } from "./picker.js";
 
-const LISTED = 100;
+const PAGE = 100;
+const MOST_READ = 2_000;
+const MOST_LISTED = 60;
 const WIDE = "(min-width: 56.01rem)";
 
-/** The user's counts, and whom they follow: at most some, in order of their ids. */
+/** The user's counts, and whom they follow: the first 2,000 by id. */
 export async function readProfile(userId, signal) {
-  const [user, followees] = await Promise.all([
-    ask("GET", at`/users/${userId}`, { signal }),
-    ask("GET", url(at`/users/${userId}/followees`, { limit: LISTED }), { signal }),
-  ]);
-  return { user, followees: followees.users.map((one) => one.user_id) };
+  const user = await ask("GET", at`/users/${userId}`, { signal });
+  const followees = [];
+  let after = null;
+  do {
+    const page = await ask("GET", url(at`/users/${userId}/followees`, { limit: PAGE, after }), { signal });
+    followees.push(...page.users.map((one) => one.user_id));
+    after = page.next_after;
+  } while (after !== null && followees.length < MOST_READ);
+  return { user, followees };
 }
 
-/** Fill the panel; `follow` gets a followee and whether to follow them. */
-export function showProfile(panel, { user, followees }, answer, follow) {
+/** Fill the panel, or hide it where there is no profile; `follow` gets a followee and whether to follow them. */
+export function showProfile(panel, profile, answer, follow) {
+  panel.hidden = profile === null;
+  if (profile === null) return;
+  const { user, followees } = profile;
   const shares = new Map((answer?.followees ?? []).map((one) => [one.user_id, one.share]));
   const most = Math.max(1e-6, ...shares.values());
-  const ordered = [...followees].sort((a, b) => (shares.get(b) ?? 0) - (shares.get(a) ?? 0) || (a < b ? -1 : 1));
+  const ordered = [...followees].sort((a, b) => (shares.get(b) ?? 0) - (shares.get(a) ?? 0) || (a < b ? -1 : 1)).slice(0, MOST_LISTED);
   const input = h("input", {
     id: "follow-input",
     role: "combobox",
@@ -45,10 +54,9 @@ export function showProfile(panel, { user, followees }, answer, follow) {
       ordered.length
         ? h("ul", { class: "followees" }, ...ordered.map((userId) => followee(userId, shares.get(userId), most, follow)))
         : h("p", { class: "facts" }, "None yet: follow somebody, and what they post and retweet comes here."),
-      user.followees > followees.length ? h("p", { class: "facts" }, `and ${user.followees - followees.length} more`) : null,
+      user.followees > ordered.length ? h("p", { class: "facts" }, `and ${user.followees - ordered.length} more`) : null,
     ),
   );
-  panel.hidden = false;
 }
 
 function followee(userId, share, most, follow) {

@@ -11,16 +11,18 @@ const METRICS = ["auc", "p@1", "p@3"];
 export function showVersions({ active, trial, models }, changed) {
   const before = models.find((model) => model.kept && model.version !== active && model.version !== trial?.version);
   one("#rollback").disabled = before === undefined;
-  one("#rollback").onclick = () => confirm("Roll back?", "The version that served before serves again.", () => activate("/models:rollback", changed));
+  one("#rollback").onclick = () => confirm("Roll back?", `${before?.version} serves again, for everybody, within a second.`, () => activate("/models:rollback", changed));
+  const focused = one("#versions").contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
   one("#versions").replaceChildren(
     h("caption", { class: "unseen" }, "Model versions, the one activated last first"),
     h("thead", {}, h("tr", {}, ...["Version", "State", "Made", ...METRICS.map((name) => name.toUpperCase()), "Beside the one before", "Actions"].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, ...models.map((model) => row(model, active, trial, changed))),
   );
+  if (focused) one(`#versions [aria-label="${CSS.escape(focused)}"]`)?.focus();
 }
 
 function row(model, active, trial, changed) {
-  const state = model.version === active ? "active" : model.version === trial?.version ? `on trial (${trial.share * 100} %)` : model.kept ? "kept" : "retired";
+  const state = model.version === active ? "active" : model.version === trial?.version ? `on trial (${Number((100 * trial.share).toFixed(2))} %)` : model.kept ? "kept" : "retired";
   const system = ownMetrics(model.metrics);
   const gate = model.metrics.gate;
   return h(

@@ -1,6 +1,6 @@
 /** Why a tweet is where it is: the user's attention over the followees, as a drawing and as a table. */
 
-import { number, facets, picture } from "./card.js";
+import { carriers, facets, number, picture } from "./card.js";
 import { h, svg } from "./dom.js";
 import { face } from "./people.js";
 
@@ -9,7 +9,7 @@ const [WIDTH, HEIGHT, FAR] = [520, 450, 165];
 
 /** Open a dialog about one item of an answer. */
 export function showWhy(item, words, scale, answer) {
-  const parts = new Map((item.because ?? []).map((one) => [one.user_id, one.part]));
+  const parts = new Map(carriers(item).map((one) => [one.user_id, one.part]));
   const shares = answer.followees ?? [];
   const dialog = h(
     "dialog",

@@ -35,13 +35,15 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, url: str, size: str = "desktop", refusals: bool = False, **more: Any) -> Iterator[Page]:
+def opened(
+    browser: Browser, url: str, size: str = "desktop", refusals: bool = False, hosts: str = "", **more: Any
+) -> Iterator[Page]:
     """A new page at a URL, in a browser without a past. In the end no script failed and no other host was asked."""
     context = browser.new_context(viewport=SIZES[size], locale="en-GB", timezone_id="UTC", **more)  # type: ignore[arg-type]
     context.set_default_timeout(1_000 * _SECONDS)
     page = context.new_page()
     errors: list[str] = []
-    hosts: set[str] = set()
+    asked: set[str] = set()
 
     def hear(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not (refusals and message.text.startswith(_REFUSED)):
@@ -49,12 +51,12 @@ def opened(browser: Browser, url: str, size: str = "desktop", refusals: bool = F
 
     page.on("console", hear)
     page.on("pageerror", lambda error: errors.append(f"not caught: {error}"))
-    page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+    page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
     try:
         page.goto(url)
         yield page
         assert not errors, errors
-        assert hosts <= {urlsplit(url).netloc, ""}, hosts  # "": pictures that are held by the page itself
+        assert asked <= {urlsplit(hosts or url).netloc, ""}, asked  # "": pictures that are held by the page itself
     finally:
         context.close()
 

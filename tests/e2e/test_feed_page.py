@@ -1,12 +1,13 @@
 """The feed page, as people use it: what it shows is what the API answers, and what they do changes it at once."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.e2e.browsing import SIZES, accessible, opened, seen, settled
 from tests.integration.running import png
@@ -206,12 +207,19 @@ def test_following_oneself_is_refused_in_words(browser: Browser, running: Runnin
         expect(page.get_by_role("alert")).to_contain_text("themselves")
 
 
-DROP = """(zone, bytes) => {
+DROP = """(place, bytes) => {
   const carried = new DataTransfer();
   carried.items.add(new File([new Uint8Array(bytes)], "drawn.png", { type: "image/png" }));
-  document.dispatchEvent(new DragEvent("dragenter", { dataTransfer: carried, bubbles: true }));
-  for (const name of ["dragover", "drop"])
-    zone.dispatchEvent(new DragEvent(name, { dataTransfer: carried, bubbles: true, cancelable: true }));
+  for (const name of ["dragenter", "dragover", "drop"]) {
+    const event = new DragEvent(name, { dataTransfer: carried, bubbles: true, cancelable: true });
+    place.dispatchEvent(event);
+    if (!event.defaultPrevented) throw new Error("the browser would leave the page");
+  }
+}"""
+PASTE = """(place, bytes) => {
+  const carried = new DataTransfer();
+  carried.items.add(new File([new Uint8Array(bytes)], "", { type: "image/png" }));
+  place.dispatchEvent(new ClipboardEvent("paste", { clipboardData: carried, bubbles: true, cancelable: true }));
 }"""
 
 
@@ -220,7 +228,7 @@ def test_a_dropped_picture_shows_up_in_a_follower_s_feed(browser: Browser, runni
     words = "Calm <b>lake</b> <img src=x onerror=document.title=1>"
     with opened(browser, running.url) as page:
         settled(page)
-        page.locator(".zone").evaluate(DROP, list(png("teal")))
+        page.locator("#feed").evaluate(DROP, list(png("teal")))  # anywhere on the page
         expect(page.get_by_alt_text("The picture to post")).to_be_visible()
         page.get_by_label("Words").fill(words)
         seen(page, "dropped")
@@ -337,9 +345,15 @@ def test_an_address_that_makes_no_sense_is_told_of(browser: Browser, running: Ru
             expect(page.get_by_role("alert")).to_contain_text("user_id")
 
 
-def test_a_feed_goes_on_where_another_version_serves_meanwhile(browser: Browser, running: Running) -> None:
+@pytest.fixture
+def other(running: Running) -> Iterator[str]:
+    """Another version than the one that serves, which serves again afterwards."""
     models = answer(running, "/models")
-    other = next(model["version"] for model in models["models"] if model["version"] != models["active"])
+    yield next(model["version"] for model in models["models"] if model["version"] != models["active"])
+    httpx.post(f"{running.url}/models/{models['active']}:activate").raise_for_status()
+
+
+def test_a_feed_goes_on_where_another_version_serves_meanwhile(browser: Browser, running: Running, other: str) -> None:
     with opened(browser, running.url, refusals=True) as page:
         settled(page)
         httpx.post(f"{running.url}/models/{other}:activate").raise_for_status()
@@ -347,4 +361,108 @@ def test_a_feed_goes_on_where_another_version_serves_meanwhile(browser: Browser,
         expect(page.get_by_role("status")).to_contain_text("Another model version serves now")
         assert cards(page) == ids(ranking(running))
         expect(page.locator("#facts")).to_contain_text(other)
-    httpx.post(f"{running.url}/models/{models['active']}:activate").raise_for_status()
+
+
+def test_more_is_read_once_however_often_one_asks(browser: Browser, running: Running) -> None:
+    with opened(browser, running.url) as page:
+        settled(page)
+        page.get_by_role("button", name="Show more").dblclick()
+        expect(page.locator(".card").nth(12)).to_be_focused()
+        assert cards(page) == ids(ranking(running, k=24))
+
+
+def test_nothing_of_another_user_stays_where_one_cannot_be_shown(browser: Browser, running: Running) -> None:
+    with opened(browser, running.url, refusals=True) as page:
+        settled(page)
+        page.get_by_role("combobox", name="User").fill("nobody")
+        page.get_by_role("combobox", name="User").press("Enter")
+        expect(page.get_by_role("alert")).to_be_visible()
+        expect(page.locator("#profile")).to_be_hidden()
+        expect(page.locator(".compose")).to_have_count(0)
+        page.go_back()
+        expect(page.locator("#profile")).to_be_visible()
+        expect(page.locator(".compose")).to_have_count(1)
+
+
+def test_the_ranking_is_shown_where_the_database_is_away(browser: Browser, running: Running) -> None:
+    away = {"type": "/problems/store-down", "title": "", "status": 503, "detail": "the database does not answer"}
+    with opened(browser, "about:blank", refusals=True, hosts=running.url) as page:
+        for path in (r"/users/u0001$", r"/followees\?", r"/tweets\?", r"/models$"):
+            page.route(re.compile(path), lambda route: route.fulfill(status=503, json=away))
+        page.goto(f"{running.url}/?user={USER}")
+        assert cards(page) == ids(ranking(running))
+        expect(page.get_by_role("alert")).to_have_text("the database does not answer")
+        expect(page.locator("#profile")).to_be_hidden()
+        expect(page.locator(".card").first.get_by_role("button", name="Follow")).to_have_count(0)
+
+
+def test_who_follows_many_is_shown_whom(browser: Browser, running: Running) -> None:
+    """More than a page of the list: those who post are known to be followed, and stand first."""
+    body = ranking(running, "u0003")
+    made = [f"aa{n:03}" for n in range(101)]
+    for name in made:
+        httpx.post(f"{running.url}/users", json={"user_id": name}).raise_for_status()
+        httpx.put(f"{running.url}/users/u0003/followees/{name}").raise_for_status()
+    with opened(browser, f"{running.url}/?user=u0003") as page:
+        settled(page)
+        follows = {
+            user["user_id"] for user in answer(running, "/users/u0003/followees", limit=100, after="aa100")["users"]
+        }
+        for card, item in zip(page.locator(".card").all(), body["items"], strict=True):
+            name = "Following" if item["author_id"] in follows else "Follow"
+            expect(card.get_by_role("button", name=f"{name} {item['author_id']}", exact=True)).to_be_visible()
+        listed = page.locator(".followees .person").all_inner_texts()
+        attended = [
+            one["user_id"] for one in answer(running, "/users/u0003/recommendations", explain=True)["followees"]
+        ]
+        assert set(listed[: len(set(attended))]) == set(attended)
+        expect(page.locator("#profile")).to_contain_text("more")
+    for name in made:
+        httpx.delete(f"{running.url}/users/{name}").raise_for_status()
+
+
+def test_following_by_keyboard_keeps_one_s_place(browser: Browser, running: Running) -> None:
+    with opened(browser, running.url) as page:
+        settled(page)
+        name = page.locator(".followees .person").first.inner_text()
+        page.get_by_role("button", name=f"Unfollow {name}").press("Enter")
+        expect(page.get_by_role("status")).to_contain_text("no more")
+        expect(page.get_by_role("heading", level=1)).to_be_focused()
+        field = page.get_by_role("combobox", name="Follow somebody")
+        field.press_sequentially(name)
+        field.press("ArrowDown")
+        field.press("Enter")
+        expect(page.get_by_role("status")).to_contain_text(f"follows {name}")
+
+
+def test_a_pasted_picture_is_posted_once_even_where_the_answer_was_lost(browser: Browser, running: Running) -> None:
+    tweets = answer(running, f"/users/{USER}")["tweets"]
+    with opened(browser, running.url, refusals=True) as page:
+        settled(page)
+        page.locator("summary", has_text="Post a picture").click()
+        page.get_by_label("Words").fill("Pasted")
+        page.get_by_label("Words").evaluate(PASTE, list(png("olive")))
+
+        def lose_the_answer(route: Route) -> None:
+            route.fetch()
+            route.abort()
+
+        page.route(re.compile("/tweets$"), lose_the_answer)
+        page.get_by_role("button", name="Post", exact=True).click()
+        expect(page.get_by_role("alert")).to_contain_text("does not answer")
+        page.unroute_all()
+        page.get_by_role("button", name="Post", exact=True).click()
+        expect(page.get_by_role("status")).to_contain_text("Posted.")
+        assert answer(running, f"/users/{USER}")["tweets"] == tweets + 1
+
+
+def test_a_tweet_that_was_pointed_at_is_not_pointed_at_again(browser: Browser, running: Running) -> None:
+    last = ids(ranking(running, k=20))[-1]
+    with opened(browser, f"{running.url}/?user={USER}&show={last}") as page:
+        expect(page.locator(".card.pointed")).to_be_focused()
+        assert "show=" not in page.url
+        page.locator(".card").first.get_by_role("button", name="Not for me").click()
+        expect(page.get_by_role("button", name="Undo")).to_be_visible()
+        expect(page.locator(".card.pointed")).to_have_count(0)
+        page.get_by_role("button", name="Undo").click()
+        expect(page.get_by_role("status")).to_contain_text("Taken back")

@@ -97,3 +97,43 @@ def test_another_version_serves_once_one_says_yes(browser: Browser, running: Run
         page.get_by_role("dialog", name="Roll back?").get_by_role("button", name="Yes, do it").click()
         expect(page.get_by_role("status")).to_have_text(f"{first} serves now.")
         assert models(running)["active"] == first
+
+
+AWAY: dict[str, Any] = {
+    "type": "/problems/store-down",
+    "title": "",
+    "status": 503,
+    "detail": "the database does not answer",
+}
+
+
+def test_what_can_be_told_is_told_while_the_database_is_away(browser: Browser, running: Running) -> None:
+    with opened(browser, "about:blank", refusals=True, hosts=running.url) as page:
+        page.route("**/models", lambda route: route.fulfill(status=503, json=AWAY))
+        page.goto(f"{running.url}/ops")
+        expect(page.locator(".tile").filter(has_text="Service")).to_contain_text("ready")
+        expect(page.get_by_role("alert")).to_have_text(AWAY["detail"])
+        expect(page.locator("#asof")).to_contain_text("Not all of it")
+        page.unroute_all()
+        expect(page.get_by_role("alert")).to_be_hidden(timeout=15_000)
+        expect(page.locator("#versions tbody tr")).to_have_count(2)
+
+
+def test_a_look_keeps_the_focus_and_what_went_wrong_before(browser: Browser, running: Running) -> None:
+    unfit = AWAY | {
+        "type": "/problems/version-unfit",
+        "status": 409,
+        "detail": "its files are not those of its manifest",
+    }
+    with opened(browser, f"{running.url}/ops", refusals=True) as page:
+        page.route("**:activate", lambda route: route.fulfill(status=409, json=unfit))
+        button = page.get_by_role("button", name="Activate")
+        button.click()
+        page.get_by_role("button", name="Yes, do it").click()
+        expect(page.get_by_role("alert")).to_have_text(unfit["detail"])
+        button.focus()
+        with page.expect_response("**/models"):
+            pass
+        page.wait_for_timeout(500)
+        expect(button).to_be_focused()
+        expect(page.get_by_role("alert")).to_have_text(unfit["detail"])

@@ -58,6 +58,18 @@ def test_a_key_is_asked_for_until_one_fits_and_kept_for_the_tab(browser: Browser
         expect(page.locator("#versions tbody tr")).to_have_count(2)
 
 
+def test_a_key_that_cannot_be_one_is_not_taken(browser: Browser, keyed: Running) -> None:
+    with opened(browser, keyed.url, refusals=True) as page:
+        dialog = page.get_by_role("dialog", name="A key is needed")
+        dialog.get_by_label("Key").fill("\u201ca key that may do all\u201d")
+        dialog.get_by_role("button", name="Use it").click()
+        expect(dialog).to_be_visible()
+        dialog.get_by_label("Key").fill(KEY)
+        dialog.get_by_role("button", name="Use it").click()
+        settled(page)
+        assert page.locator(".card").count() == 12
+
+
 def test_a_key_that_may_only_read_is_told_so(browser: Browser, keyed: Running, site: StoreSettings) -> None:
     key = new_key(site)
     with opened(browser, keyed.url, refusals=True) as page:
@@ -85,6 +97,11 @@ def test_an_operator_s_key_is_needed_for_operations(browser: Browser, keyed: Run
         dialog.get_by_label("Key").press("Enter")
         expect(dialog).to_contain_text("admin")
         expect(page.locator("#tiles")).to_be_empty()
+        dialog.get_by_role("button", name="Cancel").click()
+        expect(page.get_by_label("Look again every 5 seconds")).not_to_be_checked()
+        expect(page.get_by_role("alert")).to_contain_text("admin")
+        page.wait_for_timeout(6_000)
+        expect(dialog).to_have_count(0)
 
 
 def test_the_first_user_is_made_on_the_page(browser: Browser, empty: Running) -> None:
