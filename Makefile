@@ -37,7 +37,7 @@ chaos: $(VENV)/dev
 soak: $(VENV)/dev
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m tests.soak --out docs/reliability
 
-# What is fast, and beside what: writes docs/performance.md; leave the machine alone meanwhile. PEERS: README.md.
+# What is fast, and beside what: writes docs/performance.md; leave the machine alone meanwhile. PEERS: docs/reproducing.md.
 bench: $(VENV)/dev
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks $(if $(PEERS),--peers-python $(PEERS)/bin/python)
 

@@ -32,9 +32,9 @@ from contract.embedded import open_redis, redis_server
 from contract.environment import StoreSettings
 from contract.graph import OnlineGraph, TimelineEntry, UserState, to_ms
 from contract.vectors import VectorStore
-from service.__main__ import LOGGING, server_config
 from service.main import create_app
 from service.memory import arrange_heaps
+from service.serving import LOGGING, server_config
 from service.settings import Settings
 from training.importer import import_dataset
 from training.progress import terminal

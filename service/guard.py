@@ -8,10 +8,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import Forbidden, RateLimited, Unauthorized
-from service.keys import Keys, KeyScope
+from service.keys import Keys
 from service.problems import turn_away
 from service.rates import Rates
 from service.room import Pacer, caller
+from service.scopes import KeyScope
 
 READS = ("GET", "HEAD", "OPTIONS")
 OPERATOR = "/ops/"

@@ -12,7 +12,6 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, get_args
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -22,10 +21,8 @@ from contract.ids import MAX_ID_LENGTH
 from contract.tables import ApiKey
 from service.errors import Forbidden, StoreDown, Unauthorized
 from service.room import Rounds
+from service.scopes import SCOPES, KeyScope
 from service.settings import Settings
-
-KeyScope = Literal["read", "write", "admin"]
-SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 
 _PREFIX = "itr"
 _LEAST_SECONDS = 0.2

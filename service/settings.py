@@ -13,7 +13,7 @@ class Settings(StoreSettings):
     """Frozen and read once, at the start."""
 
     host: str = Field(default="127.0.0.1", description="address to listen on; any but loopback needs a key")
-    port: int = Field(default=8000, ge=0, le=65_535, description="0: any that is free")
+    port: int = Field(default=8000, ge=0, le=65_535, description="port to listen on; 0: any that is free")
     api_key: SecretStr | None = Field(
         default=None,
         min_length=1,

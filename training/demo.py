@@ -7,7 +7,7 @@ from pathlib import Path
 from training.errors import InputRejected
 
 
-def curl_lines(folder: Path, url: str) -> str:
+def curl_lines(folder: Path, url: str) -> tuple[str, str, str]:
     """Three lines to paste, for the user and the new picture that the planted truth finds the best match.
 
     Raises InputRejected where the folder is no made dataset.
@@ -24,4 +24,4 @@ def curl_lines(folder: Path, url: str) -> str:
         f"curl -s -F author_id={tweet['author_id']} -F text={shlex.quote(tweet['text'])} "
         f"-F image=@{shlex.quote(str(folder / tweet['image']))} {url}/tweets"
     )
-    return f"{ask}\n{post}\n{ask_again}"
+    return ask, post, ask_again

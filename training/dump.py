@@ -22,8 +22,8 @@ from contract.environment import StoreSettings
 from contract.progress import Progress
 from contract.tables import Base, DeletedTweet, Follow, Hide, Retweet, Tweet, User, open_database
 from contract.transactions import STAYS
-from training.dataset.rows import DeletedTweetRow, FollowRow, HideRow, RetweetRow, Row, TweetRow, UserRow
-from training.dataset.writing import Format, writing
+from training.dataset.rows import DeletedTweetRow, FollowRow, Format, HideRow, RetweetRow, Row, TweetRow, UserRow
+from training.dataset.writing import writing
 from training.errors import ExportFailed
 
 _ROWS_AT_A_TIME = 5_000

@@ -3,15 +3,19 @@
 import argparse
 from collections.abc import Iterator
 
+from contract.cli.result import told_fields
+from contract.cli.statuses import Status
+from contract.cli.verbs import Verb
 from docs.generate.markdown import code, document, table
-from service.__main__ import parser as service_parser
-from training.__main__ import parser as training_parser
+from service.cli import parser as service_parser
+from training.cli import parser as training_parser
 
 INTRODUCTION = """\
 # Command line reference
 
 Written by `make docs` from the parsers. What each command is for: [commands](commands.md). Every command takes
-`--help`. The stores are those of the [environment variables](configuration.md).
+`--help`. The stores are those of the [environment variables](configuration.md). With `--json` a command prints one
+object with the fields that are listed here, where its exit status is 0.
 """
 
 _Commands = argparse._SubParsersAction
@@ -21,7 +25,8 @@ def commands_page() -> str:
     """Every command with every argument."""
     parsers = (training_parser(), service_parser())
     parts = [part for parser in parsers for part in _described(parser, parser.description or "")]
-    return document(INTRODUCTION, *parts)
+    statuses = table(("Exit status", "Meaning"), ((status.value, status.meaning) for status in Status))
+    return document(INTRODUCTION, statuses, *parts)
 
 
 def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -41,6 +46,7 @@ def _described(parser: argparse.ArgumentParser, help_: str) -> Iterator[str]:
     for group in parser._mutually_exclusive_groups:
         names = " and ".join(_name(action) for action in group._group_actions)
         yield f"{'One' if group.required else 'At most one'} of {names}."
+    yield from _of_verb(parser.prog.split()[2], parser.get_default("verb"))
     helps = {
         choice.dest: choice.help or ""
         for action in parser._actions
@@ -49,6 +55,17 @@ def _described(parser: argparse.ArgumentParser, help_: str) -> Iterator[str]:
     }
     for name, child in subcommands(parser).items():
         yield from _described(child, helps[name])
+
+
+def _of_verb(module: str, verb: Verb | None) -> Iterator[str]:
+    if verb is None:
+        return
+    yield f"```text\n{verb.more}\n```" if "\n" in verb.more else verb.more
+    examples = "\n".join(f"python -m {module} {example}".rstrip() for example in verb.examples)
+    yield f"```sh\n{examples}\n```"
+    if verb.result is not None:
+        fields = told_fields(verb.result).items()
+        yield table(("Field of --json", "Meaning"), ((code(name), meaning) for name, meaning in fields))
 
 
 def _arguments(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:

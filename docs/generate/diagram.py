@@ -108,7 +108,7 @@ def _draw_arrow(svg: Element, x1: int, y1: int, x2: int, y2: int, word: str) -> 
 
 
 def _draw_box(svg: Element, box: Box) -> None:
-    link = SubElement(svg, "a", href=f"#{box.section}")
+    link = SubElement(svg, "a", href=f"#{box.section}", style="text-decoration: none")
     shape = {"x": box.x, "y": box.y, "width": box.width, "height": box.height, "rx": 8}
     SubElement(link, "rect", {name: str(value) for name, value in shape.items()}, fill=box.fill, stroke=_LINE)
     middle = box.x + box.width // 2

@@ -43,10 +43,9 @@ def _one(schema: Schema) -> str:
 
 
 def _bounds(schema: Schema) -> str:
-    if "pattern" in schema:
-        return f" {code(schema['pattern'])}"
-    if "maxLength" in schema:
-        return f" of at most {number(schema['maxLength'])} characters"
+    length = f" of at most {number(schema['maxLength'])} characters" if "maxLength" in schema else ""
+    if length or "pattern" in schema:
+        return length + (f" {code(schema['pattern'])}" if "pattern" in schema else "")
     low, high = schema.get("minimum"), schema.get("maximum")
     above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
     if low is not None and high is not None:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.conftest import ROOT
 from tests.documents import Page, commands, curl_lines
 from tests.processes import free_port, service_process
+from training.synthesize.pictures import VISUAL_TOPICS, render
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -37,16 +37,16 @@ def folder() -> Iterator[Path]:
 
 
 def write_photographs(folder: Path) -> None:
-    draw, pixels = random.Random(0), np.random.default_rng(0)
+    draw, numbers = random.Random(0), np.random.default_rng(0)
     follows, retweets = [], []
     for person in PEOPLE:
         others = [other for other in PEOPLE if other != person]
         follows += [(person, other) for other in draw.sample(others, 4)]
         (folder / "photos" / person).mkdir(parents=True)
         for number in range(4):
-            name = f"{person}/picture {number}.png"
+            name = f"{person}/picture {number}.jpg"
             at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=draw.randrange(50_000))
-            Image.fromarray(pixels.integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(folder / "photos" / name)
+            (folder / "photos" / name).write_bytes(render(numbers.normal(size=len(VISUAL_TOPICS)), numbers))
             os.utime(folder / "photos" / name, (at.timestamp(), at.timestamp()))
             for other in draw.sample(others, 3):
                 retweets.append((other, name, (at + timedelta(minutes=draw.randrange(1, 1_000))).isoformat()))

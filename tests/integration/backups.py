@@ -13,7 +13,7 @@ from contract.environment import StoreSettings
 from contract.progress import silent
 from contract.tables import create_engine
 from service.keys import create_key, revoke_key
-from tests.integration.running import changed, new_user, png, serving
+from tests.integration.running import changed, named, new_user, png, serving
 from training.__main__ import main
 from training.backup import Backup, back_up
 from training.backup_files import Place
@@ -44,10 +44,7 @@ def command(stores: StoreSettings, *arguments: str) -> tuple[int, str]:
     """What `python -m training` gives and says."""
     said = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
-        for name, value in stores.model_dump().items():
-            patch.delenv(name.upper(), raising=False)
-            if value is not None:
-                patch.setenv(name.upper(), str(value))
+        named(stores, patch)
         return main(list(arguments)), said.getvalue()
 
 

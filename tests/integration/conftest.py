@@ -7,10 +7,10 @@ import pytest
 
 from contract.environment import StoreSettings
 from contract.tables import Follow, Retweet, Tweet
-from tests.conftest import copied_stores
+from tests.conftest import copied_stores, fresh_stores
 from tests.integration.backups import live_in, take
 from tests.integration.hostile import Target, check_well, target
-from tests.integration.running import Network, Service, serving
+from tests.integration.running import Network, Service, named, serving
 
 
 @pytest.fixture
@@ -79,3 +79,11 @@ def made(trained_embedded: StoreSettings, tmp_path: Path) -> Path:
     """A backup."""
     take(trained_embedded, tmp_path / "made")
     return tmp_path / "made"
+
+
+@pytest.fixture
+def named_stores(monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreSettings]:
+    """Empty embedded stores with the schema, which this process's environment names."""
+    with fresh_stores("embedded") as stores:
+        named(stores, monkeypatch)
+        yield stores

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import httpx
+import pytest
 from fastapi import FastAPI
 from PIL import Image
 from sqlalchemy import select
@@ -150,3 +151,11 @@ def problem(answer: httpx.Response, status: int, slug: str) -> dict[str, Any]:
 
 def fields(body: dict[str, Any]) -> list[str]:
     return [error["field"] for error in body["errors"]]
+
+
+def named(stores: StoreSettings, patch: pytest.MonkeyPatch) -> None:
+    """Have this process's environment name the stores, as a command reads it."""
+    for name, value in stores.model_dump().items():
+        patch.delenv(name.upper(), raising=False)
+        if value is not None:
+            patch.setenv(name.upper(), str(value))

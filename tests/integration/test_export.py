@@ -25,7 +25,7 @@ from contract.tables import DeletedTweet, Follow, Hide, Retweet, Tweet, User, cr
 from tests.conftest import KINDS, ROOT, fresh_stores, import_into
 from tests.unit.test_import_rejects import stored
 from training.__main__ import main
-from training.dataset.writing import FORMATS, Format
+from training.dataset.rows import FORMATS, Format
 from training.dump import ExportReport, export_dataset
 from training.errors import ExportFailed
 

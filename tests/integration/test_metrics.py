@@ -8,8 +8,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from contract.environment import StoreSettings
-from service.__main__ import LOGGING
 from service.observe import RequestIdFilter
+from service.serving import LOGGING
 from tests.integration.running import Service, png, problem, serving
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ import pytest
 from contract.embedded import open_redis, redis_server
 from contract.environment import StoreSettings
 from tests.conftest import KINDS, fresh_stores, trained_stores
-from tests.integration.running import Service, serving, until
+from tests.integration.running import Service, named, serving, until
 from tests.unit.test_import_rejects import stored
 from training.__main__ import main
 from training.models import list_versions
@@ -32,11 +32,7 @@ def stores(request: pytest.FixtureRequest, tiny_network: Path) -> Iterator[Store
 @pytest.fixture(autouse=True)
 def environment(stores: StoreSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands' environment."""
-    for name, value in stores.model_dump().items():
-        if value is None:
-            monkeypatch.delenv(name.upper(), raising=False)
-        else:
-            monkeypatch.setenv(name.upper(), str(value))
+    named(stores, monkeypatch)
 
 
 @pytest.fixture

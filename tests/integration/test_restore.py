@@ -18,9 +18,10 @@ from tests.conftest import fresh_stores, import_into
 from tests.integration.backups import command, first, put_back, run_sql, take
 from tests.integration.running import Service, serving
 from tests.unit.test_import_rejects import stored
-from training import backup_commands, backup_pictures, restore
+from training import backup_pictures, restore
 from training.backup import Backup
 from training.backup_files import Place
+from training.commands import backups as backup_commands
 from training.errors import BackupFailed
 from training.restore import checked
 
@@ -145,7 +146,10 @@ def test_an_interrupted_restore_goes_on(
         with monkeypatch.context() as patch:
             patch.setattr(module, broken, breaks)
             status, said = command(bare, "restore", str(tmp_path / "made"))
-        assert (status, said.splitlines()[-1]) == (1, "error: Redis is gone")
+        assert (status, said.splitlines()[-1]) == (
+            1,
+            "error: Redis failed: Redis is gone: check REDIS_URL, then run the same command again",
+        )
         assert any(stored(bare).values()) is restored
         status, said = command(bare, "restore", str(tmp_path / "made"))
         assert (status, "SQL has as many rows already and was left as it is" in said) == (0, restored), said

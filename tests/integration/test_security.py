@@ -20,7 +20,8 @@ from contract.errors import ArtifactInvalid
 from contract.tables import create_engine
 from service.api import health, metrics, models, tweets, users
 from service.guard import needed
-from service.keys import SCOPES, KeyScope, create_key
+from service.keys import create_key
+from service.scopes import SCOPES, KeyScope
 from tests.conftest import ROOT
 from tests.integration.running import Service, changed, png, serving
 from tests.integration.test_keys import bearer, forget_keys

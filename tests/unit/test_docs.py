@@ -8,6 +8,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,12 +21,12 @@ from contract.migrate import parser as migrate_parser
 from docs.generate import DOCS
 from docs.generate import PAGES as GENERATED
 from docs.generate.commands import subcommands
-from service.__main__ import parser as service_parser
+from service.cli import parser as service_parser
 from service.metrics import Metrics
 from service.settings import Settings
 from tests.conftest import ROOT
 from tests.documents import PAGES, Page, commands
-from training.__main__ import parser as training_parser
+from training.cli import parser as training_parser
 
 CURRENT = [page for page in PAGES if not page.is_history]
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
@@ -129,7 +130,7 @@ def check_command(words: list[str]) -> None:
         case ["docker", "compose", "run", "--rm", "retrain", *arguments]:
             parse(training_parser(), arguments or ["retrain"])
         case ["python" | "python3", "-m", "service", *arguments]:
-            parse(service_parser(), arguments)
+            parse(service_parser(), arguments or ["serve"])
         case ["python" | "python3", "-m", "contract.migrate", *arguments]:
             parse(migrate_parser(), arguments)
         case ["python" | "python3", "-m", "venv" | "docs.generate" | "build", *_]:
@@ -183,12 +184,20 @@ def check_name(parser: argparse.ArgumentParser, words: list[str]) -> None:
 
 @every_current_page
 def test_variables_are_those_that_are_read(page: Page) -> None:
-    known = {name.upper() for name in Settings.model_fields}
-    for file in ("Makefile", "compose.yaml"):
-        known |= set(re.findall(r"[A-Z][A-Z_]+", (ROOT / file).read_text("utf-8")))
+    """What is set is a setting; what is named only may be a constant of the code, too."""
+    known = {name.upper() for name in Settings.model_fields} | capitals("Makefile", "compose.yaml")
     shell = "\n".join(block.text for block in page.blocks if block.language == "sh")
     set_ones = re.findall(r"^(?:export )?([A-Z][A-Z_]+)=", "\n".join([shell, *page.code]), re.MULTILINE)
     assert not [name for name in set_ones if name not in known], "no setting, and nothing of Makefile or compose.yaml"
+    arguments = {"KEY_ID"}
+    named = [code for code in page.code if re.fullmatch("[A-Z]+(_[A-Z]+)+", code) and code not in arguments]
+    assert not [name for name in named if name not in known | capitals("contract/**/*.py", "service/**/*.py")]
+
+
+@cache
+def capitals(*patterns: str) -> set[str]:
+    texts = [path.read_text("utf-8") for pattern in patterns for path in ROOT.glob(pattern)]
+    return set(re.findall(r"[A-Z][A-Z_]+", "\n".join(texts)))
 
 
 def test_every_variable_is_on_the_page_of_the_configuration() -> None:

@@ -2,13 +2,16 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from contract.fields import Moment, TweetText
 from contract.ids import MAX_ID_LENGTH, Id
 from contract.preprocessing import MAX_TEXT_LENGTH
+
+Format = Literal["jsonl", "csv", "parquet"]
+FORMATS: tuple[Format, ...] = get_args(Format)
 
 Key = tuple[str, ...]
 

@@ -6,15 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.dataset.rows import Row
-
-Format = Literal["jsonl", "csv", "parquet"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+from training.dataset.rows import Format, Row
 
 Write = Callable[[Sequence[Mapping[str, Any]]], None]
 """Appends rows: strings, UTC times, or None where an optional field has no value."""

@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from contract.progress import Progress
+from training.errors import TrainingError
 from training.synthesize.behaviour import Truth, draw_truth
 from training.synthesize.cascades import Exposure, discover, followers_of, spread
 from training.synthesize.files import write_network, write_tweets
@@ -32,7 +33,7 @@ _TRUTH, _CASCADE, _TWEET, _NEW_TWEETS, _DISCOVER = range(5)
 """First key of each random stream after the seed, so that no stage's draws move another's."""
 
 
-class DatasetExists(Exception):
+class DatasetExists(TrainingError):
     """The output folder is already there; nothing was written."""
 
 

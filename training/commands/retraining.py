@@ -1,0 +1,38 @@
+"""What the verbs do that put a version into service. Imports torch."""
+
+import argparse
+import time
+
+from contract.cli.options import environment, given
+from contract.environment import StoreSettings
+from training import progress, retrain
+from training.cli.retraining import Published, Retrained
+from training.settings import Gate, TrainingSettings
+
+
+def train(options: argparse.Namespace) -> Retrained:
+    """Retrain and activate."""
+    started = time.monotonic()
+    settings, gate = given(options, TrainingSettings), given(options, Gate)
+    stores = environment(StoreSettings)
+    report = retrain.retrain(settings, stores, progress.terminal, gate, options.dry_run, options.trial)
+    return Retrained(
+        version=report.version,
+        folder=report.folder,
+        metrics=report.metrics,
+        gate=report.verdict and report.verdict.told(),
+        verdict=report.verdict and str(report.verdict),
+        published=report.new_vectors is not None,
+        trial=options.trial,
+        new_vectors=report.new_vectors,
+        seconds=round(time.monotonic() - started, 1),
+    )
+
+
+def publish_version(options: argparse.Namespace) -> Published:
+    """Put an exported version into service."""
+    stores = environment(StoreSettings)
+    folder = stores.models_dir / options.version
+    with retrain.one_at_a_time(stores.var_dir / "runs"):
+        published = retrain.publish_folder(folder, stores, progress.terminal, share=options.trial)
+    return Published(version=options.version, folder=folder, trial=options.trial, new_vectors=published.new_vectors)
