@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import ColumnElement, Engine, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contract.ids import id_hash
-from contract.tables import DeletedTweet, DeletedUser, Tweet, User
+from contract.tables import DeletedTweet, DeletedUser, Tweet, TweetVector, User
 
 STAYS = User.leaving_at.is_(None)
 """A user who is being deleted is none any more (service/leaving.py)."""
@@ -23,6 +23,12 @@ LEAVERS = select(User.user_id).where(~STAYS).correlate(None)
 """Users who are being deleted: few, in an index of their own, so that leaving them out costs next to nothing."""
 BY_USERS = Tweet.author_id.not_in(LEAVERS)
 """Neither are their tweets any: of an author who leaves."""
+
+
+def is_pending(version: str) -> ColumnElement[bool]:
+    """Whether a tweet has no vector under a version: NOT EXISTS, as PostgreSQL hashes no NOT IN of very many."""
+    return ~exists().where(TweetVector.version == version, TweetVector.tweet_id == Tweet.tweet_id)
+
 
 _turns: WeakKeyDictionary[Engine, asyncio.Lock] = WeakKeyDictionary()
 

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.tables import Retweet, Tweet, TweetVector, User
-from contract.transactions import BY_USERS, STAYS
+from contract.transactions import BY_USERS, STAYS, is_pending
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,13 @@ class Database:
 
     async def count_pending(self, version: str) -> int:
         """Tweets without a vector under a version; all are looked at."""
-        encoded = select(TweetVector.tweet_id).where(TweetVector.version == version)
-        pending = select(func.count()).select_from(Tweet).where(Tweet.tweet_id.not_in(encoded), BY_USERS)
+        pending = select(func.count()).select_from(Tweet).where(is_pending(version), BY_USERS)
         async with self.engine.connect() as connection:
             return await connection.scalar(pending) or 0
 
     async def pending_tweets(self, version: str, but: set[str], limit: int) -> list[StoredTweet]:
         """Tweets without a vector under a version, oldest first, leaving some out."""
-        encoded = select(TweetVector.tweet_id).where(TweetVector.version == version)
-        pending = select(*_COLUMNS).where(Tweet.tweet_id.not_in(encoded), Tweet.tweet_id.not_in(but), BY_USERS)
+        pending = select(*_COLUMNS).where(is_pending(version), Tweet.tweet_id.not_in(but), BY_USERS)
         async with self.engine.connect() as connection:
             rows = await connection.execute(pending.order_by(Tweet.created_at, Tweet.tweet_id).limit(limit))
             return [StoredTweet(*row) for row in rows]

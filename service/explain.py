@@ -15,17 +15,21 @@ from service.schemas import FolloweePart, FolloweeShare
 from service.table import Ints
 
 MOST_SHARES = 50
-"""Followees that an answer names."""
+"""Followees whose shares an answer has, beside those who are named with a tweet."""
 MOST_REASONS = 3
 """Followees that are named beside a tweet."""
 
 
-def shares(people: People, ranking: Ranking | None) -> list[FolloweeShare]:
-    """The followees with the largest shares of the attention; nobody where the model did not rank."""
+def shares(people: People, ranking: Ranking | None, because: list[list[FolloweePart]]) -> list[FolloweeShare]:
+    """The followees with the largest shares of the attention, and the reasons; nobody where the model did not rank."""
     if ranking is None:
         return []
-    found = largest(ranking.attention_N, people, MOST_SHARES)
-    return [FolloweeShare(user_id=user_id, share=share) for user_id, share in found]
+    found = dict(largest(ranking.attention_N, people, MOST_SHARES))
+    more = {one.user_id for of_tweet in because for one in of_tweet} - found.keys()
+    ids = [people.view.followee_ids[place] for place in people.place_N]
+    found |= {id_: share for id_, share in zip(ids, ranking.attention_N.tolist(), strict=True) if id_ in more}
+    in_order = sorted(found.items(), key=lambda one: (-one[1], one[0]))
+    return [FolloweeShare(user_id=user_id, share=share) for user_id, share in in_order]
 
 
 def reasons(row_K: Ints, people: People, ranking: Ranking | None, link: Link, held: Held) -> list[list[FolloweePart]]:

@@ -58,11 +58,17 @@ class Observe:
             await refusal_of(error).response()(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
-            route = getattr(scope.get("route"), "path", UNMATCHED)
+            route = _route(scope)
             self._metrics.request_seconds.labels(scope["method"], route, str(status)).observe(seconds)
             told = {"method": scope["method"], "route": route, "status": status, "seconds": round(seconds, 6)}
             log.info("request", extra=told)
             request_id.reset(token)
+
+
+def _route(scope: Scope) -> str:
+    """What is mounted has no route: the mount's path stands for all of its files."""
+    route = scope.get("route")
+    return scope.get("root_path") or UNMATCHED if route is None else str(route.path)
 
 
 class RequestIdFilter(logging.Filter):

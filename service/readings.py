@@ -15,7 +15,7 @@ from service.ops_schemas import Bucket, Distribution, Durations, RequestKind, Re
 
 Labels = dict[str, str]
 
-_OPERATED = ("/models", "/metrics", "/ops", "/web", *OPEN)
+_OPERATED = ("/models", "/metrics", "/ops", *(path.rstrip("/") for path in OPEN))
 
 
 @dataclass

@@ -87,8 +87,10 @@ async def recommend(ask: Ask, model: ActiveModel, online: Online) -> Recommendat
     ranked = rank(pool, people, model, held)
     best = top_k(ranked.key_C, pool, held.tweets.ids, min(ask.k, MOST_SHOWN - len(page.shown)))
     because: Sequence[list[FolloweePart] | None] = [None] * len(best)
+    followees = None
     if ask.explain:
-        because = reasons(pool.row_C[best], people, ranked.ranking, model.manifest.link, held)
+        because = found = reasons(pool.row_C[best], people, ranked.ranking, model.manifest.link, held)
+        followees = shares(people, ranked.ranking, found)
     whole = whole and not restored and online.network.whole  # it may change while one answers
     degraded = pool.source != ask.scope or not whole
     online.metrics.recommendations.labels(pool.source, str(degraded).lower()).inc()
@@ -104,7 +106,7 @@ async def recommend(ask: Ask, model: ActiveModel, online: Online) -> Recommendat
         folded_in=people.attended.knows_user and ask.user_id not in model.artifact.trained_users,
         candidates=len(pool),
         items=[item(pool, ranked, c, held, why) for c, why in zip(best, because, strict=True)],
-        followees=shares(people, ranked.ranking) if ask.explain else None,
+        followees=followees,
         next_cursor=next_cursor(page, pool, [held.tweets.ids[pool.row_C[c]] for c in best], online.cursors),
     )
 

@@ -143,7 +143,8 @@ class Recommendations:
     """How many tweets were ranked, those of pages before left out."""
     items: list[RecommendedTweet]
     followees: list[FolloweeShare] | None
-    """With explain=true: the followees with the largest shares of the attention, at most 50, the largest first."""
+    """With explain=true: the followees with the largest shares of the attention, at most 50, and whoever else is named
+    in `because`; the largest share first."""
     next_cursor: str | None
     """Send it as `cursor` for the next page; null after the last one."""
 

@@ -26,7 +26,7 @@ from contract.rebuild import (
 )
 from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import ModelVersion, Retweet, Tweet, TweetVector
-from contract.transactions import changing, hold_tweets
+from contract.transactions import changing, hold_tweets, is_pending
 from contract.trial import Recommended
 from contract.turns import take_turn
 from contract.vectors import VectorStore
@@ -203,8 +203,7 @@ async def store_computed(engine: AsyncEngine, version: str, computed: Vectors, p
 
 async def encode_missing(stores: Stores, exported: Artifact, model: OnnxModel, progress: Progress) -> list[str]:
     """Encode the stored tweets that have no vector under this version, a batch at a time; returns their ids."""
-    has_vector = select(TweetVector.tweet_id).where(TweetVector.version == exported.manifest.version)
-    missing = select(Tweet.tweet_id, Tweet.text, Tweet.image_key).where(Tweet.tweet_id.not_in(has_vector))
+    missing = select(Tweet.tweet_id, Tweet.text, Tweet.image_key).where(is_pending(exported.manifest.version))
     async with stores.engine.connect() as connection:
         tweets = (await connection.execute(missing.order_by(Tweet.tweet_id))).all()
     batches = in_parts(tweets, _BATCH)

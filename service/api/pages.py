@@ -8,7 +8,9 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
+from starlette.types import Scope
 
 FOLDER = Path(__file__).resolve().parent.parent / "web"
 FRESH = {"Cache-Control": "no-cache"}
@@ -30,7 +32,13 @@ async def get_ops() -> Response:
 
 
 class Files(StaticFiles):
-    """Scripts, styles and drawings of the pages."""
+    """Scripts, styles and drawings of the pages; the pages have addresses, and a policy, of their own."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """A file; 404 for a page."""
+        if path.lower().endswith(".html"):
+            raise HTTPException(404)
+        return await super().get_response(path, scope)
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """A file, to be asked for anew each time; 304 where it is the same."""

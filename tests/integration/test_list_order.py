@@ -103,6 +103,23 @@ async def test_no_table_is_read_whole_and_none_is_sorted(engine: AsyncEngine, na
         assert condition in squeezed, plan
 
 
+PENDING: dict[str, Reading] = {
+    "count": lambda engine: Database(engine).count_pending("v"),
+    "tweets": lambda engine: Database(engine).pending_tweets("v", {"m0001"}, 20),
+    "tweets of all": lambda engine: Database(engine).pending_tweets("v", set(), 20),
+}
+
+
+@pytest.mark.parametrize("name", PENDING)
+async def test_vectors_of_pending_tweets_are_joined_by_their_key(engine: AsyncEngine, name: str) -> None:
+    """PostgreSQL reads a NOT IN of more vectors than it hashes once for every tweet."""
+    plan = await plan_of(PENDING[name], engine)
+    if engine.dialect.name == "postgresql":
+        assert "Anti Join" in plan, plan
+    else:
+        assert "(version=? AND tweet_id=?)" in plan, plan
+
+
 async def plan_of(reading: Reading, engine: AsyncEngine) -> str:
     """What the database would do for it."""
     asked: list[tuple[str, Any]] = []

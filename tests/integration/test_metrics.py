@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from contract.environment import StoreSettings
 from service.observe import RequestIdFilter
+from service.readings import kind_of
 from service.serving import LOGGING
 from tests.integration.running import Service, png, problem, serving
 
@@ -53,6 +54,26 @@ async def test_requests_tweets_and_answers_are_counted(service: Service, reader:
     assert grown("recommendation_candidates_count") == 3
     assert grown("encoder_batch_size_count") == grown("encoder_queue_seconds_count") == 1
     assert grown("tweet_to_candidate_seconds_count") == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "route", "status"),
+    [
+        ("/", "/", 200),
+        ("/ops", "/ops", 200),
+        ("/web/style.css", "/web", 200),
+        ("/web/none.js", "/web", 404),
+        ("/static-offline-docs/swagger-ui.css", "/static-offline-docs", 200),
+    ],
+)
+async def test_what_pages_are_made_of_is_counted_as_an_operator_s(
+    service: Service, path: str, route: str, status: int
+) -> None:
+    labels = {"method": "GET", "route": route, "status": str(status)}
+    before = value(await samples(service), "http_request_duration_seconds_count", **labels)
+    assert (await service.client.get(path)).status_code == status
+    assert value(await samples(service), "http_request_duration_seconds_count", **labels) == before + 1
+    assert kind_of("GET", route) == "operate"
 
 
 async def test_the_model_is_told(service: Service) -> None:

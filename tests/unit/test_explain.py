@@ -50,10 +50,25 @@ def test_at_most_fifty_have_a_share_and_those_whom_the_model_knows() -> None:
     followees = [f"f{n:03}" for n in range(200)]
     known = list(range(0, 200, 2))
     people = people_of(Held("v1", dim=2), followees, [n / 1_000 for n in range(100)], known)
-    found = shares(people, ranking_of(people))
+    found = shares(people, ranking_of(people), [])
     assert [one.user_id for one in found] == [followees[place] for place in known[::-1][:MOST_SHARES]]
     assert found[0].share == pytest.approx(0.099)
-    assert shares(people, None) == []
+    assert shares(people, None, []) == []
+
+
+def test_whoever_carries_a_tweet_has_a_share_too() -> None:
+    """However small: of 60 the least attended to suit the tweet best."""
+    followees = [f"f{n:03}" for n in range(61)]
+    held = Held("v1", dim=2)
+    people = people_of(held, followees, [(n + 1) / 2_000 for n in range(60)], list(range(1, 61)))
+    vectors_ND = np.array([[1_000 if n < 2 else 0, 1] for n in range(60)], dtype=np.float16)
+    held.users.put(followees[1:], followees[1:], vectors_ND)
+    held.tweets.put(["t1"], ["t1"], np.array([[1, 0]], dtype=np.float16))
+    because = reasons(held.tweets.rows(["t1"]), people, ranking_of(people), "sum", held)
+    assert [one.user_id for one in because[0]] == ["f002", "f001", "f003"]
+    found = shares(people, ranking_of(people), because)
+    assert [one.user_id for one in found] == [*reversed(followees[11:]), "f003", "f002", "f001"]
+    assert [one.share for one in found[-3:]] == pytest.approx([3 / 2_000, 2 / 2_000, 1 / 2_000])
 
 
 def test_a_part_is_the_share_times_how_the_tweet_suits_the_followee() -> None:

@@ -74,6 +74,7 @@ def test_a_quantile_is_in_the_bucket_that_the_value_is_in(values: list[float], s
         ("GET", "/", "operate"),
         ("GET", "/ops", "operate"),
         ("GET", "/web", "operate"),
+        ("GET", "/static-offline-docs", "operate"),
         ("POST", "unmatched", "unmatched"),
     ],
 )
