@@ -116,10 +116,13 @@ def _cached(folder: Path, key: str) -> npt.NDArray[np.float32]:
 def moments(x_TF: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Every feature's mean and standard deviation over some pictures, float32 [F] each.
 
-    One that hardly varies over these pictures may on others: it is taken to vary by LEAST_DEVIATION of the median.
+    One that hardly varies over these pictures may on others: it is taken to vary by LEAST_DEVIATION of the median, and,
+    where pictures are so alike that most features do not vary at all, by a hundredth of the features' mean size: what a
+    backbone's rounding makes of them is not to be blown up.
     """
     std_F, mean_F = torch.std_mean(x_TF, dim=0)
-    return mean_F, std_F.clamp(min=max(LEAST_DEVIATION * float(std_F.median()), 1e-6))
+    least = max(LEAST_DEVIATION * float(std_F.median()), 0.01 * float(x_TF.abs().mean()), 1e-6)
+    return mean_F, std_F.clamp(min=least)
 
 
 def read_image(blobs: Pictures, key: str, image_size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from contract.link import Link, combine
 from contract.preprocessing import Preprocessing, token_ids
+from training.features import moments
 from training.model import FEATURE_STD, TORCH, Ranker, SocialAttention, TweetEncoder, scaled_tanh
 from training.problem import Floats
 from training.settings import Attention
@@ -170,6 +171,14 @@ def test_features_come_to_one_scale_but_what_hardly_varies_is_not_blown_up() -> 
     assert model.feature_mean_F.numpy() == pytest.approx(x_TF.mean(axis=0), rel=1e-5)
     assert model.feature_scale_F.numpy() == pytest.approx(0.03 / std_F, rel=1e-4)
     assert FEATURE_STD == 0.03
+
+
+def test_rounding_is_not_blown_up_where_pictures_are_alike() -> None:
+    """Most features do not vary at all, and one by no more than what the backbone rounds."""
+    x_TF = torch.full((50, 5), 0.2)
+    x_TF[:, 0] += torch.randn(50, generator=torch.Generator().manual_seed(0)) * 1e-7
+    _, std_F = moments(x_TF)
+    assert float(std_F.min()) == pytest.approx(0.01 * 0.2, rel=1e-3)
 
 
 @torch.no_grad()
