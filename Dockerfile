@@ -27,12 +27,15 @@ FROM source AS build-service-cuda
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --constraint requirements.lock '.[service-gpu]'
 
-# PyTorch's own index has wheels without CUDA, of the releases that the lock names.
+# PyTorch's own index has wheels without CUDA of the releases that the lock names: --build-arg TORCH_INDEX=its URL. Without it
+# the image has PyTorch's CUDA libraries, which go unused.
 FROM source AS build-trainer
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX=
 RUN --mount=type=cache,target=/root/.cache/pip \
-    grep --extended-regexp '^torch(vision)?==' requirements.lock > torch.txt \
-    && pip install --no-deps --index-url "$TORCH_INDEX" --requirement torch.txt \
+    if [ -n "$TORCH_INDEX" ]; then \
+        grep --extended-regexp '^torch(vision)?==' requirements.lock > torch.txt \
+        && pip install --no-deps --index-url "$TORCH_INDEX" --requirement torch.txt; \
+    fi \
     && pip install --constraint requirements.lock '.[training]' \
     && find /venv -name 'libonnxruntime_providers_[ct]*.so' -delete
 

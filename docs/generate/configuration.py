@@ -53,13 +53,17 @@ def configuration_page() -> str:
     )
 
 
+_FLAGS = {"force"}
+"""Options without a value."""
+
+
 def _settings(model: type[BaseModel], kind: str, names: set[str] | None = None) -> str:
     fields = model.model_json_schema()["properties"]
     rows = [
         (
             code(name.upper() if kind == "Variable" else f"--{name.replace('_', '-')}"),
             default_in_words(field),
-            type_in_words(field),
+            "a flag" if name in _FLAGS else type_in_words(field),
             _meaning(model, name, field),
         )
         for name, field in fields.items()

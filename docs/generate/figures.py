@@ -9,7 +9,7 @@ from docs.generate.markdown import Row, filled, table
 
 _NETWORKS = {"made": "Made network", "lastfm": "HetRec LastFM", "flickr": "Flickr likes"}
 _SYSTEMS = {
-    "amnl": "AMNL, as it is trained by default",
+    "amnl": "AMNL, as this project trains it",
     "amnl (product)": "AMNL, as in the paper",
     "famf_visual": "FAMF-visual",
     "vbpr": "VBPR",

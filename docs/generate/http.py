@@ -15,6 +15,8 @@ from service.settings import Settings
 URL = "http://127.0.0.1:8000"
 PICTURE = "var/dataset/new/n001.jpg"
 """One that the made network of `make run` has."""
+OF_ONE_S_OWN = {"version"}
+"""Parameters that a line does without: a made-up one would be refused."""
 
 INTRODUCTION = """\
 # HTTP reference
@@ -67,7 +69,11 @@ def curl(method: str, path: str, operation: Operation, document_: dict[str, Any]
     for parameter in operation.get("parameters", []):
         if parameter["in"] == "path":
             path = path.replace(f"{{{parameter['name']}}}", str(_example(parameter["schema"], parameter["name"])))
-        elif parameter["in"] == "query" and ("examples" in parameter["schema"] or parameter["required"]):
+        elif (
+            parameter["in"] == "query"
+            and parameter["name"] not in OF_ONE_S_OWN
+            and ("examples" in parameter["schema"] or parameter["required"])
+        ):
             query[parameter["name"]] = _example(parameter["schema"], parameter["name"])
     words = ["curl", "-s"]
     if method != "GET" and not (method == "POST" and "requestBody" in operation):
