@@ -84,13 +84,14 @@ def adopt(folder: Path, out: Path, users: int, seed: int, progress: Progress) ->
 
 
 def refuse_places(folder: Path, out: Path) -> None:
-    """Raises InputRejected where nothing can be read or written there."""
+    """Raises InputRejected or OSError where nothing can be read or written there."""
     if not folder.is_dir():
         raise InputRejected(f"{folder} is no folder: give one with pictures")
     if out.exists():
         raise InputRejected(f"{out} already exists: remove it, or choose another output folder")
     if out.resolve().is_relative_to(folder.resolve()):
         raise InputRejected(f"{out} lies within {folder}: choose an output folder outside the pictures")
+    out.parent.mkdir(parents=True, exist_ok=True)
 
 
 def usable_pictures(folder: Path, progress: Progress) -> tuple[list[Picture], dict[str, str]]:
@@ -153,7 +154,6 @@ def write(
     retweets: list[Retweet],
 ) -> None:
     """The dataset (docs/dataset.md), as CSV and the pictures."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         with writing(draft, "users", UserRow, "csv") as append:
