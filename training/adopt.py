@@ -96,7 +96,8 @@ def refuse_places(folder: Path, out: Path) -> None:
 
 def usable_pictures(folder: Path, progress: Progress) -> tuple[list[Picture], dict[str, str]]:
     """All below the folder by their paths, but those that cannot be used: these are named, with the reason."""
-    names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    names = sorted(path.relative_to(folder) for path in found)
     pictures, left_out = [], {}
     for name in progress(names, len(names), "look at pictures"):
         try:
