@@ -84,18 +84,20 @@ def adopt(folder: Path, out: Path, users: int, seed: int, progress: Progress) ->
 
 
 def refuse_places(folder: Path, out: Path) -> None:
-    """Raises InputRejected where nothing can be read or written there."""
+    """Raises InputRejected or OSError where nothing can be read or written there."""
     if not folder.is_dir():
         raise InputRejected(f"{folder} is no folder: give one with pictures")
     if out.exists():
         raise InputRejected(f"{out} already exists: remove it, or choose another output folder")
     if out.resolve().is_relative_to(folder.resolve()):
         raise InputRejected(f"{out} lies within {folder}: choose an output folder outside the pictures")
+    out.parent.mkdir(parents=True, exist_ok=True)
 
 
 def usable_pictures(folder: Path, progress: Progress) -> tuple[list[Picture], dict[str, str]]:
     """All below the folder by their paths, but those that cannot be used: these are named, with the reason."""
-    names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    names = sorted(path.relative_to(folder) for path in found)
     pictures, left_out = [], {}
     for name in progress(names, len(names), "look at pictures"):
         try:
@@ -153,7 +155,6 @@ def write(
     retweets: list[Retweet],
 ) -> None:
     """The dataset (docs/dataset.md), as CSV and the pictures."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         with writing(draft, "users", UserRow, "csv") as append:

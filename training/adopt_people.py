@@ -55,7 +55,9 @@ def draw_posts(
     """Authors and times (s after START) of pictures, by the number of their kind."""
     users = len(people.likes_UK)
     fans = [np.flatnonzero(people.likes_UK[:, kind]) for kind in range(people.likes_UK.shape[1])]
-    author_T = [rng.choice(fans[kind]) if rng.random() < ALIKE else rng.integers(users) for kind in number_T]
+    author_T = [
+        rng.choice(fans[kind]) if len(fans[kind]) and rng.random() < ALIKE else rng.integers(users) for kind in number_T
+    ]
     return np.array(author_T), rng.integers(PERIOD_S, size=len(number_T))
 
 

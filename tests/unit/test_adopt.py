@@ -59,6 +59,15 @@ def test_pictures_in_one_folder_are_of_kinds_by_colour(pictures: Path, tmp_path:
     assert max(made.kinds.values()) - min(made.kinds.values()) <= 1
 
 
+def test_there_may_be_more_kinds_than_people(pictures: Path, tmp_path: Path) -> None:
+    for number, path in enumerate(sorted(pictures.glob("*/*"))):
+        (pictures / f"day {number}.jpg").mkdir()
+        path.rename(pictures / f"day {number}.jpg" / path.name)
+    made = adopt(pictures, tmp_path / "out", 12, 0, silent)
+    assert len(made.kinds) == made.tweets == 30
+    assert made.left_out == {}
+
+
 def test_the_same_pictures_and_seed_give_the_same_tables(pictures: Path, tmp_path: Path) -> None:
     for name, seed in (("one", 0), ("two", 0), ("other", 1)):
         adopt(pictures, tmp_path / name, 20, seed, silent)
