@@ -72,8 +72,9 @@ def test_a_body_that_breaks_off_leaves_nothing(unchanged: Target) -> None:
 
 
 def test_slow_bodies_hold_nobody_up(at: Target) -> None:
+    """As many as one caller has places for: 96 of 128."""
     body = author_part(at) + IMAGE + END
-    slow = [socket.create_connection((at.client.base_url.host, at.client.base_url.port or 0)) for _ in range(100)]
+    slow = [socket.create_connection((at.client.base_url.host, at.client.base_url.port or 0)) for _ in range(90)]
     for connection in slow:
         connection.settimeout(SECONDS)
         connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body[:20])
@@ -103,7 +104,7 @@ def test_head_is_get_without_the_body(unchanged: Target, path: str) -> None:
     ("path", "allowed"),
     [
         ("/tweets/none", "HEAD, GET, DELETE"),
-        ("/tweets", "POST"),
+        ("/tweets", "HEAD, GET, POST"),
         ("/users/a/hidden/b", "PUT, DELETE"),
         ("/models:rollback", "POST"),
         ("/health/live", "HEAD, GET"),
