@@ -9,10 +9,16 @@ from pathlib import Path
 
 from alembic.config import Config
 from alembic.util import CommandError
-from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from alembic import command
+from contract.cli.options import environment
+from contract.cli.running import execute
+from contract.cli.statuses import table
+from contract.cli.terminal import write
+from contract.cli.verbs import COMMON, Parser, refuse_unknown_options
+from contract.environment import StoreSettings
+from contract.errors import ContractError
 from contract.passwords import without_passwords
 from contract.tables import SCHEMA_REVISION
 
@@ -25,38 +31,51 @@ def migrations() -> Path:
     return next(folder for folder in _FOLDERS if (folder / "versions").is_dir())
 
 
+class MigrationFailed(ContractError):
+    """The database is as it was."""
+
+
 def migrate() -> None:
-    """Bring the database that DATABASE_URL names to this code's schema."""
+    """Bring the database that DATABASE_URL names to this code's schema. Raises MigrationFailed, EnvironmentWrong."""
+    environment(StoreSettings)
     config = Config()
     config.set_main_option("script_location", str(migrations()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise MigrationFailed(
+            f"{error}: the database may be newer than this code: install the release that made it"
+        ) from error
+    except (SQLAlchemyError, ImportError, ValueError, OSError) as error:
+        line = f"the database cannot be migrated ({str(error).splitlines()[0]}): check DATABASE_URL"
+        raise MigrationFailed(without_passwords(line)) from error
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Migrate; what fails is one line on standard error and exit status 1 (2: of the command line)."""
-    parser().parse_args(arguments)
-    try:
-        migrate()
-    except ValidationError as error:
-        first = error.errors()[0]
-        return _failed(f"{'.'.join(map(str, first['loc'])).upper()}: {first['msg']}")
-    except CommandError as error:
-        return _failed(f"{error}: the database may be newer than this code: install the release that made it")
-    except (SQLAlchemyError, ImportError, ValueError, OSError) as error:
-        return _failed(f"the database cannot be migrated ({str(error).splitlines()[0]}): check DATABASE_URL")
-    print(f"the database has schema {SCHEMA_REVISION}")
-    return 0
+    """Migrate; returns the exit status."""
+    return execute(lambda: _options(arguments), _migrate_and_tell)
 
 
-def parser() -> argparse.ArgumentParser:
-    """It has no options."""
-    return argparse.ArgumentParser(prog="python -m contract.migrate", description=__doc__)
+def parser() -> Parser:
+    """It has but the options of all."""
+    made = Parser(
+        prog="python -m contract.migrate", description=__doc__, epilog=f"exit statuses:\n{table(sorted(COMMON))}"
+    )
+    made.add_argument("--debug", action="store_true", help="print the traceback of an error, too")
+    return made
 
 
-def _failed(line: str) -> int:
-    print(f"error: {without_passwords(line)}", file=sys.stderr)
-    return 1
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    made = parser()
+    options, unknown = made.parse_known_args(arguments)
+    refuse_unknown_options(made, unknown)
+    return options
+
+
+def _migrate_and_tell(_: argparse.Namespace) -> None:
+    migrate()
+    write(f"the database has schema {SCHEMA_REVISION}")
 
 
 if __name__ == "__main__":

@@ -3,13 +3,12 @@
 import sys
 
 from contract.cli import running
-from service.cli import PROGRAM
+from service.cli import PROGRAM, with_verb
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb, without one serve; returns the exit status."""
-    given = sys.argv[1:] if arguments is None else arguments
-    return running.main(PROGRAM, given or ["serve"])
+    return running.main(PROGRAM, with_verb(sys.argv[1:] if arguments is None else arguments))
 
 
 def script() -> None:

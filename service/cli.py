@@ -1,11 +1,13 @@
 """The service's command line as a table of verbs: what they take and tell."""
 
 import argparse
+from collections.abc import Sequence
 from datetime import datetime
 
 from pydantic import BaseModel, Field
 
 from contract.cli.completion import completion_verb
+from contract.cli.options import whole_number
 from contract.cli.result import Result
 from contract.cli.verbs import Parser, Program, Verb, parser_of
 from service.scopes import SCOPES
@@ -63,7 +65,13 @@ def _create(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--scopes", default="read", metavar="SCOPES", help=f"split by commas: {', '.join(SCOPES)} (default: read)"
     )
-    command.add_argument("--per-minute", type=int, metavar="N", help="how often it may ask (default: no limit)")
+    command.add_argument(
+        "--per-minute", type=_rate, metavar="N", help="how often it may ask, at least 1 (default: no limit)"
+    )
+
+
+def _rate(text: str) -> int:
+    return whole_number(text, 1)
 
 
 def _revoke(command: argparse.ArgumentParser) -> None:
@@ -81,7 +89,9 @@ PROGRAM = Program(
             run="service.serving:serve",
             examples=("", "serve"),
             more="Environment variables say where it listens and which stores it uses (docs/configuration.md).\n"
-            "Its log goes to standard error, a JSON object a line.",
+            "Its log goes to standard error, a JSON object a line. Once it listens, Ctrl-C ends it with status 0,\n"
+            "and SIGTERM, after DRAIN_SECONDS, with 143; what is under way is answered first. Statuses 1 and 130 are\n"
+            "of one that is told to end before it listens.",
         ),
         Verb(
             name="keys create",
@@ -115,3 +125,10 @@ PROGRAM = Program(
 def parser() -> Parser:
     """All verbs and their options, without side effects or a store."""
     return parser_of(PROGRAM)
+
+
+def with_verb(arguments: Sequence[str]) -> list[str]:
+    """The same, with `serve` where there is none: nothing stands there, or but options."""
+    of_program = {"-h", "--help", "--version"}
+    serves = all(word.startswith("-") and word not in of_program for word in arguments)
+    return ["serve", *arguments] if serves else list(arguments)

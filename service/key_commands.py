@@ -7,18 +7,22 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contract.cli.options import environment
+from contract.cli.options import UsageWrong, environment
 from contract.tables import open_database
 from service.cli import Key, KeyMade, KeyRevoked, KeysListed
-from service.keys import create_key, list_keys, revoke_key
+from service.keys import KeyRejected, check_new_key, create_key, list_keys, revoke_key
 from service.settings import Settings
 
 T = TypeVar("T")
 
 
 def create(options: argparse.Namespace) -> KeyMade:
-    """The new key."""
+    """The new key. Raises UsageWrong for one that cannot be, before the database is opened."""
     scopes = [scope.strip() for scope in options.scopes.split(",") if scope.strip()]
+    try:
+        check_new_key(options.name, scopes, options.per_minute)
+    except KeyRejected as error:
+        raise UsageWrong(str(error)) from error
     return KeyMade(key=_with_database(lambda engine: create_key(engine, options.name, scopes, options.per_minute)))
 
 

@@ -127,11 +127,8 @@ async def open_keys(engine: AsyncEngine, settings: Settings) -> Keys:
     return keys
 
 
-async def create_key(engine: AsyncEngine, name: str, scopes: Sequence[str], per_minute: int | None = None) -> str:
-    """A new key, which is shown this once.
-
-    Raises KeyRejected for a scope that is none of SCOPES, a bad name, or a rate below 1.
-    """
+def check_new_key(name: str, scopes: Sequence[str], per_minute: int | None) -> None:
+    """Raises KeyRejected for a scope that is none of SCOPES, a bad name, or a rate below 1."""
     if per_minute is not None and per_minute < 1:
         raise KeyRejected("per-minute: give at least 1, or leave it out for no limit")
     if not name.isprintable() or not 0 < len(name) <= MAX_ID_LENGTH:
@@ -139,6 +136,11 @@ async def create_key(engine: AsyncEngine, name: str, scopes: Sequence[str], per_
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
         raise KeyRejected(f"scopes {', '.join(unknown) or 'none'}: give some of {', '.join(SCOPES)}")
+
+
+async def create_key(engine: AsyncEngine, name: str, scopes: Sequence[str], per_minute: int | None = None) -> str:
+    """A new key, which is shown this once. Raises KeyRejected as check_new_key does."""
+    check_new_key(name, scopes, per_minute)
     key_id, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
     row = {
         "key_id": key_id,

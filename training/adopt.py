@@ -5,8 +5,8 @@ Shape suffixes: T pictures.
 
 import csv
 import io
+import secrets
 import shutil
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -155,8 +155,9 @@ def write(
     retweets: list[Retweet],
 ) -> None:
     """The dataset (docs/dataset.md), as CSV and the pictures."""
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    draft = out.with_name(f".{out.name}.{secrets.token_hex(8)}")  # no mkdtemp: told to end within, it would stay
     try:
+        draft.mkdir(0o700)
         with writing(draft, "users", UserRow, "csv") as append:
             append([{"user_id": user_id(user), "created_at": START} for user in range(len(people.followees))])
         with writing(draft, "follows", FollowRow, "csv") as append:

@@ -13,7 +13,12 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 def terminal(items: Iterable[T], total: int, label: str) -> Iterable[T]:
-    """A bar on standard error where that is a terminal, else a line every few seconds and one at the end."""
+    """A bar on standard error where that is a terminal, else a line every few seconds and one at the end.
+
+    Nothing where it is closed.
+    """
+    if sys.stderr is None:
+        return items
     if sys.stderr.isatty():
         return tqdm(items, total=total, desc=label, leave=True)
     return _lines(items, total, label)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from contract.cli.options import UsageWrong
 from contract.progress import Progress
 from training.baselines import adabpr, citing, ease, famf, famf_visual, lightgcn, rrfm, vbpr
 from training.baselines.settings import BaselineSettings
@@ -171,9 +172,9 @@ def tuned(network: str, system: str) -> dict[str, Any]:
 
 
 def known_systems(names: str) -> list[str]:
-    """Names that are split by commas. Raises InputRejected for one that is no system."""
+    """Names that are split by commas. Raises UsageWrong for one that is no system."""
     told = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in told if name not in SYSTEMS]
     if unknown:
-        raise InputRejected(f"--systems: {unknown[0]} is none of {', '.join(SYSTEMS)}")
+        raise UsageWrong(f"--systems: {unknown[0]} is none of {', '.join(SYSTEMS)}")
     return told

@@ -1,7 +1,8 @@
 """Settings models as options of a command line, and as what the environment says."""
 
 import argparse
-from typing import TypeVar, get_args
+from pathlib import Path
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings
@@ -24,14 +25,13 @@ def add_settings(command: argparse.ArgumentParser, settings: type[BaseModel], *n
     """An option for every field of a settings model, or for some; pydantic reads and checks the values."""
     for name in names or settings.model_fields:
         field = settings.model_fields[name]
-        choices = [value for value in get_args(field.annotation) if isinstance(value, str)]
-        literal = choices if choices and len(choices) == len(get_args(field.annotation)) else None
+        choices = _choices(field.annotation)
         command.add_argument(
             _option(name),
-            choices=literal,
-            metavar=None if literal else "VALUE",
+            choices=choices,
+            metavar=None if choices else "FILE" if Path in _kinds(field.annotation) else "VALUE",
             default=argparse.SUPPRESS,
-            help=f"{field.description or name} (default: {field.default})",
+            help=f"{field.description or name} (default: {in_words(field.default)})",
         )
 
 
@@ -43,7 +43,8 @@ def given(options: argparse.Namespace, settings: type[M]) -> M:
     except ValidationError as error:
         first = error.errors()[0]
         option = _option(str(first["loc"][0])) if first["loc"] else ""
-        raise UsageWrong(": ".join(part for part in (option, first["msg"]) if part)) from error
+        mends = f"see `{options.command.prog} --help`"
+        raise UsageWrong(": ".join(part for part in (option, first["msg"], mends) if part)) from error
 
 
 def environment(settings: type[S]) -> S:
@@ -56,8 +57,25 @@ def environment(settings: type[S]) -> S:
         default = settings.model_fields[name].default
         raise EnvironmentWrong(
             f"{name.upper()}: {first['msg']}: give this environment variable another value, "
-            f"or unset it ({'the default is none' if default is None else f'the default is {default}'})"
+            f"or unset it (the default is {in_words(default)})"
         ) from error
+
+
+def in_words(default: object) -> str:
+    """A default, for people."""
+    return "none" if default in (None, "") else str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def whole_number(text: str, least: int, most: int | None = None) -> int:
+    """For argparse, whose own message has Python's name of a type."""
+    bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least or (most is not None and value > most):
+        raise argparse.ArgumentTypeError(f"{text} is no whole number {bounds}")
+    return value
 
 
 def invalid(error: ValidationError) -> str:
@@ -68,3 +86,15 @@ def invalid(error: ValidationError) -> str:
 
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) or (annotation,)
+
+
+def _choices(annotation: Any) -> list[str] | None:
+    """All values that there are, if they are words."""
+    if annotation is bool:
+        return ["true", "false"]
+    kinds = _kinds(annotation)
+    return list(kinds) if all(isinstance(kind, str) for kind in kinds) else None

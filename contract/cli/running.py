@@ -1,22 +1,40 @@
 """From a command line's arguments to its exit status."""
 
 import argparse
+import sys
 import traceback
+from collections.abc import Callable, Mapping
 from pkgutil import resolve_name
+from typing import TypeAlias
 
+from contract.cli.result import Result
 from contract.cli.statuses import Status
 from contract.cli.terminal import Colour, NobodyReads, tell, write_error, write_line
 from contract.cli.verbs import Program, parser_of, refuse_unknown_options, refuse_unknown_verb
 
+Work: TypeAlias = Callable[[argparse.Namespace], Result | None]
+
 
 def main(program: Program, arguments: list[str]) -> int:
     """Run a verb. What fails is one line on standard error; a wrong command line and --help end by SystemExit."""
+
+    def work(options: argparse.Namespace) -> Result | None:
+        result: Result | None = resolve_name(options.verb.run)(options)
+        return result
+
+    return execute(lambda: parse(program, arguments), work, program.expected)
+
+
+def execute(
+    read: Callable[[], argparse.Namespace], work: Work, expected: Mapping[type[Exception], Status] | None = None
+) -> int:
+    """Read the options, with `debug`, and do the work; `expected`: as a program has it."""
     try:
-        return run(program, parse(program, arguments))
+        return _run(read(), work, expected or {})
     except NobodyReads:
         return Status.NOBODY_READS
     except OSError as error:  # of --help
-        return failed(program, error)
+        return _failed(error, expected or {})
 
 
 def parse(program: Program, arguments: list[str]) -> argparse.Namespace:
@@ -29,10 +47,9 @@ def parse(program: Program, arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def run(program: Program, options: argparse.Namespace) -> Status:
-    """Run the verb and tell its result, or what is wrong."""
+def _run(options: argparse.Namespace, work: Work, expected: Mapping[type[Exception], Status]) -> Status:
     try:
-        result = resolve_name(options.verb.run)(options)
+        result = work(options)
         if result is not None:
             tell(result, as_json=options.json)
     except NobodyReads:
@@ -41,16 +58,15 @@ def run(program: Program, options: argparse.Namespace) -> Status:
         write_line("interrupted: run the same command again to go on", Colour.YELLOW)
         return Status.INTERRUPTED
     except Exception as error:
-        if options.debug:
+        if options.debug and sys.stderr is not None:
             traceback.print_exc()
-        return failed(program, error)
+        return _failed(error, expected)
     return Status.DONE
 
 
-def failed(program: Program, error: Exception) -> Status:
-    """Say the line of an error."""
+def _failed(error: Exception, expected: Mapping[type[Exception], Status]) -> Status:
     from contract.cli.faults import fault  # imports the stores' libraries, which --help does without
 
-    status, line = fault(error, program.expected)
+    status, line = fault(error, expected)
     write_error(line)
     return status

@@ -20,16 +20,17 @@ class NobodyReads(Exception):
     """Standard output leads to a process that has ended."""
 
 
-def painted(text: str, colour: Colour, stream: TextIO) -> str:
+def painted(text: str, colour: Colour, stream: TextIO | None) -> str:
     """In colour where the stream is a terminal that has some, and NO_COLOR (https://no-color.org) is not set."""
-    plain = not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    terminal = stream is not None and stream.isatty()
+    plain = not terminal or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return text if plain or not text else f"\x1b[{colour.value}m{text}\x1b[0m"
 
 
 def say(text: str, *, as_json: bool) -> None:
     """A line of a result that grows while one waits; to standard error where standard output is for JSON."""
     if as_json:
-        print(text, file=sys.stderr, flush=True)
+        _beside(text)
     else:
         write(text)
 
@@ -52,11 +53,11 @@ def write_error(line: str) -> None:
 
 def write_line(line: str, colour: Colour) -> None:
     """To standard error."""
-    print(painted(line, colour, sys.stderr), file=sys.stderr)
+    _beside(painted(line, colour, sys.stderr))
 
 
 def write(text: str) -> None:
-    """To standard output, at once. Raises NobodyReads, or OSError where it cannot be written."""
+    """To standard output, at once, if it is not closed. Raises NobodyReads, or OSError where it cannot be written."""
     try:
         print(text, flush=True)
     except OSError as error:
@@ -65,3 +66,8 @@ def write(text: str) -> None:
         if isinstance(error, BrokenPipeError):
             raise NobodyReads from error
         raise OSError(error.errno, error.strerror, "standard output") from error
+
+
+def _beside(text: str) -> None:
+    if sys.stderr is not None:  # closed: print() would take standard output instead
+        print(text, file=sys.stderr, flush=True)

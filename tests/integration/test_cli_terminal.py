@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -22,20 +21,49 @@ def shell(command: str, **more: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("arguments", ["completion bash", "completion bash --json", "--help", "retrain --help"])
-def test_a_reader_that_has_ended_is_no_error(arguments: str) -> None:
+MIGRATE = "contract.migrate"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "training completion bash",
+        "training completion bash --json",
+        "training --help",
+        "training retrain --help",
+        f"{MIGRATE} --help",
+        MIGRATE,
+    ],
+)
+def test_a_reader_that_has_ended_is_no_error(arguments: str, tmp_path: Path) -> None:
     """As with head -1; the reader ends before anything is written."""
-    ended = shell(f"set +o pipefail; (sleep 2; $PYTHON -m training {arguments}; echo $? >&2) | true")
+    ended = shell(f"set +o pipefail; (sleep 2; $PYTHON -m {arguments}; echo $? >&2) | true", VAR_DIR=str(tmp_path))
     assert ended.stderr == "141\n"
 
 
-@pytest.mark.parametrize("arguments", ["completion bash", "--help"])
-def test_a_result_that_cannot_be_written_is_one_line(arguments: str) -> None:
-    ended = shell(f"$PYTHON -m training {arguments} > /dev/full || echo $?")
+@pytest.mark.parametrize("arguments", ["training completion bash", "training --help", MIGRATE])
+def test_a_result_that_cannot_be_written_is_one_line(arguments: str, tmp_path: Path) -> None:
+    ended = shell(f"$PYTHON -m {arguments} > /dev/full || echo $?", VAR_DIR=str(tmp_path))
     assert ended.stdout == "1\n"
     assert ended.stderr == (
         "error: standard output: No space left on device: free some space, then run the same command again\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        ("training nope 2>&-", 2, ""),
+        ("training demo no-such-folder 2>&-", 1, ""),
+        ("training completion bash >&-", 0, ""),
+        ("training demo no-such-folder >&-", 1, "error: "),
+    ],
+)
+def test_a_closed_stream_is_no_fault(command: str, status: int, said: str) -> None:
+    ended = shell(f"$PYTHON -m {command}; echo $?")
+    assert ended.stdout == f"{status}\n"
+    assert ended.stderr.startswith(said)
+    assert ended.stderr.count("\n") == bool(said)
 
 
 def on_terminal(arguments: list[str], **environment: str) -> str:
@@ -92,12 +120,11 @@ def test_bad_rows_are_a_warning(named_stores: StoreSettings, tmp_path: Path, tin
 def test_what_is_told_to_end_leaves_nothing(number: int, status: int, tmp_path: Path) -> None:
     """In the middle of making a dataset, which is a draft until it is whole."""
     inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's children ignore it
-    command = [sys.executable, "-m", "training", "synthesize", str(tmp_path / "new"), "--size", "paper"]
+    command = [sys.executable, "-m", "training", "synthesize", str(tmp_path / "new"), "--tweets", "5000"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         signal.signal(signal.SIGINT, inherited)
-        while not list(tmp_path.iterdir()):
+        while not list(tmp_path.glob(".new.*/*")):
             assert process.poll() is None
-        time.sleep(1)  # the draft is made before what removes it is set up
         process.send_signal(number)
         output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (status, "")

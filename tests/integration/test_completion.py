@@ -30,6 +30,7 @@ def script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[str]
         path.write_text(capsys.readouterr().out, "utf-8")
         for version in ("20260401T-one", "20260401T-two"):
             (tmp_path / "versions" / version).mkdir(parents=True)
+        (tmp_path / "own.pth").touch()
         return path
 
     return write
@@ -74,6 +75,9 @@ LINES = [
     ("image-tweets-training models rep", "report"),
     ("image-tweets-training retrain --link soft", "softplus"),
     ("image-tweets-training retrain --dry", "--dry-run"),
+    ("image-tweets-training retrain --weights ow", "own.pth"),
+    ("image-tweets-training retrain --word-vectors ow", "own.pth"),
+    ("image-tweets-training retrain --residual t", "true"),
     ("image-tweets-training models activate 20260401T-o", "20260401T-one"),
 ]
 

@@ -263,6 +263,23 @@ def test_a_database_that_cannot_be_migrated_is_one_line_that_names_the_variable(
     assert "hushhush" not in error
 
 
+def test_a_wrong_option_of_the_migration_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        migrate.main(["--sql"])
+    this = "python -m contract.migrate"
+    assert capsys.readouterr() == ("", f"error: --sql is no option of `{this}`: see `{this} --help`\n")
+
+
+def test_a_migration_that_fails_shows_where_with_debug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "sqlite:////no-such-folder/x")
+    assert migrate.main(["--debug"]) == 1
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("Traceback")
+    assert last.startswith("error: the database cannot be migrated")
+
+
 def test_a_database_of_a_later_release_is_left_alone(
     migrated: StoreSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,7 +36,7 @@ def test_evaluate_prints_rows_ceilings_and_systems(tiny_network: Path, capsys: p
 
 
 def test_a_name_that_is_no_system_is_one_line(tiny_network: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "--data", str(tiny_network), "--systems", "amlet"]) == 1
+    assert main(["evaluate", "--data", str(tiny_network), "--systems", "amlet"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: --systems: amlet is none of amnl,")
@@ -44,7 +44,7 @@ def test_a_name_that_is_no_system_is_one_line(tiny_network: Path, capsys: pytest
 
 @pytest.mark.parametrize(
     ("option", "value", "reason"),
-    [("--seeds", "0", "0 is less than 1"), ("--split", "100", "100 is not from 1 to 99"), ("--split", "x", "'x'")],
+    [("--seeds", "0", "at least 1"), ("--split", "100", "from 1 to 99"), ("--split", "x", "x is no whole number")],
 )
 def test_a_number_that_cannot_be_is_one_line(
     option: str, value: str, reason: str, capsys: pytest.CaptureFixture[str]

@@ -76,13 +76,13 @@ def test_a_system_that_is_not_for_the_network_has_no_settings(tmp_path: Path, ou
 
 
 @pytest.mark.parametrize(
-    ("systems", "reason"),
-    [("vbrp", "vbrp is none of amnl,"), ("ease,random", "random has nothing to tune: leave it out")],
+    ("systems", "status", "reason"),
+    [("vbrp", 2, "vbrp is none of amnl,"), ("ease,random", 1, "random has nothing to tune: leave it out")],
 )
 def test_what_cannot_be_tuned_is_one_line(
-    tiny_network: Path, out: Path, systems: str, reason: str, capsys: pytest.CaptureFixture[str]
+    tiny_network: Path, out: Path, systems: str, status: int, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert tune(tiny_network, out, systems, "--backbone", "tiny") == 1
+    assert tune(tiny_network, out, systems, "--backbone", "tiny") == status
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: --systems: {reason}")
     assert not out.exists()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 import pytest
+from pydantic import BaseModel
 
 import service.__main__
 import service.cli
@@ -20,13 +21,19 @@ from contract.cli.statuses import Status
 from contract.cli.terminal import Colour, painted
 from contract.cli.verbs import Program, Verb
 from contract.release import NAME, release
+from docs.generate.schemas import default_in_words
 from tests.conftest import ROOT
+from training.settings import Gate, TrainingSettings
+from training.synthesize import SynthesisSettings
 
 PROGRAMS = [training.cli.PROGRAM, service.cli.PROGRAM]
 VERBS = [
     pytest.param(program, verb, id=f"{program.module} {verb.name}") for program in PROGRAMS for verb in program.verbs
 ]
 MAINS = {"training": training.__main__.main, "service": service.__main__.main}
+SEEDS = "argument --seeds: {} is no whole number of at least 1: HELP"
+SPLIT = "argument --split: {} is no whole number from 1 to 99: HELP"
+RATE = "argument --per-minute: {} is no whole number of at least 1: HELP"
 PARSERS = {"training": training.cli.parser, "service": service.cli.parser}
 
 
@@ -139,6 +146,15 @@ def test_an_installed_command_names_itself(monkeypatch: pytest.MonkeyPatch, caps
         ("service", "keys lsit", "keys lsit is no command: did you mean list?"),
         ("service keys create", "keys create", "the following arguments are required: NAME: HELP"),
         ("service serve", "serve --port 1", "--port is no option of `THIS`: HELP"),
+        ("service serve", "--port=1", "--port is no option of `THIS`: HELP"),
+        ("training evaluate", "evaluate --data x --seeds abc", SEEDS.format("abc")),
+        ("training evaluate", "evaluate --data x --seeds 0", SEEDS.format("0")),
+        ("training evaluate", "evaluate --data x --split abc", SPLIT.format("abc")),
+        ("training evaluate", "evaluate --data x --split 100", SPLIT.format("100")),
+        ("training adopt", "adopt a b --people abc", "argument --people: abc is no whole number of at least 1: HELP"),
+        ("training adopt", "adopt a b --seed -1", "argument --seed: -1 is no whole number of at least 0: HELP"),
+        ("service keys create", "keys create x --per-minute abc", RATE.format("abc")),
+        ("service keys create", "keys create x --per-minute 0", RATE.format("0")),
     ],
 )
 def test_a_wrong_command_line_is_one_line_with_the_fix(
@@ -175,8 +191,50 @@ def test_a_value_that_cannot_be_is_a_wrong_command_line(
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert option in error
+    assert error.endswith(f": see `python -m training {arguments[0]} --help`\n") or arguments[0] == "models"
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["create", "x", "--scopes", "foo"], "scopes foo: give some of read, write, admin"),
+        (["create", "x", "--scopes", ""], "scopes none: give some of read, write, admin"),
+        (["create", ""], "name: give 1 to 64 printable characters"),
+    ],
+)
+def test_a_key_that_cannot_be_is_a_wrong_command_line(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/none")  # not opened for it
+    assert service.__main__.main(["keys", *arguments]) == 2
+    assert capsys.readouterr() == ("", f"error: {said}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "completed"),
+    [
+        ([], ["serve"]),
+        (["--debug"], ["serve", "--debug"]),
+        (["--help"], ["--help"]),
+        (["--version"], ["--version"]),
+        (["--debug", "keys", "list"], ["--debug", "keys", "list"]),
+    ],
+)
+def test_the_service_serves_where_no_verb_stands(arguments: list[str], completed: list[str]) -> None:
+    assert service.cli.with_verb(arguments) == completed
+
+
+@pytest.mark.parametrize("verb", ["retrain", "synthesize"])
+def test_settings_have_the_same_defaults_in_the_help_as_in_the_pages(verb: str) -> None:
+    command = PARSERS["training"]().parse_args([verb, *(["x"] if verb == "synthesize" else [])]).command
+    models: list[type[BaseModel]] = [TrainingSettings, Gate] if verb == "retrain" else [SynthesisSettings]
+    fields = {name: field for model in models for name, field in model.model_json_schema()["properties"].items()}
+    said = {action.dest: action.help or "" for action in command._actions if action.default is argparse.SUPPRESS}
+    assert set(fields) - set(said) <= {"force"}
+    for name in set(fields) & set(said):
+        assert said[name].endswith(f"(default: {default_in_words(fields[name]).strip('`')})")
 
 
 @pytest.mark.parametrize(

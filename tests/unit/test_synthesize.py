@@ -1,6 +1,7 @@
 import hashlib
 import json
 import multiprocessing
+import os
 import re
 from collections.abc import Iterable
 from datetime import datetime
@@ -205,6 +206,19 @@ def test_an_existing_folder_is_refused_and_left_alone(dataset: Path) -> None:
     with pytest.raises(DatasetExists, match=r"already exists: remove it, or choose another"):
         synthesize(dataset, SMALL, quiet)
     assert digests(dataset) == before
+
+
+def test_told_to_end_as_the_draft_is_made_it_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = os.mkdir
+
+    def make_and_be_told(*arguments: Any, **more: Any) -> None:
+        make(*arguments, **more)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "mkdir", make_and_be_told)
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(tmp_path / "new", SMALL, silent)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_cut_off_run_leaves_nothing(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from contract.cli.result import Result
 from contract.cli.verbs import Verb
+from training.cli.arguments import at_least_one, not_negative
 
 
 class Adopted(Result):
@@ -36,8 +37,8 @@ class Adopted(Result):
 def _adopt(command: argparse.ArgumentParser) -> None:
     command.add_argument("pictures", type=Path, metavar="PICTURES", help="a folder of pictures, best with one a kind")
     command.add_argument("out", type=Path, metavar="OUT", help="the new dataset folder to write")
-    command.add_argument("--people", type=int, default=60, metavar="COUNT", help="to make (default: 60)")
-    command.add_argument("--seed", type=int, default=0, help="draws other people (default: 0)")
+    command.add_argument("--people", type=at_least_one, default=60, metavar="COUNT", help="to make (default: 60)")
+    command.add_argument("--seed", type=not_negative, default=0, metavar="N", help="draws other people (default: 0)")
 
 
 VERBS = (

@@ -4,7 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
-from contract.cli.options import add_settings
+from contract.cli.options import add_settings, whole_number
 from contract.ids import ID_PATTERN
 from training.settings import TrainingSettings
 
@@ -64,13 +64,14 @@ def share(text: str) -> float:
 
 def at_least_one(text: str) -> int:
     """A number of something."""
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return int(text)
+    return whole_number(text, 1)
+
+
+def not_negative(text: str) -> int:
+    """A number that may be 0."""
+    return whole_number(text, 0)
 
 
 def percentage(text: str) -> int:
     """From 1 to 99."""
-    if not 1 <= int(text) <= 99:
-        raise argparse.ArgumentTypeError(f"{text} is not from 1 to 99")
-    return int(text)
+    return whole_number(text, 1, 99)

@@ -7,8 +7,8 @@ demo may look at: every exposure with its true probability, the planted truth, a
 from __future__ import annotations
 
 import math
+import secrets
 import shutil
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -88,8 +88,9 @@ def synthesize(out: Path, settings: SynthesisSettings, progress: Progress, worke
     if out.exists():
         raise DatasetExists(f"{out} already exists: remove it, or choose another output folder")
     out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    draft = out.with_name(f".{out.name}.{secrets.token_hex(8)}")  # no mkdtemp: told to end within, it would stay
     try:
+        draft.mkdir(0o700)
         truth, level, exposures = draw_network(settings, progress)
         new_tweets = draw_new_tweets(truth, exposures, level, np.random.default_rng([settings.seed, _NEW_TWEETS]))
         write_network(draft, truth, exposures)
