@@ -128,7 +128,6 @@ def test_captions_that_are_not_utf_8_are_one_line(
         ("pictures", "pictures/out", (), "lies within"),
         ("pictures", "pictures", (), "already exists"),
         ("pictures", "out", ("--people", "3"), "--people 3"),
-        ("pictures", "out", ("--seed", "-1"), "--seed -1"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(
@@ -142,6 +141,16 @@ def test_a_mistake_is_one_line_that_names_it(
 ) -> None:
     assert pictures.parent == tmp_path
     refused(["adopt", str(tmp_path / pictures_), str(tmp_path / out), *more], named, capsys)
+
+
+def test_a_seed_that_cannot_be_is_a_wrong_command_line(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["adopt", str(pictures), str(tmp_path / "out"), "--seed", "-1"])
+    assert ended.value.code == 2
+    assert "--seed" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def refused(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
