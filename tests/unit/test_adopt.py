@@ -1,7 +1,9 @@
 """A folder of pictures made a dataset: kinds, captions, made people, and what is refused."""
 
 import csv
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -119,7 +121,6 @@ def test_captions_that_are_not_utf_8_are_one_line(
         ("pictures", "pictures/out", (), "lies within"),
         ("pictures", "pictures", (), "already exists"),
         ("pictures", "out", ("--people", "3"), "--people 3"),
-        ("pictures", "out", ("--seed", "-1"), "--seed -1"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(
@@ -133,6 +134,21 @@ def test_a_mistake_is_one_line_that_names_it(
 ) -> None:
     assert pictures.parent == tmp_path
     refused(["adopt", str(tmp_path / pictures_), str(tmp_path / out), *more], named, capsys)
+
+
+def test_told_to_end_as_the_draft_is_made_it_leaves_none(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = os.mkdir
+
+    def make_and_be_told(*arguments: Any, **more: Any) -> None:
+        make(*arguments, **more)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "mkdir", make_and_be_told)
+    with pytest.raises(KeyboardInterrupt):
+        adopt(pictures, tmp_path / "out", 20, 0, silent)
+    assert list(tmp_path.iterdir()) == [pictures]
 
 
 def refused(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
