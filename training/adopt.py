@@ -60,8 +60,6 @@ def adopt(folder: Path, out: Path, users: int, seed: int, progress: Progress) ->
     """
     if users < MIN_PEOPLE:
         raise InputRejected(f"--people {users}: give at least {MIN_PEOPLE}")
-    if seed < 0:
-        raise InputRejected(f"--seed {seed}: give 0 or more")
     refuse_places(folder, out)
     pictures, left_out = usable_pictures(folder, progress)
     if len(pictures) < MIN_PICTURES:

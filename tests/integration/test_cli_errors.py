@@ -59,7 +59,7 @@ def one_error(output: str, said: str) -> str:
     """The last line; before it there are but progress, and the service's log."""
     *before, line = said.splitlines()
     assert output == ""
-    assert all(other.startswith(('{"time"', "features (")) for other in before), said
+    assert all(other.startswith(('{"time"', "features (", "look at pictures: ")) for other in before), said
     assert line.startswith("error: ")
     assert line.count(": ") >= 2, "what is wrong, and what mends it"
     return line

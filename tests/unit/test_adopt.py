@@ -1,7 +1,9 @@
 """A folder of pictures made a dataset: kinds, captions, made people, and what is refused."""
 
 import csv
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -151,6 +153,21 @@ def test_a_seed_that_cannot_be_is_a_wrong_command_line(
     assert ended.value.code == 2
     assert "--seed" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_told_to_end_as_the_draft_is_made_it_leaves_none(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = os.mkdir
+
+    def make_and_be_told(*arguments: Any, **more: Any) -> None:
+        make(*arguments, **more)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "mkdir", make_and_be_told)
+    with pytest.raises(KeyboardInterrupt):
+        adopt(pictures, tmp_path / "out", 20, 0, silent)
+    assert list(tmp_path.iterdir()) == [pictures]
 
 
 def refused(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
