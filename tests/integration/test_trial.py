@@ -313,7 +313,7 @@ def test_a_new_version_is_published_on_trial(
     assert main(["models", "trial", new, "--share", ".5"]) == 0
     assert main(["models", "trial"]) == 0
     out = capsys.readouterr().out
-    assert f"version {new} serves 50 % of the users now" in out
+    assert f"version {new} serves 50 % of the users, on trial, now" in out
     assert f"{new} is on trial for 50 % of the users" in out
     assert "too little yet to compare" in out
     assert main(["models", "rebuild-redis"]) == 0
