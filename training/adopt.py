@@ -5,7 +5,6 @@ Shape suffixes: T pictures.
 
 import csv
 import io
-import secrets
 import shutil
 from collections import Counter
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from contract.progress import Progress
 from training.adopt_people import People, Retweet, draw_people, draw_posts, draw_retweets
 from training.dataset.rows import FollowRow, RetweetRow, TweetRow, UserRow
 from training.dataset.writing import writing
+from training.drafts import new_folder
 from training.errors import InputRejected
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
@@ -153,9 +153,7 @@ def write(
     retweets: list[Retweet],
 ) -> None:
     """The dataset (docs/dataset.md), as CSV and the pictures."""
-    draft = out.with_name(f".{out.name}.{secrets.token_hex(8)}")  # no mkdtemp: told to end within, it would stay
-    try:
-        draft.mkdir(0o700)
+    with new_folder(out) as draft:
         with writing(draft, "users", UserRow, "csv") as append:
             append([{"user_id": user_id(user), "created_at": START} for user in range(len(people.followees))])
         with writing(draft, "follows", FollowRow, "csv") as append:
@@ -180,10 +178,6 @@ def write(
                     for at, picture, user in retweets
                 ]
             )
-        draft.chmod(0o755)
-        draft.rename(out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def user_id(user: int | np.int64) -> str:

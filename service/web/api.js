@@ -4,6 +4,9 @@ import { h } from "./dom.js";
 
 const KEY = "image-tweets-key";
 
+/** What an id is, as an input's `pattern` has it. */
+export const ID = "[A-Za-z0-9_\\-]{1,64}";
+
 /** What the API answered instead; its message says what is wrong and how to mend it. */
 export class Problem extends Error {
   name = "Problem";

@@ -1,6 +1,6 @@
 /** The feed of a user: what the address says is what is shown. */
 
-import { Problem, ask, at, url } from "./api.js";
+import { ID, Problem, ask, at, url } from "./api.js";
 import { card, scaleOf } from "./card.js";
 import { compare, fillVersions } from "./compare.js";
 import { composer, takeDrops } from "./compose.js";
@@ -33,7 +33,7 @@ async function show() {
   const user = address.get("user") ?? (await firstUser(signal));
   if (user === null) return showNobody((made) => go({ user: made }));
   one("#nobody").hidden = true;
-  if (!/^[A-Za-z0-9_-]{1,64}$/.test(user)) throw new Problem(422, "", "user_id: an id has letters, digits, _ and - only, 64 at most.");
+  if (!new RegExp(`^${ID}$`).test(user)) throw new Problem(422, "", "user_id: an id has letters, digits, _ and - only, 64 at most.");
   const scope = address.get("scope") === "discover" ? "discover" : "followees";
   const beside = address.get("beside") ?? "";
   document.title = `${user} \u00b7 Image tweets`;

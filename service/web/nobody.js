@@ -1,11 +1,11 @@
 /** Where there is no user yet. */
 
-import { ask } from "./api.js";
+import { ID, ask } from "./api.js";
 import { h, one, telling } from "./dom.js";
 
 /** A form that makes the first one; `made` gets the id. */
 export function showNobody(made) {
-  const input = h("input", { id: "first", maxlength: 64, pattern: "[A-Za-z0-9_\\-]{1,64}", required: true, autocomplete: "off" });
+  const input = h("input", { id: "first", maxlength: 64, pattern: ID, required: true, autocomplete: "off" });
   const make = telling(async () => {
     await ask("POST", "/users", { json: { user_id: input.value.trim() } });
     await made(input.value.trim());

@@ -11,6 +11,12 @@ const OFFERED = 8;
  * Arrow keys move, Enter takes, Escape closes.
  */
 export function offerUsers(input, list, picked) {
+  const combobox = { role: "combobox", "aria-expanded": "false", "aria-controls": list.id, "aria-autocomplete": "list" };
+  const plain = { autocomplete: "off", autocapitalize: "none", spellcheck: "false", maxlength: 64 };
+  for (const [name, value] of Object.entries({ ...combobox, ...plain })) input.setAttribute(name, value);
+  list.setAttribute("role", "listbox");
+  list.hidden = true;
+
   let marked = -1;
   let asked = new AbortController();
 

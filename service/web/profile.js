@@ -31,18 +31,8 @@ export function showProfile(panel, profile, answer, follow) {
   const shares = new Map((answer?.followees ?? []).map((one) => [one.user_id, one.share]));
   const most = Math.max(1e-6, ...shares.values());
   const ordered = [...followees].sort((a, b) => (shares.get(b) ?? 0) - (shares.get(a) ?? 0) || (a < b ? -1 : 1)).slice(0, MOST_LISTED);
-  const input = h("input", {
-    id: "follow-input",
-    role: "combobox",
-    "aria-expanded": "false",
-    "aria-controls": "follow-list",
-    "aria-autocomplete": "list",
-    autocomplete: "off",
-    spellcheck: "false",
-    maxlength: 64,
-    placeholder: "Id of a user",
-  });
-  const list = h("ul", { id: "follow-list", role: "listbox", "aria-label": "Users to follow", hidden: true });
+  const input = h("input", { id: "follow-input", placeholder: "Id of a user" });
+  const list = h("ul", { id: "follow-list", "aria-label": "Users to follow" });
   offerUsers(input, list, (userId) => follow(userId, true));
   panel.replaceChildren(
     h("div", { class: "who" }, face(user.user_id, 64), h("div", {}, h("h2", {}, user.user_id), h("p", { class: "facts" }, counts(user)))),

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from tests.conftest import ROOT, unavailable, wait_until
+from tests.processes import Running
 
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 PICTURES = Path(os.environ.get("SCREENSHOTS", ROOT / "var" / "screenshots"))
@@ -77,6 +79,14 @@ def accessible(page: Page) -> None:
     """Nothing that axe objects to, of WCAG 2.2 A and AA and of good practice."""
     found = Axe().run(page)
     assert not found.violations_count, found.generate_report()
+
+
+def answer(running: Running, path: str, **parameters: Any) -> dict[str, Any]:
+    """What the API answers beside the page."""
+    found = httpx.get(f"{running.url}{path}", params=parameters)
+    assert found.status_code == 200, found.text
+    body: dict[str, Any] = found.json()
+    return body
 
 
 def seen(page: Page, name: str, whole: bool = False) -> None:

@@ -9,18 +9,11 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.e2e.browsing import SIZES, accessible, opened, seen, settled
+from tests.e2e.browsing import SIZES, accessible, answer, opened, seen, settled
 from tests.integration.running import png
 from tests.processes import Running
 
 USER = "u0001"
-
-
-def answer(running: Running, path: str, **parameters: Any) -> dict[str, Any]:
-    found = httpx.get(f"{running.url}{path}", params=parameters)
-    assert found.status_code == 200, found.text
-    body: dict[str, Any] = found.json()
-    return body
 
 
 def ranking(running: Running, user: str = USER, k: int = 12, **parameters: Any) -> dict[str, Any]:

@@ -6,18 +6,16 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.browsing import SIZES, accessible, opened, seen
+from tests.e2e.browsing import SIZES, accessible, answer, opened, seen
 from tests.processes import Running
 
 
 def models(running: Running) -> dict[str, Any]:
-    body: dict[str, Any] = httpx.get(f"{running.url}/models").raise_for_status().json()
-    return body
+    return answer(running, "/models")
 
 
 def state(running: Running) -> dict[str, Any]:
-    body: dict[str, Any] = httpx.get(f"{running.url}/ops/state").raise_for_status().json()
-    return body
+    return answer(running, "/ops/state")
 
 
 @pytest.fixture

@@ -59,9 +59,7 @@ class Service:
         return await self.client.post("/tweets", data=fields, files=files)
 
     async def recommended(self, user_id: str, k: int) -> list[dict[str, Any]]:
-        answer = await self.client.get(f"/users/{user_id}/recommendations", params={"k": k})
-        assert answer.status_code == 200, answer.text
-        items: list[dict[str, Any]] = answer.json()["items"]
+        items: list[dict[str, Any]] = (await ask(self, user_id, k=k))["items"]
         return items
 
 
@@ -100,11 +98,16 @@ async def new_user(service: Service, user_id: str) -> str:
     return user_id
 
 
+async def ask(service: Service, user_id: str, **parameters: Any) -> dict[str, Any]:
+    answer = await service.client.get(f"/users/{user_id}/recommendations", params=parameters)
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
 async def answer(service: Service, user: str) -> dict[str, Any]:
     """Ten recommendations, as they are; but for the cursor, which has the time in it."""
-    response = await service.client.get(f"/users/{user}/recommendations", params={"k": 10})
-    assert response.status_code == 200, response.text
-    body: dict[str, Any] = response.json()
+    body = await ask(service, user, k=10)
     del body["next_cursor"]
     return body
 

@@ -18,7 +18,7 @@ from service.active import ActiveModel, load_model
 from service.recommend import Ask, Online, recommend
 from service.schemas import Recommendations
 from tests.conftest import KINDS, SMALL, publish_small, trained_stores
-from tests.integration.running import Service, changed, fields, problem, serving, until
+from tests.integration.running import Service, ask, changed, fields, problem, serving, until
 from tests.integration.test_lost import lose_everything, whole
 from tests.integration.test_metrics import samples
 from tests.integration.test_trial import ended, on_trial
@@ -48,13 +48,6 @@ async def service(stores: StoreSettings, versions: list[str]) -> AsyncIterator[S
         await changed(started, "POST", "/models:end-trial", 200)
         await changed(started, "POST", f"/models/{versions[1]}:activate", 200)
         yield started
-
-
-async def ask(service: Service, user: str, **parameters: Any) -> dict[str, Any]:
-    answer = await service.client.get(f"/users/{user}/recommendations", params=parameters)
-    assert answer.status_code == 200, answer.text
-    body: dict[str, Any] = answer.json()
-    return body
 
 
 def compared(service: Service) -> str | None:

@@ -10,16 +10,9 @@ from contract.environment import StoreSettings
 from contract.graph import OnlineGraph
 from contract.tables import Retweet
 from service import explain, recommend
-from tests.integration.running import Network, Service, changed, new_user, offered, png, problem, serving
+from tests.integration.running import Network, Service, ask, changed, new_user, offered, png, problem, serving
 
 pytestmark = pytest.mark.anyio
-
-
-async def ask(service: Service, user_id: str, **parameters: Any) -> dict[str, Any]:
-    answer = await service.client.get(f"/users/{user_id}/recommendations", params=parameters)
-    assert answer.status_code == 200, answer.text
-    body: dict[str, Any] = answer.json()
-    return body
 
 
 async def pages(service: Service, user_id: str, k: int, **parameters: Any) -> list[list[str]]:

@@ -7,8 +7,6 @@ demo may look at: every exposure with its true probability, the planted truth, a
 from __future__ import annotations
 
 import math
-import secrets
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from contract.progress import Progress
+from training.drafts import new_folder
 from training.errors import TrainingError
 from training.synthesize.behaviour import Truth, draw_truth
 from training.synthesize.cascades import Exposure, discover, followers_of, spread
@@ -88,9 +87,7 @@ def synthesize(out: Path, settings: SynthesisSettings, progress: Progress, worke
     if out.exists():
         raise DatasetExists(f"{out} already exists: remove it, or choose another output folder")
     out.parent.mkdir(parents=True, exist_ok=True)
-    draft = out.with_name(f".{out.name}.{secrets.token_hex(8)}")  # no mkdtemp: told to end within, it would stay
-    try:
-        draft.mkdir(0o700)
+    with new_folder(out) as draft:
         truth, level, exposures = draw_network(settings, progress)
         new_tweets = draw_new_tweets(truth, exposures, level, np.random.default_rng([settings.seed, _NEW_TWEETS]))
         write_network(draft, truth, exposures)
@@ -98,10 +95,6 @@ def synthesize(out: Path, settings: SynthesisSettings, progress: Progress, worke
         with made_posts(posts, workers) as made:
             write_tweets(draft, truth, new_tweets, progress(made, len(posts), "pictures"))
         truth.save(draft / "truth.npz")
-        draft.chmod(0o755)
-        draft.rename(out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return SynthesisReport(
         users=settings.users,
         tweets=settings.tweets,
