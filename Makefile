@@ -5,7 +5,7 @@ DATASET := var/dataset
 export PORT ?= 8000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test docs guard chaos soak bench check fmt lock
+.PHONY: run test docs guard chaos soak bench scale check fmt lock
 
 # Set up, make a network, train, serve on http://127.0.0.1:$(PORT).
 run: var/trained
@@ -41,6 +41,11 @@ soak: $(VENV)/dev
 bench: $(VENV)/dev
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks $(if $(PEERS),--peers-python $(PEERS)/bin/python)
 
+# Past one machine: the tests that need Ray and TorchRec, and what docs/scale.md says, with its figures.
+scale: $(VENV)/scale
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest tests/scale
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.scale
+
 check: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -57,7 +62,7 @@ fmt: $(VENV)/dev
 # Write requirements.lock anew from pyproject.toml.
 lock: $(VENV)/dev
 	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --no-annotate \
-		--extra service --extra training --extra dev --extra docs --output-file requirements.lock pyproject.toml
+		--extra service --extra training --extra dev --extra docs --extra ray --extra sharded --extra sharded-cpu --output-file requirements.lock pyproject.toml
 
 $(VENV)/installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
@@ -67,6 +72,11 @@ $(VENV)/installed: pyproject.toml requirements.lock
 # What tests and checks need beside.
 $(VENV)/dev: $(VENV)/installed
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[service,training,dev]'
+	@touch $@
+
+$(VENV)/scale: $(VENV)/dev
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[ray,sharded-cpu]'
+	$(BIN)/pip install --quiet --constraint requirements.lock --no-deps torchrec
 	@touch $@
 
 $(VENV)/docs: $(VENV)/dev

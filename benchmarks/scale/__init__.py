@@ -1,0 +1,1 @@
+"""Past one machine: what docs/scale.md says, measured and computed."""

@@ -1,0 +1,49 @@
+"""Measure what docs/scale.md rests on.
+
+make scale
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.results import Result, Section
+
+BENCHMARKS: dict[str, Callable[[], Section]] = {}
+"""In the page's order."""
+
+
+def main() -> None:
+    """Run those that are named, or all; rows of the others stay as they are."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("docs/scale"), help="gets results.json and the plots")
+    parser.add_argument("--only", nargs="*", choices=BENCHMARKS, help="these alone")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in options.only or BENCHMARKS:
+        print(f"{name} ...", flush=True)
+        section = BENCHMARKS[name]()
+        print(section, flush=True)
+        write(options.out, name, section)
+
+
+def write(out: Path, name: str, section: Section) -> None:
+    """A section's rows in the place of its last ones, and its plots."""
+    path = out / "results.json"
+    rows = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    rows[name] = {"title": section.title, "text": section.text, "results": [asdict(one) for one in section.results]}
+    path.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+    for file, figure in section.figures.items():
+        figure.savefig(out / file, metadata={"Date": None})
+
+
+def read(out: Path) -> dict[str, list[Result]]:
+    """Rows by section, as they were written last."""
+    rows = json.loads((out / "results.json").read_text("utf-8"))
+    return {name: [Result(**one) for one in section["results"]] for name, section in rows.items()}
+
+
+if __name__ == "__main__":
+    main()
