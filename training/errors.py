@@ -35,3 +35,7 @@ class GateClosed(TrainingError):
 
 class TrainingDiverged(TrainingError):
     """The loss is not finite any more."""
+
+
+class ProcessLost(TrainingError):
+    """Another process of the same training is gone."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,7 +21,7 @@ from contract.blobs import BlobStore
 from contract.environment import StoreSettings
 from contract.errors import ArtifactInvalid, ContractError
 from contract.preprocessing import Preprocessing
-from contract.progress import Progress
+from contract.progress import Progress, silent
 from contract.tables import open_database
 from training.backbones import load_backbone
 from training.computed import Vectors, keep_vectors, kept_vectors
@@ -32,10 +33,11 @@ from training.finetune import visual_part
 from training.gate import Verdict, pass_gate
 from training.network import Network, exposures, load_network, split_by_time
 from training.problem import Problem, content_of, problem_of
+from training.processes import ALONE, Processes
 from training.publish import Published, need_active, publish
 from training.redaction import redact
 from training.retention import VERSION, forget_old
-from training.settings import Gate, TrainingSettings
+from training.settings import Gate, Placement, TrainingSettings
 from training.stores import with_sql_and_pictures, with_stores
 from training.train import Fitted, fit
 from training.verify import verify
@@ -80,6 +82,8 @@ def retrain(
     gate: Gate = Gate(),
     dry_run: bool = False,
     share: float | None = None,
+    placement: Placement = Placement(),
+    processes: Processes = ALONE,
 ) -> RetrainReport:
     """Load, features, fit, evaluate, export, verify, compare with the active version, publish, activate.
 
@@ -87,7 +91,7 @@ def retrain(
     last epoch's checkpoint, a complete export and tweets' vectors are not made again. So is one that did not pass the
     gate, and a dry run, which ends before anything is published. With a share of the users (0 to 1) the new version is
     put on trial, and the active one goes on serving the others. However it ends, deleted users are taken out of the
-    exported models first.
+    exported models first. Of several processes this is what the first one does; the others call `help_fit`.
     Raises GateClosed where the new version is worse than the gate allows.
     """
     if settings.residual or settings.item_bias:
@@ -102,7 +106,7 @@ def retrain(
         run = open_usable_run(stores, settings, network)
         folder = stores.models_dir / run.version
         if not (folder / MANIFEST).exists():
-            train_and_export(folder, run, network, settings, stores, progress)
+            train_and_export(folder, run, network, settings, stores, progress, placement, processes)
         metrics, computed = load(folder).manifest.metrics, kept_vectors(run.folder)
         verdict = with_stores(
             stores, lambda opened: pass_gate(folder, gate, network, settings, opened, progress, computed)
@@ -138,7 +142,14 @@ def open_usable_run(stores: StoreSettings, settings: TrainingSettings, network: 
 
 
 def train_and_export(
-    folder: Path, run: Run, network: Network, settings: TrainingSettings, stores: StoreSettings, progress: Progress
+    folder: Path,
+    run: Run,
+    network: Network,
+    settings: TrainingSettings,
+    stores: StoreSettings,
+    progress: Progress,
+    placement: Placement = Placement(),
+    processes: Processes = ALONE,
 ) -> None:
     """From the network to a verified folder; nothing is seen under its name before it is complete."""
     split = split_by_time(network, settings.test_share, settings.validation_share)
@@ -149,14 +160,45 @@ def train_and_export(
     x_TF, tuned = visual_part(settings.finetune, backbone, network.image_keys, blobs, cache, progress)
     content, tokenizer = content_of(network, x_TF, split.test_from, preprocessing)
     problem = problem_of(network, exposures(network), split, content)
-    fitted = fit(problem, settings, run.folder / "checkpoint.pt", progress, tuned)
-    metrics = judge_all(fitted, problem, settings.seed)
+    checkpoint = run.folder / "checkpoint.pt"
+    with processes.joined(placement.device):
+        processes.from_first(Task(problem, network.image_keys, checkpoint.resolve()))
+        fitted = fit(problem, settings, checkpoint, progress, tuned, placement, processes)
+        metrics = judge_all(fitted, problem, settings.seed)
+    fitted.model.cpu(), backbone.cpu()
     draft = folder.with_name(f".{folder.name}.draft")
     graphs = export(draft, run.version, fitted, backbone, tokenizer, preprocessing, network, metrics, settings)
     verify(draft, graphs)
     if tuned is None:
         keep_vectors(run.folder, network.tweet_ids, graphs.encoder.encoder, content)
     draft.rename(folder)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the first of several processes gives the others to fit; the keys of the pictures are for fine-tuning."""
+
+    problem: Problem
+    image_keys: list[str]
+    checkpoint: Path
+
+
+def help_fit(settings: TrainingSettings, stores: StoreSettings, placement: Placement, processes: Processes) -> None:
+    """What the other processes do: fit the first one's problem with it, should it come to that, and judge.
+
+    They read no database; for fine-tuning they read pictures, and features that the first one cached.
+    """
+    if not processes.called():
+        return
+    with processes.joined(placement.device):
+        task = processes.from_first(cast(Task | None, None))
+        tuned = None
+        if settings.finetune != "none":
+            backbone = load_backbone(settings.backbone, settings.weights)
+            blobs, cache = BlobStore(stores.image_store_url), stores.var_dir / "features"
+            _, tuned = visual_part(settings.finetune, backbone, task.image_keys, blobs, cache, silent)
+        fitted = fit(task.problem, settings, task.checkpoint, silent, tuned, placement, processes)
+        judge_all(fitted, task.problem, settings.seed)
 
 
 def judge_all(fitted: Fitted, problem: Problem, seed: int) -> Metrics:

@@ -1,21 +1,31 @@
 """What the verbs do that put a version into service. Imports torch."""
 
 import argparse
+import sys
 import time
 
 from contract.cli.options import environment, given
 from contract.environment import StoreSettings
 from training import progress, retrain
+from training.cli import PROGRAM
 from training.cli.retraining import Published, Retrained
-from training.settings import Gate, TrainingSettings
+from training.processes import of_torchrun
+from training.settings import Gate, Placement, TrainingSettings
 
 
 def train(options: argparse.Namespace) -> Retrained:
-    """Retrain and activate."""
+    """Retrain and activate, by all processes that torchrun started; those beside the first one say nothing."""
     started = time.monotonic()
-    settings, gate = given(options, TrainingSettings), given(options, Gate)
+    settings, gate, placement = given(options, TrainingSettings), given(options, Gate), given(options, Placement)
     stores = environment(StoreSettings)
-    report = retrain.retrain(settings, stores, progress.terminal, gate, options.dry_run, options.trial)
+    with of_torchrun(PROGRAM.expected) as processes:
+        processes.need(placement)
+        if not processes.first:
+            retrain.help_fit(settings, stores, placement, processes)
+            sys.exit(processes.status_of_first())
+        report = retrain.retrain(
+            settings, stores, progress.terminal, gate, options.dry_run, options.trial, placement, processes
+        )
     return Retrained(
         version=report.version,
         folder=report.folder,
