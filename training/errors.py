@@ -35,3 +35,7 @@ class GateClosed(TrainingError):
 
 class TrainingDiverged(TrainingError):
     """The loss is not finite any more."""
+
+
+class ClusterFailed(TrainingError):
+    """There is no such Ray cluster, or its workers cannot work."""

@@ -7,6 +7,7 @@ from contract.cli.options import environment, given
 from contract.environment import StoreSettings
 from training import progress, retrain
 from training.cli.retraining import Published, Retrained
+from training.commands.encoding import cluster_of
 from training.settings import Gate, TrainingSettings
 
 
@@ -14,8 +15,8 @@ def train(options: argparse.Namespace) -> Retrained:
     """Retrain and activate."""
     started = time.monotonic()
     settings, gate = given(options, TrainingSettings), given(options, Gate)
-    stores = environment(StoreSettings)
-    report = retrain.retrain(settings, stores, progress.terminal, gate, options.dry_run, options.trial)
+    cluster, stores = cluster_of(options), environment(StoreSettings)
+    report = retrain.retrain(settings, stores, progress.terminal, gate, options.dry_run, options.trial, cluster)
     return Retrained(
         version=report.version,
         folder=report.folder,
@@ -31,8 +32,8 @@ def train(options: argparse.Namespace) -> Retrained:
 
 def publish_version(options: argparse.Namespace) -> Published:
     """Put an exported version into service."""
-    stores = environment(StoreSettings)
+    cluster, stores = cluster_of(options), environment(StoreSettings)
     folder = stores.models_dir / options.version
     with retrain.one_at_a_time(stores.var_dir / "runs"):
-        published = retrain.publish_folder(folder, stores, progress.terminal, share=options.trial)
+        published = retrain.publish_folder(folder, stores, progress.terminal, share=options.trial, cluster=cluster)
     return Published(version=options.version, folder=folder, trial=options.trial, new_vectors=published.new_vectors)
