@@ -39,3 +39,7 @@ class TrainingDiverged(TrainingError):
 
 class ProcessLost(TrainingError):
     """Another process of the same training is gone."""
+
+
+class ClusterFailed(TrainingError):
+    """There is no such Ray cluster, or its workers cannot work."""

@@ -25,6 +25,7 @@ from contract.progress import Progress, silent
 from contract.tables import open_database
 from training.backbones import load_backbone
 from training.computed import Vectors, keep_vectors, kept_vectors
+from training.encoding.engines import Cluster
 from training.errors import InputRejected, TrainingError
 from training.evaluate import judge, popularity_scorer, random_scorer
 from training.export import export
@@ -82,6 +83,7 @@ def retrain(
     gate: Gate = Gate(),
     dry_run: bool = False,
     share: float | None = None,
+    cluster: Cluster | None = None,
     placement: Placement = Placement(),
     processes: Processes = ALONE,
 ) -> RetrainReport:
@@ -90,8 +92,9 @@ def retrain(
     A run that was interrupted is gone on from by the next one with the same settings and data: cached features, the
     last epoch's checkpoint, a complete export and tweets' vectors are not made again. So is one that did not pass the
     gate, and a dry run, which ends before anything is published. With a share of the users (0 to 1) the new version is
-    put on trial, and the active one goes on serving the others. However it ends, deleted users are taken out of the
-    exported models first. Of several processes this is what the first one does; the others call `help_fit`.
+    put on trial, and the active one goes on serving the others. What is to be encoded is by the workers of a cluster
+    (None: by this process). Of several processes this is what the first one does; the others call `help_fit`. However
+    it ends, deleted users are taken out of the exported models first.
     Raises GateClosed where the new version is worse than the gate allows.
     """
     if settings.residual or settings.item_bias:
@@ -113,7 +116,7 @@ def retrain(
         )
         if dry_run:
             return RetrainReport(run.version, folder, metrics, verdict, None)
-        published = publish_folder(folder, stores, progress, verdict, share, computed)
+        published = publish_folder(folder, stores, progress, verdict, share, computed, cluster)
         run.finish()
         forget(stores)
     return RetrainReport(run.version, folder, metrics, verdict, published.new_vectors)
@@ -214,9 +217,10 @@ def publish_folder(
     verdict: Verdict | None = None,
     share: float | None = None,
     computed: Vectors | None = None,
+    cluster: Cluster | None = None,
 ) -> Published:
     """Make an exported model the one that serves, or put it on trial for a share of the users."""
-    return with_stores(stores, lambda opened: publish(folder, opened, progress, verdict, share, computed))
+    return with_stores(stores, lambda opened: publish(folder, opened, progress, verdict, share, computed, cluster))
 
 
 async def read_network(stores: StoreSettings) -> Network:

@@ -10,7 +10,7 @@ from contract.cli.options import add_settings
 from contract.cli.result import Result
 from contract.cli.statuses import Status
 from contract.cli.verbs import Verb
-from training.cli.arguments import add_trial, add_version
+from training.cli.arguments import add_cluster, add_trial, add_version
 from training.settings import Gate, Placement, TrainingSettings
 
 
@@ -75,11 +75,13 @@ def _retrain(command: argparse.ArgumentParser) -> None:
     command.add_argument("--force", action="store_true", help=Gate.model_fields["force"].description)
     command.add_argument("--dry-run", action="store_true", help="stop before anything is published")
     add_trial(command)
+    add_cluster(command)
 
 
 def _publish(command: argparse.ArgumentParser) -> None:
     add_version(command)
     add_trial(command)
+    add_cluster(command)
 
 
 VERBS = (

@@ -9,6 +9,7 @@ from contract.environment import StoreSettings
 from training import progress, retrain
 from training.cli import PROGRAM
 from training.cli.retraining import Published, Retrained
+from training.commands.encoding import cluster_of
 from training.processes import of_torchrun
 from training.settings import Gate, Placement, TrainingSettings
 
@@ -17,14 +18,14 @@ def train(options: argparse.Namespace) -> Retrained:
     """Retrain and activate, by all processes that torchrun started; those beside the first one say nothing."""
     started = time.monotonic()
     settings, gate, placement = given(options, TrainingSettings), given(options, Gate), given(options, Placement)
-    stores = environment(StoreSettings)
+    cluster, stores = cluster_of(options), environment(StoreSettings)
     with of_torchrun(PROGRAM.expected) as processes:
         processes.need(placement)
         if not processes.first:
             retrain.help_fit(settings, stores, placement, processes)
             sys.exit(processes.status_of_first())
         report = retrain.retrain(
-            settings, stores, progress.terminal, gate, options.dry_run, options.trial, placement, processes
+            settings, stores, progress.terminal, gate, options.dry_run, options.trial, cluster, placement, processes
         )
     return Retrained(
         version=report.version,
@@ -41,8 +42,8 @@ def train(options: argparse.Namespace) -> Retrained:
 
 def publish_version(options: argparse.Namespace) -> Published:
     """Put an exported version into service."""
-    stores = environment(StoreSettings)
+    cluster, stores = cluster_of(options), environment(StoreSettings)
     folder = stores.models_dir / options.version
     with retrain.one_at_a_time(stores.var_dir / "runs"):
-        published = retrain.publish_folder(folder, stores, progress.terminal, share=options.trial)
+        published = retrain.publish_folder(folder, stores, progress.terminal, share=options.trial, cluster=cluster)
     return Published(version=options.version, folder=folder, trial=options.trial, new_vectors=published.new_vectors)
