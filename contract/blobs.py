@@ -1,18 +1,14 @@
 """Image bytes, in a folder by default and in any store fsspec knows by URL (s3://..., gs://..., memory://)."""
 
 import hashlib
-import os
 import re
 import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
 
 from contract.errors import StoreUnavailable
+from contract.filesystems import exists, is_local, is_s3, on_disk, open_url, os_errors, write_whole
 from contract.passwords import without_passwords
 
 _PARTIAL = ".partial"
@@ -28,20 +24,22 @@ def blob_key(data: bytes) -> str:
 class BlobStore:
     """Content-addressed: the key of some bytes is their SHA-256, so a second write of the same picture is free.
 
-    Calls block; an event loop uses a thread.
+    Calls block; an event loop uses a thread. Where a store does not answer, or takes nothing, they raise OSError.
     """
 
     def __init__(self, url: str, folder: str = "", named: str = "BLOB_URL") -> None:
         """In a folder of a URL, where one is given. `named`: what a message calls the URL.
 
-        Raises StoreUnavailable where fsspec has no such protocol or the root cannot be made.
+        Raises StoreUnavailable where fsspec has no such protocol, the root cannot be made or there is no such bucket.
         """
+        self._fs, root = open_url(url, named)
+        self._root = f"{root}/{folder}" if folder else root
+        self._is_folder, self._is_s3 = is_local(self._fs), is_s3(self._fs)
+        if self._is_s3:
+            return
         try:
-            self._fs, root = fsspec.core.url_to_fs(url)
-            self._root = f"{root}/{folder}" if folder else root
-            self._is_folder = is_local(self._fs)
             self._fs.makedirs(f"{self._root}/{_PARTIAL}", exist_ok=True)
-        except (ValueError, ImportError, OSError) as error:
+        except OSError as error:
             shown, reason = without_passwords(url), without_passwords(str(error))
             raise StoreUnavailable(f"{named} {shown} cannot be used: {reason}") from None  # a log would show the cause
 
@@ -52,15 +50,15 @@ class BlobStore:
         """
         key = blob_key(data)
         path = self._path(key)
-        if not self._fs.exists(path):
-            self._fs.makedirs(self._fs._parent(path), exist_ok=True)
+        if not exists(self._fs, path):
             write_whole(self._fs, path, data, f"{self._root}/{_PARTIAL}/{uuid.uuid4().hex}")
             on_disk(self._fs, self._root)
         return key
 
     def get(self, key: str) -> bytes:
         """The bytes of a key. Raises FileNotFoundError."""
-        data: bytes = self._fs.cat_file(self._path(key))
+        with os_errors(self._fs):
+            data: bytes = self._fs.cat_file(self._path(key))
         return data
 
     def sweep(self) -> int:
@@ -72,12 +70,14 @@ class BlobStore:
 
     def exists(self, key: str) -> bool:
         """Whether there are bytes under a key."""
-        return bool(self._fs.exists(self._path(key)))
+        return exists(self._fs, self._path(key))
 
     def delete(self, key: str) -> None:
         """Remove the bytes of a key; a key that is not there changes nothing."""
-        if self.exists(key):
-            self._fs.rm_file(self._path(key))
+        path = self._path(key)
+        with os_errors(self._fs):
+            if self._is_s3 or exists(self._fs, path):  # S3 does not mind
+                self._fs.rm_file(path)
 
     def place(self, key: str) -> str:
         """Where the bytes of a key are, in words."""
@@ -87,39 +87,6 @@ class BlobStore:
         if _KEY.fullmatch(key) is None:
             raise ValueError(f"{key!r} is no SHA-256 of 64 hex digits")
         return f"{self._root}/{key[:2]}/{key}"
-
-
-def is_local(fs: Any) -> bool:
-    """Whether a file system of fsspec's is this machine's own."""
-    return isinstance(fs, LocalFileSystem)
-
-
-def write_whole(fs: Any, path: str, data: bytes, partial: str) -> None:
-    """Write a file under another name first: no reader sees a part of it, and where it fails, nothing is left.
-
-    On a local file system it is on the disk when this returns.
-    """
-    try:
-        with fs.open(partial, "wb") as file:
-            file.write(data)
-        on_disk(fs, partial)
-        fs.mv(partial, path)
-    except BaseException:
-        with suppress(OSError):  # it may not have been made
-            fs.rm_file(partial)
-        raise
-    on_disk(fs, fs._parent(path))
-
-
-def on_disk(fs: Any, path: str) -> None:
-    """Wait until a local file, or the names in a local folder, are on the disk; other systems do so by themselves."""
-    if not is_local(fs):
-        return
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def _removed(part: Path, oldest: float) -> bool:

@@ -23,6 +23,11 @@ class StoreSettings(BaseSettings):
         description="fsspec URL for pictures; s3://... and others need their fsspec package; unset: under VAR_DIR",
     )
     models_dir: Path = Field(default=Path("exported_models"), description="exported model versions")
+    models_url: str | None = Field(
+        default=None,
+        description="fsspec URL where published versions are put, for machines that do not share MODELS_DIR; unset: "
+        "they do",
+    )
     var_dir: Path = Field(default=Path("var"), description="everything that is embedded, cached or unfinished")
 
     @property

@@ -1,11 +1,9 @@
 """Model versions: which there are, which serves, and which can serve at once."""
 
 import asyncio
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from contract.artifact import Artifact
 from contract.errors import StoreUnavailable, VersionGone, VersionServes
 from contract.graph import to_ms
 from contract.marks import Mark
+from contract.model_folders import ModelFolders
 from contract.tables import ModelVersion, Retweet, TweetVector
 from contract.transactions import changing
 from contract.trial import Recommended, Trial
@@ -75,9 +74,9 @@ def version_before(active: str | None, known: Sequence[Any]) -> str | None:
 
 
 async def delete_version(
-    engine: AsyncEngine, vectors: VectorStore, recommended: Recommended, models_dir: Path, version: str
+    engine: AsyncEngine, vectors: VectorStore, recommended: Recommended, models: ModelFolders, version: str
 ) -> None:
-    """Remove a version that does not serve: its vectors, what SQL knows of it, and its folder, that last.
+    """Remove a version that does not serve: its vectors, what SQL knows of it, and its folders, these last.
 
     Killed in between, the same call goes on. Raises VersionServes.
     """
@@ -93,8 +92,7 @@ async def delete_version(
         await connection.execute(delete(ModelVersion).where(ModelVersion.version == version))
         await vectors.delete_version(version)
         await recommended.forget([version])
-    if (models_dir / version).exists():
-        await asyncio.to_thread(shutil.rmtree, models_dir / version)
+    await asyncio.to_thread(models.delete, version)
 
 
 async def version_names(connection: AsyncConnection) -> list[str]:

@@ -6,13 +6,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract import artifact
 from contract.artifact import Artifact, Manifest
 from contract.errors import ContractError
+from contract.model_folders import ModelFolders
 from contract.runtime import Device, OnnxModel
 from contract.trial import Trial
 from contract.vectors import VectorStore
@@ -23,6 +23,7 @@ from service.metrics import Metrics
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 30.0
+_RENEW_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,12 @@ class OnTrial:
     trial: Trial
 
 
-def load_model(folder: Path, device: Device, max_batch: int) -> ActiveModel:
-    """Load, verify and warm up; takes seconds. Raises ArtifactInvalid, DeviceUnavailable."""
-    exported = artifact.load(folder)
+def load_model(folders: ModelFolders, version: str, device: Device, max_batch: int) -> ActiveModel:
+    """Load, fetched if need be, verify and warm up; takes seconds.
+
+    Raises ArtifactInvalid, DeviceUnavailable, StoreUnavailable where it cannot be fetched now.
+    """
+    exported = artifact.load(folders.need(version))
     model = OnnxModel(exported, device)
     model.verify_golden(exported)
     model.warm_up(exported.manifest.preprocessing, max_batch)
@@ -67,30 +71,28 @@ class ActiveModels:
         self,
         vectors: VectorStore,
         engine: AsyncEngine,
-        models_dir: Path,
+        folders: ModelFolders,
         device: Device,
         max_batch: int,
         metrics: Metrics,
     ) -> None:
         self._vectors = vectors
         self._engine = engine
-        self._models_dir = models_dir
+        self.folders = folders
         self._device = device
         self._max_batch = max_batch
         self._metrics = metrics
         self._loading, self._preloading = asyncio.Lock(), asyncio.Lock()
         self._refused: dict[str, float] = {}
         """Versions that do not load, by when to try again."""
+        self._renewed = 0.0
+        """When what was fetched was last looked at."""
         self.current: ActiveModel | None = None
         self.on_trial: OnTrial | None = None
         self.upcoming: ActiveModel | None = None
         """The one that is being published: loaded, so that the swap is quick and what is posted has a vector of it."""
         self.compared: ActiveModel | None = None
         """One that does not serve and was asked for by name (service/compare.py)."""
-
-    def folder(self, version: str) -> Path:
-        """Where a version is exported."""
-        return self._models_dir / version
 
     def required(self) -> ActiveModel:
         """The model that serves; take it once a request. Raises NotReady where there is none."""
@@ -127,7 +129,8 @@ class ActiveModels:
     async def refresh(self) -> bool:
         """Load the version that is to serve, if that is another one; whether it was swapped.
 
-        Raises ArtifactInvalid or DeviceUnavailable where it cannot be loaded; the one before goes on serving then.
+        Raises ArtifactInvalid, DeviceUnavailable or StoreUnavailable where it cannot be loaded; the one before goes on
+        serving then.
         """
         async with self._loading:
             version = await self._wanted()
@@ -182,6 +185,13 @@ class ActiveModels:
                 for model in self.serving():  # which came meanwhile
                     self._came(model)
 
+    async def renew_fetched(self) -> None:
+        """Have what was fetched here as it is where it came from, once a minute. Raises StoreUnavailable."""
+        if self.folders.shared is not None and time.monotonic() > self._renewed + _RENEW_SECONDS:
+            self._renewed = time.monotonic()
+            serving = {model.version for model in (*self.serving(), self.upcoming) if model is not None}
+            await asyncio.to_thread(self.folders.renew, serving)
+
     async def _is_to_serve(self, version: str) -> bool:
         trial = await self._vectors.trial()
         return version in (await self._vectors.active_version(), trial and trial.version)
@@ -200,7 +210,7 @@ class ActiveModels:
             raise
 
     async def _from_disk(self, version: str) -> ActiveModel:
-        return await asyncio.to_thread(load_model, self.folder(version), self._device, self._max_batch)
+        return await asyncio.to_thread(load_model, self.folders, version, self._device, self._max_batch)
 
     async def _wanted(self) -> str | None:
         """What the pointer names; where Redis lost that, the version that was activated last, as SQL has it."""

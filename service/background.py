@@ -46,6 +46,7 @@ async def background(
         repeat("following the active version", lambda: follow_pointer(parts, redis, embedded)),
         repeat("following the version on trial", lambda: follow_trial(parts)),
         repeat("following the version to come", parts.models.refresh_upcoming),
+        repeat("having models as MODELS_URL has them", parts.models.renew_fetched),
         repeat("writing Redis anew", restorer.restore_if_lost),
         repeat("mending changes that ended badly", mender.mend),
         repeat("looking at what changed", network.look),
@@ -150,7 +151,7 @@ async def encode_pending(parts: Ingest, model: ActiveModel) -> int:
 async def encode_stored(tweet: StoredTweet, parts: Ingest, model: ActiveModel) -> bool:
     """From the blob store to a candidate; whether it worked."""
     try:
-        data = await asyncio.to_thread(parts.blobs.get, tweet.image_key)
+        data = await parts.pictures.get(tweet.image_key)
         image_HWC = await decode(data, model, parts.batcher)
     except Exception as error:  # one bad picture must not hold up the others
         log.error("tweet %s cannot be encoded, its image %s: %r", tweet.tweet_id, tweet.image_key, error)

@@ -86,7 +86,7 @@ class Compared:
 
     async def _load_in_turn(self, version: str) -> ActiveModel:
         async with self._turn:
-            model = await asyncio.to_thread(load_model, self._models.folder(version), "cpu", 1)
+            model = await asyncio.to_thread(load_model, self._models.folders, version, "cpu", 1)
         self._keep(model)
         log.info("version %s is loaded, to be compared", version)
         return model

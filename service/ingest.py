@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
-from contract.blobs import BlobStore, blob_key
+from contract.blobs import blob_key
 from contract.graph import OnlineGraph, TimelineEntry, to_ms
 from contract.preprocessing import decode_image
 from contract.tables import Retweet, Tweet, TweetVector
@@ -26,6 +26,7 @@ from service.database import Database, StoredTweet
 from service.errors import TweetConflict, UnknownAuthor
 from service.fold_in import FoldIns
 from service.metrics import Metrics
+from service.pictures import Pictures
 from service.schemas import PostedTweet
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class Ingest:
     """
 
     database: Database
-    blobs: BlobStore
+    pictures: Pictures
     graph: OnlineGraph
     vectors: VectorStore
     models: ActiveModels
@@ -128,12 +129,12 @@ async def add_tweet(tweet: StoredTweet, image: bytes, parts: Ingest, is_given: b
     Raises TweetConflict where the id is of a deleted tweet: one that a client gave (`is_given`).
     """
     try:
-        async with changing(parts.database.engine) as connection:
+        async with parts.pictures.turn, changing(parts.database.engine) as connection:
             await hold_picture(connection, tweet.image_key)
             await connection.execute(insert(Tweet).values(**vars(tweet)))
             if is_given and await is_deleted(connection, tweet.tweet_id):
                 raise TweetConflict(f"tweet_id {tweet.tweet_id} is that of a deleted tweet: choose another id")
-            await asyncio.to_thread(parts.blobs.put, image)
+            await parts.pictures.put(image)
     except IntegrityError:
         stored = await parts.database.tweet(tweet.tweet_id)
         if stored is None:

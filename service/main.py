@@ -16,6 +16,7 @@ from contract.changelog import ChangeLog
 from contract.embedded import open_redis, redis_server
 from contract.fold_in import FoldInStores
 from contract.graph import OnlineGraph
+from contract.model_folders import open_models
 from contract.pending import PendingTweets
 from contract.release import release
 from contract.tables import open_database
@@ -50,6 +51,7 @@ from service.mend import Mender
 from service.metrics import Metrics
 from service.observe import Observe
 from service.online import OnlineNetwork
+from service.pictures import Pictures
 from service.rates import Rates
 from service.recommend import Online
 from service.restore import Restorer
@@ -130,15 +132,16 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             open_batcher(settings.queue_size, settings.max_batch, metrics) as batcher,
         ):
             vectors = VectorStore(redis, settings.redis_namespace)
-            models = ActiveModels(vectors, engine, settings.models_dir, settings.device, settings.max_batch, metrics)
+            folders = open_models(settings, settings.var_dir / "models")
+            models = ActiveModels(vectors, engine, folders, settings.device, settings.max_batch, metrics)
             graph = OnlineGraph(redis, settings.redis_namespace)
             unsure = Unsure(redis, settings.redis_namespace, (ServiceError,))
             foldable = FoldInStores(engine, graph, vectors)
-            blobs = BlobStore(settings.image_store_url)
-            await asyncio.to_thread(blobs.sweep)
+            pictures = Pictures(BlobStore(settings.image_store_url))
+            await asyncio.to_thread(pictures.blobs.sweep)
             ingest = Ingest(
                 database=Database(engine),
-                blobs=blobs,
+                pictures=pictures,
                 graph=graph,
                 vectors=vectors,
                 models=models,
@@ -158,10 +161,11 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             ingest.leaving.set()
             keys = await open_keys(engine, settings)
             pending = PendingTweets(redis, settings.redis_namespace)
-            restorer = Restorer(redis, settings.redis_namespace, settings.models_dir, key, ingest)
+            restorer = Restorer(redis, settings.redis_namespace, key, ingest)
             stored = StoredNetwork(engine, models)
             network = OnlineNetwork(log, graph, vectors, stored, settings.held_mb * 1_000_000, metrics)
             async with (
+                aclosing(pictures),
                 aclosing(keys),
                 aclosing(network),
                 background(ingest, network, keys, redis, embedded, pending, restorer, Mender(unsure, ingest)),

@@ -1,6 +1,5 @@
 """GET /tweets: what is stored of a tweet."""
 
-import asyncio
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +46,7 @@ async def read_picture(tweet_id: str, parts: Ingest) -> Picture:
     """A tweet's picture. Raises UnknownTweet."""
     tweet = await _need_tweet(tweet_id, parts)
     try:
-        data = await asyncio.to_thread(parts.blobs.get, tweet.image_key)
+        data = await parts.pictures.get(tweet.image_key)
     except FileNotFoundError:
         await _need_tweet(tweet_id, parts)  # deleted meanwhile
         raise

@@ -3,7 +3,6 @@
 A candidate needs a vector in Redis: without it a tweet is gone from the very next answer, whatever timeline it is on.
 """
 
-import asyncio
 import logging
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +23,7 @@ from service.ingest import Ingest
 log = logging.getLogger(__name__)
 
 _OWNERS_AT_A_TIME = 500
+_FAILING = 4
 
 
 async def hide_tweet(tweet_id: str, parts: Ingest) -> None:
@@ -61,22 +61,31 @@ async def delete_tweet(tweet_id: str, parts: Ingest) -> None:
 
 
 async def remove_pictures(parts: Ingest) -> int:
-    """Remove the pictures of deleted tweets that could not be removed with them; returns how many still cannot."""
-    left = select(DeletedTweet.image_key).where(DeletedTweet.image_key.is_not(None)).distinct()
+    """Remove the pictures of deleted tweets that could not be removed with them; returns how many are left.
+
+    Where some in a row cannot be removed the store is down rather than one of them bad: the others wait.
+    """
+    named = select(DeletedTweet.image_key).where(DeletedTweet.image_key.is_not(None)).distinct()
     async with parts.database.engine.connect() as connection:
-        keys = [key for key in await connection.scalars(left) if key is not None]
-    return [await _remove_picture(key, parts) for key in keys].count(False)
+        keys = [key for key in await connection.scalars(named) if key is not None]
+    left = failing = 0
+    for done, key in enumerate(keys, 1):
+        failing = 0 if await _remove_picture(key, parts) else failing + 1
+        left += failing > 0
+        if failing == _FAILING:
+            return left + len(keys) - done
+    return left
 
 
 async def _remove_picture(key: str, parts: Ingest) -> bool:
     """Unless a tweet shows it; whether that is done. Where it is not, the deleted tweet goes on naming the picture."""
     try:
-        async with changing(parts.database.engine) as connection:
+        async with parts.pictures.turn, changing(parts.database.engine) as connection:
             await hold_picture(connection, key)
             shown = await connection.scalar(select(Tweet.tweet_id).where(Tweet.image_key == key).limit(1))
             if shown is None:
                 # else it might go on after somebody posted the same
-                await to_its_end(asyncio.to_thread(parts.blobs.delete, key))
+                await to_its_end(parts.pictures.delete(key))
             await connection.execute(update(DeletedTweet).where(DeletedTweet.image_key == key).values(image_key=None))
     except Exception as error:  # of whatever kind of store
         log.error("picture %s of a deleted tweet cannot be removed yet: %r", key, error)

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from redis.asyncio import Redis
 
@@ -32,7 +31,6 @@ class Restorer:
 
     redis: Redis
     namespace: str
-    models_dir: Path
     cursors_key: bytes
     parts: Ingest
 
@@ -73,7 +71,8 @@ class Restorer:
     async def _write_other_version(self, version: str) -> bool:
         """Whether it loads."""
         try:
-            exported = await asyncio.to_thread(artifact.load, self.models_dir / version)
+            folder = await asyncio.to_thread(self.parts.models.folders.need, version)
+            exported = await asyncio.to_thread(artifact.load, folder)
         except ContractError as error:
             log.error("version %s has no vectors now: it does not load (%s)", version, error)
             return False

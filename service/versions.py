@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from contract import versions
-from contract.artifact import Artifact, read_manifest
+from contract.artifact import Artifact
 from contract.errors import ContractError, StoreUnavailable
 from contract.runtime import verify_folder
 from contract.transactions import changing
@@ -59,7 +59,7 @@ async def put_on_trial(version: str, share: float, parts: Ingest) -> Models:
     await check_whole(parts)
     check_kept(version, await known_versions(parts.database.engine))
     with unfit(version):
-        exported, _ = await asyncio.to_thread(verify_folder, parts.models.folder(version), "cpu")
+        exported, _ = await asyncio.to_thread(verify, version, parts)
         async with changing(parts.database.engine) as connection:
             check_kept(version, await hold_versions(connection))
             await check_vectors(exported, parts)
@@ -94,29 +94,35 @@ async def show_version(version: str, parts: Ingest) -> ModelDetail:
     """A version and its manifest. Raises UnknownVersion, VersionUnfit where the manifest cannot be read."""
     known = await known_versions(parts.database.engine)
     row = find_row(version, known)
-    folder, manifest = parts.models.folder(version), None
-    if folder.exists():
-        with unfit(version):
-            manifest = (await asyncio.to_thread(read_manifest, folder)).model_dump(mode="json")
+    with unfit(version):
+        manifest = await asyncio.to_thread(parts.models.folders.manifest, version)
     active = await parts.vectors.active_version() == version
-    return ModelDetail(**told(row, kept_versions(known)), active=active, manifest=manifest)
+    shown = None if manifest is None else manifest.model_dump(mode="json")
+    return ModelDetail(**told(row, kept_versions(known)), active=active, manifest=shown)
 
 
 async def verify_version(version: str, parts: Ingest) -> Verified:
     """Check a version's files and its golden outputs. Raises UnknownVersion; VersionUnfit, which says what is wrong."""
     find_row(version, await known_versions(parts.database.engine))
     with unfit(version):
-        _, worst = await asyncio.to_thread(verify_folder, parts.models.folder(version), "cpu")
+        _, worst = await asyncio.to_thread(verify, version, parts)
     return Verified(version=version, difference=worst)
+
+
+def verify(version: str, parts: Ingest) -> tuple[Artifact, float]:
+    """Its artefact, and how far its golden outputs are off. Blocks. Raises ArtifactInvalid, StoreUnavailable."""
+    return verify_folder(parts.models.folders.need(version), "cpu")
 
 
 async def delete_version(version: str, parts: Ingest) -> None:
     """Remove a version that does not serve, its folder too. Raises UnknownVersion, VersionUnfit where it serves."""
-    folder = parts.models.folder(version)
-    if not await asyncio.to_thread(folder.exists):
+    folders = parts.models.folders
+    with unfit(version):
+        is_there = await asyncio.to_thread(folders.has, version)
+    if not is_there:
         find_row(version, await known_versions(parts.database.engine))
     with unfit(version):
-        await versions.delete_version(parts.database.engine, parts.vectors, parts.recommended, folder.parent, version)
+        await versions.delete_version(parts.database.engine, parts.vectors, parts.recommended, folders, version)
 
 
 async def rebuild_redis(parts: Ingest) -> Rebuilding:
@@ -134,7 +140,7 @@ async def rebuild_redis(parts: Ingest) -> Rebuilding:
 
 @contextmanager
 def unfit(version: str) -> Iterator[None]:
-    """What is wrong with a version as VersionUnfit; NotReady where Redis lost its contents just now."""
+    """What is wrong with a version as VersionUnfit; NotReady where Redis lost its contents, or MODELS_URL is away."""
     try:
         yield
     except StoreUnavailable as error:

@@ -4,16 +4,16 @@ import base64
 import gzip
 import hashlib
 import json
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from sqlalchemy import LargeBinary, Table
 
-from contract.blobs import BlobStore, is_local, on_disk, write_whole
+from contract.blobs import BlobStore
+from contract.errors import StoreUnavailable
+from contract.filesystems import is_local, is_s3, on_disk, open_url, os_errors, write_whole
 from contract.passwords import without_passwords
 from contract.tables import UtcDateTime
 from training.errors import BackupFailed
@@ -30,12 +30,9 @@ class Place:
         self._url = url
         self.shown = without_passwords(url)
         try:
-            self.fs, self.root = fsspec.core.url_to_fs(url)
-        except (ValueError, ImportError, OSError) as error:
-            reason = without_passwords(str(error))
-            raise BackupFailed(
-                f"PLACE {self.shown} cannot be used ({reason}): name a folder, or an fsspec URL such as s3://bucket/name"
-            ) from None  # a log would show the cause
+            self.fs, self.root = open_url(url, "PLACE")
+        except StoreUnavailable as error:
+            raise BackupFailed(f"{error}: name a folder, or an fsspec URL such as s3://bucket/name") from None
 
     def make(self) -> None:
         """A new folder is for its owner alone; one that is there stays as it is. Raises BackupFailed."""
@@ -52,18 +49,20 @@ class Place:
 
     def has(self, name: str) -> bool:
         """Whether there is something."""
-        return bool(self.fs.exists(self.path(name)))
+        with os_errors(self.fs):
+            return bool(self.fs.exists(self.path(name)))
 
     def write(self, name: str, data: bytes) -> str:
         """Write a file, whole or not at all, and its SHA-256."""
-        path = self._with_folder(name)
-        write_whole(self.fs, path, data, f"{path}.{uuid.uuid4().hex}.partial")
+        write_whole(self.fs, self.path(name), data)
         return hashlib.sha256(data).hexdigest()
 
     def put(self, name: str, file: Path) -> str:
         """Write a file as it is on this machine, and the SHA-256 of what was written. Raises FileNotFoundError."""
-        path, digest = self._with_folder(name), hashlib.sha256()
-        with file.open("rb") as source, self.fs.open(path, "wb") as target:
+        path, digest = self.path(name), hashlib.sha256()
+        if not is_s3(self.fs):
+            self.fs.makedirs(self.fs._parent(path), exist_ok=True)
+        with os_errors(self.fs), file.open("rb") as source, self.fs.open(path, "wb") as target:
             while part := source.read(_BYTES_AT_A_TIME):
                 digest.update(part)
                 target.write(part)
@@ -73,17 +72,19 @@ class Place:
 
     def read(self, name: str) -> bytes:
         """Raises FileNotFoundError."""
-        data: bytes = self.fs.cat_file(self.path(name))
+        with os_errors(self.fs):
+            data: bytes = self.fs.cat_file(self.path(name))
         return data
+
+    def download(self, name: str, folder: Path) -> None:
+        """The files of a folder in it into one of this machine; none where there is no such folder."""
+        with os_errors(self.fs):
+            for path in self.fs.ls(self.path(name), detail=False) if self.has(name) else []:
+                self.fs.get_file(path, str(folder / Path(path).name))
 
     def pictures(self) -> BlobStore:
         """Its store of pictures. Raises StoreUnavailable."""
         return BlobStore(self._url, "images", "PLACE")
-
-    def _with_folder(self, name: str) -> str:
-        path = self.path(name)
-        self.fs.makedirs(self.fs._parent(path), exist_ok=True)
-        return path
 
 
 def packed(table: Table, rows: Rows) -> bytes:

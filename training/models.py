@@ -1,5 +1,6 @@
 """python -m training models: which versions there are, and what is done with them."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -114,7 +115,8 @@ async def activate_version(version: str, stores: Stores, models_dir: Path) -> No
     Raises InputRejected where it is not known or its vectors are gone, ArtifactInvalid where it does not verify.
     """
     await need_kept(version, stores, models_dir, f"python -m training publish {version}")
-    exported = artifact.load(models_dir / version)
+    await asyncio.to_thread(stores.models.share, version)
+    exported = artifact.load(stores.models.need(version))
     OnnxModel(exported, device="cpu").verify_golden(exported)
     await need_vectors(exported, stores)
     vectors = VectorStore(stores.redis, stores.namespace)
@@ -139,7 +141,7 @@ async def delete_version(version: str, stores: Stores, models_dir: Path) -> None
 
     Raises InputRejected where it is not known, VersionServes where it serves.
     """
-    if not (models_dir / version).exists():
+    if not await asyncio.to_thread(stores.models.has, version):
         await find_version(version, stores, models_dir)
     vectors, recommended = VectorStore(stores.redis, stores.namespace), Recommended(stores.redis, stores.namespace)
-    await versions.delete_version(stores.engine, vectors, recommended, models_dir, version)
+    await versions.delete_version(stores.engine, vectors, recommended, stores.models, version)

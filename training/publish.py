@@ -1,5 +1,6 @@
 """From a folder on disk to what serves: vectors written beside the old version's, then one pointer moved."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ from training.encoding.stored import encode_missing, need_pictures, store_vector
 from training.errors import InputRejected
 from training.gate import Verdict
 from training.redaction import redact
-from training.stores import Stores
+from training.stores import Stores, fetch_kept
 
 _VECTORS_A_TURN = 200
 _LATE_ROUNDS = 5
@@ -77,11 +78,12 @@ async def publish(
 
     Safe to run again after a kill at any point, and for a version that serves already: what is stored is not encoded
     again, and everything of it in Redis is written anew.
-    Users who were deleted are taken out of it, and of all exported models beside it.
+    Users who were deleted are taken out of it, and of all exported models beside it. With MODELS_URL it is there before
+    any service hears of it.
     Raises ArtifactInvalid; InputRejected where a trial has nothing beside it; StoreUnavailable where Redis lost
     meanwhile what was written.
     """
-    await redact(folder.parent, stores.engine)
+    await redact(stores.models, stores.engine)
     exported = artifact.load(folder)
     version, vectors = exported.manifest.version, VectorStore(stores.redis, stores.namespace)
     if share is not None:
@@ -89,6 +91,7 @@ async def publish(
     model = OnnxModel(exported)
     model.verify_golden(exported)
     await register(stores.engine, exported, verdict)
+    await asyncio.to_thread(stores.models.share_anew, version)
     async with writing(stores.redis, stores.namespace, version) as mark, announced(version, vectors):
         await copy_user_vectors(stores.engine, vectors, exported, progress)
         stored = await store_computed(stores.engine, version, computed or {}, progress)
@@ -143,6 +146,7 @@ async def rebuild_redis(models_dir: Path, stores: Stores, progress: Progress) ->
     before it could not be written. Raises InputRejected where no version was ever activated, ArtifactInvalid where the
     active one cannot be loaded, StoreUnavailable where Redis lost meanwhile what was written.
     """
+    await fetch_kept(stores.models, stores.engine)
     known = await known_versions(stores.engine)
     active, *before = [row.version for row in known if row.version in kept_versions(known)] or [None]
     if active is None:

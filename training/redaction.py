@@ -3,12 +3,9 @@
 A folder is written anew beside itself and put in its place, so that whoever loads it finds it whole.
 """
 
-import fcntl
 import json
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,15 +18,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract import artifact
 from contract.artifact import MANIFEST, Artifact, sha256
-from contract.blobs import on_disk
 from contract.errors import ArtifactInvalid
+from contract.filesystems import on_disk
 from contract.ids import id_hash
+from contract.model_folders import ModelFolders, alone
 from contract.tables import DeletedUser
 
 log = logging.getLogger(__name__)
 
 USER_FILES = ("user_ids.json", "user_vectors.npy")
-LOCK = ".redaction.lock"
 _DRAFT, _OLD = ".*.redacted", ".*.old"
 _IDS = TypeAdapter(list[str])
 _HERE = LocalFileSystem()
@@ -43,20 +40,32 @@ class Redacted:
     failed: list[str] = field(default_factory=list)
 
 
-async def redact(models_dir: Path, engine: AsyncEngine) -> list[str]:
-    """Take deleted users out of all exported models; returns the versions that had some, a folder each.
+async def redact(models: ModelFolders, engine: AsyncEngine) -> list[str]:
+    """Take deleted users out of all exported models, also at MODELS_URL; returns the versions that had some.
 
-    A folder that they cannot be taken out of is logged, and left.
+    A version that they cannot be taken out of is logged, and left. Raises StoreUnavailable.
     """
-    return (await redact_all(models_dir, engine)).versions
+    return (await redact_all(models, engine)).versions
 
 
-async def redact_all(models_dir: Path, engine: AsyncEngine) -> Redacted:
-    """The same, with those that failed. One at a time of all who share the folder of models: the others wait."""
+async def redact_all(models: ModelFolders, engine: AsyncEngine) -> Redacted:
+    """The same, with those that failed."""
     deleted = await _deleted(engine)
+    shared = _shared_with_some(models, deleted)
+    for version in shared:
+        models.need(version)
+    redacted = _redact_here(models.models_dir, deleted)
+    done = [version for version in shared if version not in redacted.failed]
+    for version in done:
+        models.share_anew(version)
+    return Redacted(sorted({*redacted.versions, *done}), redacted.failed)
+
+
+def _redact_here(models_dir: Path, deleted: set[str]) -> Redacted:
+    """One at a time of all who share the folder of models: the others wait."""
     if not (_left(models_dir) or _with_some(models_dir, deleted)):
         return Redacted()
-    with _alone(models_dir):  # nothing is awaited in it: a second task of this process would wait for ever
+    with alone(models_dir):  # nothing is awaited in it: a second task of this process would wait for ever
         _finish_killed(models_dir)
         return _redact_each(_with_some(models_dir, deleted), deleted)
 
@@ -117,14 +126,6 @@ def _write(draft: Path, exported: Artifact, stays_U: npt.NDArray[np.bool_]) -> N
     (draft / MANIFEST).write_text(manifest.model_dump_json(indent=2), "utf-8")
 
 
-@contextmanager
-def _alone(models_dir: Path) -> Iterator[None]:
-    """Wait for the lock; the kernel releases it however the process ends. A file, since NFS locks no folder."""
-    with (models_dir / LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _left(models_dir: Path) -> bool:
     """Whether a redaction is at work, or was killed."""
     return any(next(models_dir.glob(pattern), None) for pattern in (_OLD, _DRAFT))
@@ -152,11 +153,26 @@ def _with_some(models_dir: Path, deleted: set[str]) -> list[Path]:
     return [path.parent for path in found if _may_name(path, deleted)]
 
 
+def _shared_with_some(models: ModelFolders, deleted: set[str]) -> list[str]:
+    """The same of versions at MODELS_URL."""
+    if models.shared is None or not deleted:
+        return []
+    ids = {version: models.shared.user_ids_bytes(version) for version in sorted(models.shared.versions())}
+    return [version for version, data in ids.items() if data is not None and _names(data, deleted)]
+
+
 def _may_name(path: Path, deleted: set[str]) -> bool:
     """Also where it cannot be read: to load the folder says what is wrong."""
     try:
-        return not deleted.isdisjoint(map(id_hash, _IDS.validate_json(path.read_bytes())))
-    except (ValueError, OSError):
+        return _names(path.read_bytes(), deleted)
+    except OSError:
+        return True
+
+
+def _names(user_ids_json: bytes, deleted: set[str]) -> bool:
+    try:
+        return not deleted.isdisjoint(map(id_hash, _IDS.validate_json(user_ids_json)))
+    except ValueError:
         return True
 
 

@@ -96,8 +96,7 @@ def restore_model(place: Place, version: str, models_dir: Path) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     name = f"models/{version}"
-    for path in place.fs.ls(place.path(name), detail=False) if place.has(name) else []:
-        place.fs.get_file(path, str(draft / Path(path).name))
+    place.download(name, draft)
     load_model(draft, f"{place.shown}: {name}", "use another backup")
     draft.rename(folder)
 

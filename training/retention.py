@@ -1,7 +1,8 @@
 """What is deleted from disk after a retrain, and when: the one place that says so.
 
 Vectors      of all versions that are not kept (contract/versions.py), when another one is published
-Folders      of published versions but the newest FOLDERS and the kept ones; what SQL knows of them stays
+Folders      of published versions but the newest FOLDERS and the kept ones, at MODELS_URL, too; what SQL knows of them
+             stays
 Runs         that were not finished, DAYS after they were last gone on with, with what they exported
 Features     of pictures that no tweet shows, DAYS after they were computed: of deleted tweets, and of other data
 """
@@ -16,6 +17,7 @@ from sqlalchemy import select
 
 from contract.environment import StoreSettings
 from contract.ids import ID_PATTERN
+from contract.shared_models import SharedModels
 from contract.tables import Tweet
 from contract.versions import kept_versions, known_versions
 from training.stores import Stores
@@ -36,6 +38,7 @@ async def forget_old(settings: StoreSettings, stores: Stores) -> list[str]:
     async with stores.engine.connect() as connection:
         shown = set(await connection.scalars(select(Tweet.image_key).distinct()))
     return [
+        *forget_shared(stores.models.shared, published, kept_versions(known)),
         *forget_folders(settings.models_dir, published, kept_versions(known)),
         *forget_runs(settings.var_dir / "runs", settings.models_dir, published),
         *forget_features(settings.var_dir / "features", shown),
@@ -50,6 +53,17 @@ def forget_features(cache: Path, shown: set[str]) -> list[str]:
 def forget_folders(models_dir: Path, published: list[str], kept: set[str]) -> list[str]:
     """`published` versions come in the order of `latest_first`; of them the `kept` ones' folders stay."""
     return _delete([models_dir / version for version in published[FOLDERS:] if version not in kept])
+
+
+def forget_shared(shared: SharedModels | None, published: list[str], kept: set[str]) -> list[str]:
+    """The same where all machines have them; services follow (`ModelFolders.renew`)."""
+    if shared is None:
+        return []
+    old = sorted(shared.versions() & set(published[FOLDERS:]) - kept)
+    for version in old:
+        shared.delete(version)
+        log.info("deleted %s at MODELS_URL", version)
+    return old
 
 
 def forget_runs(runs: Path, models_dir: Path, published: list[str]) -> list[str]:

@@ -39,7 +39,7 @@ from training.publish import Published, need_active, publish
 from training.redaction import redact
 from training.retention import VERSION, forget_old
 from training.settings import Gate, Placement, TrainingSettings
-from training.stores import with_sql_and_pictures, with_stores
+from training.stores import fetch_kept, with_models, with_stores
 from training.train import Fitted, fit
 from training.verify import verify
 
@@ -105,7 +105,8 @@ def retrain(
         with_stores(stores, need_active)
     network = asyncio.run(read_network(stores))
     with one_at_a_time(stores.var_dir / "runs"):
-        with_sql_and_pictures(stores, lambda engine, _: redact(stores.models_dir, engine))
+        with_models(stores, redact)
+        with_models(stores, fetch_kept)
         run = open_usable_run(stores, settings, network)
         folder = stores.models_dir / run.version
         if not (folder / MANIFEST).exists():

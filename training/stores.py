@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from redis.asyncio import Redis
@@ -11,19 +12,35 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contract.blobs import BlobStore
 from contract.embedded import open_redis, redis_server
 from contract.environment import StoreSettings
+from contract.model_folders import ModelFolders, open_models
 from contract.tables import open_database
+from contract.versions import kept_versions, known_versions
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Stores:
-    """Database, blob store and Redis, the last with the namespace of all keys."""
+    """Database and Redis, the latter with the namespace of all keys; pictures and models, opened when they are used."""
 
     engine: AsyncEngine
-    blobs: BlobStore
     redis: Redis
-    namespace: str
+    settings: StoreSettings
+
+    @property
+    def namespace(self) -> str:
+        """First part of every Redis key."""
+        return self.settings.redis_namespace
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        """The pictures. Raises StoreUnavailable."""
+        return BlobStore(self.settings.image_store_url)
+
+    @cached_property
+    def models(self) -> ModelFolders:
+        """The exported versions. Raises StoreUnavailable."""
+        return open_models(self.settings)
 
 
 def with_stores(settings: StoreSettings, work: Callable[[Stores], Awaitable[T]]) -> T:
@@ -31,7 +48,7 @@ def with_stores(settings: StoreSettings, work: Callable[[Stores], Awaitable[T]])
 
     async def run(redis_url: str) -> T:
         async with open_database(settings.sqlalchemy_url) as engine, open_redis(redis_url) as redis:
-            return await work(Stores(engine, BlobStore(settings.image_store_url), redis, settings.redis_namespace))
+            return await work(Stores(engine, redis, settings))
 
     with redis_server(settings) as (redis_url, _):
         return asyncio.run(run(redis_url))
@@ -45,3 +62,21 @@ def with_sql_and_pictures(settings: StoreSettings, work: Callable[[AsyncEngine, 
             return await work(engine, BlobStore(settings.image_store_url))
 
     return asyncio.run(run())
+
+
+def with_models(settings: StoreSettings, work: Callable[[ModelFolders, AsyncEngine], Awaitable[T]]) -> T:
+    """Open SQL and the exported versions, do the work, close them. Raises StoreUnavailable."""
+
+    async def run() -> T:
+        async with open_database(settings.sqlalchemy_url) as engine:
+            return await work(open_models(settings), engine)
+
+    return asyncio.run(run())
+
+
+async def fetch_kept(models: ModelFolders, engine: AsyncEngine) -> None:
+    """Have the folders of kept versions on this machine, where MODELS_URL has them and it has not."""
+    if models.shared is not None:
+        there = models.shared.versions()
+        for version in kept_versions(await known_versions(engine)) & there:
+            await asyncio.to_thread(models.need, version)

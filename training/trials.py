@@ -1,5 +1,6 @@
 """python -m training models trial: a version that serves a share of the users, and how it does."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -91,7 +92,8 @@ async def put_on_trial(version: str, share: float, stores: Stores, models_dir: P
     VersionServes where it serves everybody, StoreUnavailable where Redis lost its contents.
     """
     await need_kept(version, stores, models_dir, f"python -m training publish {version} --trial SHARE")
-    exported, _ = verify_folder(models_dir / version, "cpu")
+    await asyncio.to_thread(stores.models.share, version)
+    exported, _ = verify_folder(stores.models.need(version), "cpu")
     await need_vectors(exported, stores)
     vectors, recommended = _of(stores)
     async with changing(stores.engine) as connection:

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from contract.environment import StoreSettings
+from contract.model_folders import ModelFolders
 from contract.runtime import Device
 from contract.tables import ModelVersion
 from contract.transactions import changing
@@ -89,11 +90,11 @@ async def test_it_is_loaded_once_in_a_thread_and_those_who_do_not_ask_for_it_do_
 ) -> None:
     loaded, reached, go_on = list[tuple[str, Device, int]](), threading.Event(), threading.Event()
 
-    def load_slowly(folder: Path, device: Device, max_batch: int) -> ActiveModel:
-        loaded.append((folder.name, device, threading.get_ident()))
+    def load_slowly(folders: ModelFolders, version: str, device: Device, max_batch: int) -> ActiveModel:
+        loaded.append((version, device, threading.get_ident()))
         reached.set()
         assert go_on.wait(60)
-        return load_model(folder, device, max_batch)
+        return load_model(folders, version, device, max_batch)
 
     monkeypatch.setattr(compare, "load_model", load_slowly)
     first = asyncio.create_task(ask(service, USER, version=versions[0]))

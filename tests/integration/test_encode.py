@@ -122,7 +122,8 @@ def one_by_one(stores: StoreSettings) -> Vectors:
 
     def vector(row: Any) -> npt.NDArray[np.float16]:
         pixels = decode_image(blobs.get(row.image_key), size)
-        return encode_tweets(model, exported.tokenizer, exported.manifest.preprocessing, [pixels], [row.text])[0]
+        (z_D,) = encode_tweets(model, exported.tokenizer, exported.manifest.preprocessing, [pixels], [row.text])
+        return np.asarray(z_D)
 
     return {row.tweet_id: vector(row) for row in with_stores(stores, read)}
 

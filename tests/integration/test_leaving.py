@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contract import artifact
 from contract.blobs import blob_key
 from contract.environment import StoreSettings
+from contract.model_folders import ModelFolders
 from contract.progress import silent
 from contract.tables import User
 from service import leaving
@@ -91,12 +92,12 @@ async def test_nothing_of_a_deleted_user_is_left_anywhere(service: Service, stor
     assert await places(stores, vector)
     await changed(service, "DELETE", f"/users/{user}", 204)
     assert not await beside_models(stores, user)
-    assert await redact(stores.models_dir, service.parts.ingest.database.engine) == [in_service(service)]
+    assert await redact(ModelFolders(stores.models_dir), service.parts.ingest.database.engine) == [in_service(service)]
     for wanted in (user.encode(), picture.encode(), words.encode(), vector):
         assert await places(stores, wanted) == [], wanted
     assert await disagreements(stores) == []
     artifact.load(stores.models_dir / in_service(service))
-    assert await redact(stores.models_dir, service.parts.ingest.database.engine) == []
+    assert await redact(ModelFolders(stores.models_dir), service.parts.ingest.database.engine) == []
 
 
 async def beside_models(stores: StoreSettings, user: str) -> list[str]:
@@ -110,7 +111,7 @@ def in_service(service: Service) -> str:
 
 def opened(service: Service) -> Stores:
     ingest = service.parts.ingest
-    return Stores(ingest.database.engine, ingest.blobs, ingest.graph._redis, service.settings.redis_namespace)
+    return Stores(ingest.database.engine, ingest.graph._redis, service.settings)
 
 
 async def test_a_deleted_user_is_unknown_at_once_and_for_good(service: Service) -> None:

@@ -352,7 +352,7 @@ async def test_what_no_device_can_encode_leaves_the_gpu_where_it_is(service: Ser
 
 
 async def test_what_a_killed_process_was_writing_is_swept(service: Service) -> None:
-    blobs = service.parts.ingest.blobs
+    blobs = service.parts.ingest.pictures.blobs
     folder = service.settings.var_dir / "images" / ".partial"
     (folder / "at-work").write_bytes(b"half")
     (folder / "abandoned").write_bytes(b"half")

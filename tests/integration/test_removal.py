@@ -130,7 +130,7 @@ async def test_a_picture_that_cannot_be_removed_is_tried_again(
         raise PermissionError("read-only")
 
     with monkeypatch.context() as patch:
-        patch.setattr(service.parts.ingest.blobs, "delete", fails)
+        patch.setattr(service.parts.ingest.pictures.blobs, "delete", fails)
         await changed(service, "DELETE", f"/tweets/{tweet}", 204)
         assert (tweet, blob_key(picture)) in await service.sql(DeletedTweet.tweet_id, DeletedTweet.image_key)
         await asyncio.sleep(0.5)

@@ -15,9 +15,10 @@ import pytest
 from sqlalchemy import insert
 
 from contract import artifact
-from contract.blobs import on_disk
 from contract.environment import StoreSettings
+from contract.filesystems import on_disk
 from contract.ids import id_hash
+from contract.model_folders import LOCK, ModelFolders
 from contract.progress import silent
 from contract.tables import DeletedUser, create_engine
 from tests.conftest import SMALL, copied_stores, fresh_stores
@@ -25,7 +26,7 @@ from tests.spoiling import name_anew
 from training import retrain as retraining
 from training.__main__ import main
 from training.errors import GateClosed
-from training.redaction import LOCK, Redacted, redact_all
+from training.redaction import Redacted, redact_all
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def redacted(stores: StoreSettings) -> Redacted:
     async def run() -> Redacted:
         engine = create_engine(stores.sqlalchemy_url)
         try:
-            return await redact_all(stores.models_dir, engine)
+            return await redact_all(ModelFolders(stores.models_dir), engine)
         finally:
             await engine.dispose()
 

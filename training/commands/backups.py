@@ -1,6 +1,7 @@
 """What the verbs for backups do."""
 
 import argparse
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,15 @@ from training.cli.backups import BackedUp, Restored
 from training.publish import rebuild_redis
 from training.redaction import redact
 from training.restore import restore
-from training.stores import Stores, with_sql_and_pictures, with_stores
+from training.stores import Stores, fetch_kept, with_models, with_sql_and_pictures, with_stores
 
 
 def backup(options: argparse.Namespace) -> BackedUp:
     """Back up; deleted users are taken out of the models first."""
     place, settings = Place(options.place), environment(StoreSettings)
     models_dir = settings.models_dir
-    with_sql_and_pictures(settings, lambda engine, _: redact(models_dir, engine))
+    with_models(settings, redact)
+    with_models(settings, fetch_kept)
     made = with_sql_and_pictures(
         settings, lambda engine, blobs: back_up(place, models_dir, engine, blobs, progress.terminal)
     )
@@ -39,6 +41,8 @@ def put_back(options: argparse.Namespace) -> Restored:
 
     async def work(stores: Stores) -> Restored:
         backup, wrote_sql = await restore(place, settings.models_dir, stores.engine, stores.blobs, progress.terminal)
+        for version in backup.models:
+            await asyncio.to_thread(stores.models.share, version)
         written = await write_redis(backup, settings.models_dir, stores)
         return Restored(
             **kept(place, backup),

@@ -6,6 +6,7 @@ import time
 
 from contract.cli.options import environment, given
 from contract.environment import StoreSettings
+from contract.model_folders import open_models
 from training import progress, retrain
 from training.cli import PROGRAM
 from training.cli.retraining import Published, Retrained
@@ -43,7 +44,7 @@ def train(options: argparse.Namespace) -> Retrained:
 def publish_version(options: argparse.Namespace) -> Published:
     """Put an exported version into service."""
     cluster, stores = cluster_of(options), environment(StoreSettings)
-    folder = stores.models_dir / options.version
+    folder = open_models(stores).need(options.version)
     with retrain.one_at_a_time(stores.var_dir / "runs"):
         published = retrain.publish_folder(folder, stores, progress.terminal, share=options.trial, cluster=cluster)
     return Published(version=options.version, folder=folder, trial=options.trial, new_vectors=published.new_vectors)

@@ -10,6 +10,7 @@ from contract.cli.options import UsageWrong, environment
 from contract.cli.terminal import say
 from contract.environment import StoreSettings
 from contract.errors import ArtifactInvalid
+from contract.model_folders import open_models
 from training import models, progress
 from training.cli import version_results as told
 from training.stores import with_stores
@@ -43,7 +44,7 @@ def report(options: argparse.Namespace) -> told.Reported:
 
 def verify(options: argparse.Namespace) -> told.Verified:
     """How near the golden outputs are."""
-    worst = models.verify_version(environment(StoreSettings).models_dir / options.version)
+    worst = models.verify_version(open_models(environment(StoreSettings)).need(options.version))
     return told.Verified(version=options.version, largest_difference=worst)
 
 
@@ -52,7 +53,7 @@ def compare(options: argparse.Namespace) -> told.Compared:
     from training.gate import compare_versions
 
     stores = environment(StoreSettings)
-    one, other = (stores.models_dir / version for version in (options.version, options.other))
+    one, other = map(open_models(stores).need, (options.version, options.other))
     found = with_stores(stores, lambda opened: compare_versions(one, other, opened, progress.terminal))
     mean, low, high = found.difference
     return told.Compared(
@@ -131,7 +132,7 @@ def redact(options: argparse.Namespace) -> told.Redacted:
     from training.redaction import redact_all
 
     stores = environment(StoreSettings)
-    redacted = with_stores(stores, lambda opened: redact_all(stores.models_dir, opened.engine))
+    redacted = with_stores(stores, lambda opened: redact_all(opened.models, opened.engine))
     result = told.Redacted(versions=redacted.versions, models_dir=stores.models_dir)
     if redacted.failed:
         if redacted.versions:

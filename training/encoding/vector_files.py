@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contract.artifact import Manifest
-from contract.blobs import write_whole
+from contract.filesystems import write_whole
 from contract.passwords import without_passwords
 from training.encoding.shards import Refused
 from training.errors import InputRejected
