@@ -34,7 +34,9 @@ from contract.preprocessing import Preprocessing, token_ids
 
 MANIFEST = "manifest.json"
 GRAPHS = ("encoder.onnx", "ranker.onnx", "fold_in.onnx")
-FILES = (*GRAPHS, "tokenizer.json", "user_vectors.npy", "user_ids.json", "golden.npz")
+ENCODER_FILES = (*GRAPHS, "tokenizer.json", "golden.npz")
+"""What `load_encoder` reads beside the manifest."""
+FILES = (*ENCODER_FILES, "user_vectors.npy", "user_ids.json")
 
 ENCODER_INPUTS = ("image", "token_ids")
 ENCODER_OUTPUTS = ("tweet_vector",)
@@ -211,8 +213,8 @@ def _manifest_bytes(folder: Path) -> bytes | None:
 def _load_encoder(folder: Path, encoder_sha256: str) -> Artifact:
     manifest = read_manifest(folder)
     if manifest.files["encoder.onnx"] != encoder_sha256:
-        raise ArtifactInvalid(f"{folder}/encoder.onnx is another one here: MODELS_DIR is to be the same on every node")
-    for name in (*GRAPHS, "tokenizer.json", "golden.npz"):
+        raise ArtifactInvalid(f"{folder}/encoder.onnx is not the one that was asked for (SHA-256)")
+    for name in ENCODER_FILES:
         check_file(folder / name, manifest)
     return _without_users(folder, manifest)
 

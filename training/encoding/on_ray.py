@@ -1,19 +1,21 @@
 """Shards on a Ray cluster: an actor a worker, which loads the model once and is checked to have the very same one.
 
 Shards are the data set, so that no picture goes through Ray's object store: workers read for themselves. They need the
-folder of models and the pictures, not the database or Redis. Ray does anew what a lost worker or node had in work; what
-it brings back is stored by the process that asked.
+pictures, not the database, Redis or MODELS_DIR: the model's files are sent to them, and checked. Ray does anew what a
+lost worker or node had in work; what it brings back is stored by the process that asked.
 """
 
 import logging
 import os
 import pickle
+import sys
+import tempfile
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from contract.artifact import Artifact, load_encoder
+from contract.artifact import ENCODER_FILES, MANIFEST, Artifact, load_encoder
 from contract.errors import ContractError
 from contract.runtime import OnnxModel
 from training.encoding.encoder import Encoder
@@ -22,6 +24,7 @@ from training.encoding.shards import Encoded, Shard
 from training.errors import ClusterFailed
 
 _QUIET = {
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
@@ -32,18 +35,19 @@ _OBJECT_STORE_BYTES = 200_000_000
 def encode_on_ray(shards: Sequence[Shard], exported: Artifact, cluster: Cluster) -> Generator[Encoded, None, None]:
     """By the workers of a cluster, each shard once.
 
-    Raises ClusterFailed where there is no such cluster or a worker fails; ArtifactInvalid where a node has another
-    encoder.onnx.
+    Raises ClusterFailed where there is no such cluster or a worker fails; ArtifactInvalid or DeviceUnavailable where
+    the model does not run on a node.
     """
-    with connected(cluster) as resources:
+    with redirect_stdout(sys.stderr), connected(cluster) as resources:  # Ray prints there what its raylets say
         import ray.data
 
+        files = {name: (exported.folder / name).read_bytes() for name in (MANIFEST, *ENCODER_FILES)}
         gpus = int(resources.get("GPU", 0))
         workers = min(cluster.workers or gpus or int(resources.get("CPU", 1)), len(shards))
         rows = [{"shard": pickle.dumps(shard)} for shard in shards]
         encoded = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             Worker,
-            fn_constructor_args=(str(exported.folder.resolve()), exported.manifest.files["encoder.onnx"], bool(gpus)),
+            fn_constructor_args=([ray.put(files)], exported.manifest.files["encoder.onnx"], bool(gpus)),
             batch_size=1,
             batch_format="numpy",
             compute=ray.data.ActorPoolStrategy(size=workers),
@@ -70,7 +74,11 @@ def connected(cluster: Cluster) -> Iterator[dict[str, float]]:
     import ray
     import ray.data
 
-    own = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+    own = {
+        "include_dashboard": False,
+        "object_store_memory": _OBJECT_STORE_BYTES,
+        "num_cpus": cluster.workers,
+    }
     try:
         ray.init(
             address=cluster.address,
@@ -80,7 +88,7 @@ def connected(cluster: Cluster) -> Iterator[dict[str, float]]:
         )
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise ClusterFailed(f"no Ray cluster at {cluster.address} ({_first_line(error)}): see `ray status`") from error
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is raised
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     try:
@@ -94,8 +102,10 @@ def connected(cluster: Cluster) -> Iterator[dict[str, float]]:
 class Worker:
     """An actor: one model, loaded at its first shard, so that what is wrong with it comes back as a result."""
 
-    def __init__(self, folder: str, encoder_sha256: str, on_gpu: bool) -> None:
-        self._folder, self._sha256, self._on_gpu = Path(folder), encoder_sha256, on_gpu
+    def __init__(self, files: list[Any], encoder_sha256: str, on_gpu: bool) -> None:
+        """`files`: a reference to the model's files by name, in a list, or Ray would send them with each call."""
+        self._files, self._sha256, self._on_gpu = files[0], encoder_sha256, on_gpu
+        self._folder = tempfile.TemporaryDirectory(prefix="encoder")
         self._encoder: Encoder | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
@@ -109,8 +119,13 @@ class Worker:
         return {"encoded": [pickle.dumps(found)]}
 
     def _load(self) -> Encoder:
+        import ray
+
         logging.basicConfig(level=logging.INFO)
-        exported = load_encoder(self._folder, self._sha256)
+        folder = Path(self._folder.name)
+        for name, data in ray.get(self._files).items():
+            (folder / name).write_bytes(data)
+        exported = load_encoder(folder, self._sha256)
         model = OnnxModel(exported, "cuda" if self._on_gpu else "cpu", threads=1)
         model.verify_golden(exported)
         return Encoder(exported, model, readers=1)

@@ -12,9 +12,6 @@ import numpy.typing as npt
 
 from contract.blobs import BlobStore
 
-SHARD = 256
-"""Stored tweets of a shard: what is encoded once more after a kill, and stored in one turn."""
-
 
 @dataclass(frozen=True, slots=True)
 class Post:

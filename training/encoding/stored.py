@@ -17,10 +17,12 @@ from contract.tables import Tweet, TweetVector
 from contract.transactions import hold_tweets, is_pending
 from contract.turns import take_turn
 from training.encoding.engines import Encode
-from training.encoding.shards import SHARD, Encoded, Post, Refused, Shard, StoredShard
+from training.encoding.shards import Encoded, Post, Refused, Shard, StoredShard
 from training.errors import InputRejected
 from training.stores import Stores
 
+SHARD = 256
+"""Tweets of a shard: what is encoded once more after a kill, and stored in one turn."""
 _TWEETS_A_ROUND = 100_000
 """How many are in memory at a time, without their pictures."""
 
