@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from contract.artifact import Artifact, Epoch
 from contract.environment import StoreSettings
 from tests.conftest import ROOT
 from tests.processes import environment_of
@@ -35,7 +39,6 @@ class Ended:
     status: int
     output: list[str]
     said: list[str]
-    of_torchrun: str
 
 
 def torchrun(
@@ -52,10 +55,9 @@ def torchrun(
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False)
     folders = sorted(path.parent for path in logs.glob("*/attempt_0/*/stderr.log"))
     assert len(folders) == processes, ended.stderr
-    output, said = (
-        [(folder / f"{name}.log").read_text("utf-8") for folder in folders] for name in ("stdout", "stderr")
-    )
-    return Ended(ended.returncode, output, said, ended.stderr)
+    output = [(folder / "stdout.log").read_text("utf-8") for folder in folders]
+    said = [(folder / "stderr.log").read_text("utf-8") for folder in folders]
+    return Ended(ended.returncode, output, said)
 
 
 def killed(process: int, epoch: int, folder: Path) -> list[str]:
@@ -63,3 +65,19 @@ def killed(process: int, epoch: int, folder: Path) -> list[str]:
     script = folder / "killed.py"
     script.write_text(KILLED, "utf-8")
     return [str(script), str(process), str(epoch)]
+
+
+def same_but_for_rounding(made: Artifact, by_one: Artifact) -> None:
+    """Vectors are compared as they are stored, in fp16."""
+    assert made.user_ids == by_one.user_ids
+    largest = np.abs(by_one.user_vectors_UD).max()
+    assert np.abs(made.user_vectors_UD.astype(np.float32) - by_one.user_vectors_UD).max() <= 1e-3 * largest
+    for system, metrics in by_one.manifest.metrics.items():
+        assert made.manifest.metrics[system] == pytest.approx(metrics, abs=1e-9), system
+    for ours, theirs in zip(epochs(made), epochs(by_one), strict=True):
+        assert (ours.loss, ours.auc) == pytest.approx((theirs.loss, theirs.auc), rel=1e-6)
+
+
+def epochs(made: Artifact) -> list[Epoch]:
+    assert made.manifest.curve is not None
+    return made.manifest.curve

@@ -4,17 +4,16 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from sqlalchemy import select
 
-from contract.artifact import Artifact, load
+from contract.artifact import load
 from contract.environment import StoreSettings
 from contract.progress import silent
 from contract.tables import ModelVersion, create_engine
 from tests.conftest import SMALL, exported_model, fresh_stores, import_into
-from tests.torchrun import RETRAIN, killed, torchrun
+from tests.torchrun import RETRAIN, epochs, killed, same_but_for_rounding, torchrun
 from training.retrain import retrain
 
 
@@ -23,17 +22,6 @@ def stores(tiny_network: Path) -> Iterator[StoreSettings]:
     with fresh_stores("embedded") as settings:
         import_into(settings, tiny_network)
         yield settings
-
-
-def same_but_for_rounding(made: Artifact, by_one: Artifact) -> None:
-    """Vectors are compared as they are stored, in fp16."""
-    assert made.user_ids == by_one.user_ids
-    largest = np.abs(by_one.user_vectors_UD).max()
-    assert np.abs(made.user_vectors_UD.astype(np.float32) - by_one.user_vectors_UD).max() <= 1e-3 * largest
-    for system, metrics in by_one.manifest.metrics.items():
-        assert made.manifest.metrics[system] == pytest.approx(metrics, abs=1e-9), system
-    for ours, theirs in zip(made.manifest.curve, by_one.manifest.curve, strict=True):
-        assert (ours.loss, ours.auc) == pytest.approx((theirs.loss, theirs.auc), rel=1e-6)
 
 
 async def versions(stores: StoreSettings) -> list[str]:
@@ -71,4 +59,4 @@ def test_a_killed_process_ends_the_other_and_one_process_goes_on(
     first_epoch = torch.load(checkpoint, weights_only=True)["curve"]
     made = load(retrain(SMALL, stores, silent, dry_run=True).folder)
     same_but_for_rounding(made, load(exported_model(tiny_network, SMALL)))
-    assert [made.manifest.curve[0].seconds] == [epoch["seconds"] for epoch in first_epoch]
+    assert [epochs(made)[0].seconds] == [epoch["seconds"] for epoch in first_epoch]
