@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from training.processes import Processes
 from training.sharded import ShardedVectors
 
+FORMAT = "2"
+"""Runs with checkpoints of another one are not found again."""
 _KINDS = ("weight", "best", "sums")
 
 

@@ -204,7 +204,8 @@ def of_torchrun(expected: Mapping[type[Exception], Status]) -> Iterator[Processe
         yield ALONE
         return
     store, rank, world = next(iter(rendezvous("env://")))
-    ours = Processes(rank, world, store)
+    attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
+    ours = Processes(rank, world, PrefixStore(f"training/{attempt}", store))
     status = Status.BUG
     try:
         yield ours

@@ -10,8 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.results import Result, Section
+from benchmarks.scale import training
 
-BENCHMARKS: dict[str, Callable[[], Section]] = {}
+BENCHMARKS: dict[str, Callable[[], Section]] = {"training": training.measure}
 """In the page's order."""
 
 

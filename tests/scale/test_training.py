@@ -1,4 +1,4 @@
-"""Retrains by more processes than CI has time for, with users' vectors sharded by TorchRec, from others' checkpoints."""
+"""Retrains by more processes than CI has time for, users' vectors sharded by TorchRec, and others' checkpoints."""
 
 import shutil
 from collections.abc import Iterable, Iterator
