@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.results import Result, Section
-from benchmarks.scale import encoding
+from benchmarks.scale import encoding, training
 
-BENCHMARKS: dict[str, Callable[[], Section]] = {"encoding": encoding.measure}
+BENCHMARKS: dict[str, Callable[[], Section]] = {"training": training.measure, "encoding": encoding.measure}
 """In the page's order."""
 
 

@@ -6,7 +6,7 @@ from contract.environment import StoreSettings
 from docs.generate.markdown import code, document, table
 from docs.generate.schemas import Schema, default_in_words, type_in_words
 from service.settings import Settings
-from training.settings import Gate, TrainingSettings
+from training.settings import Gate, Placement, TrainingSettings
 from training.synthesize import SynthesisSettings
 
 INTRODUCTION = """\
@@ -44,6 +44,10 @@ def configuration_page() -> str:
         "## Training",
         TRAINING,
         _settings(TrainingSettings, "Option"),
+        "## Where it is trained",
+        "Options of `retrain`, too: which processes and devices, with `torchrun` "
+        "([several processes](retraining.md#several-processes)).",
+        _settings(Placement, "Option"),
         "## The gate",
         "Options of `retrain`, too: when a new version may take the active one's place.",
         _settings(Gate, "Option"),
@@ -53,7 +57,7 @@ def configuration_page() -> str:
     )
 
 
-_FLAGS = {"force"}
+_FLAGS = {"force", "shard_users"}
 """Options without a value."""
 
 
