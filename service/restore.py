@@ -12,10 +12,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from redis.asyncio import Redis
-
 from contract import artifact
 from contract.errors import ContractError
+from contract.keyspace import RedisStore
 from contract.marks import restoring
 from contract.rebuild import forget_the_deleted, rebuild_graph, write_vectors
 from contract.transactions import changing
@@ -30,7 +29,7 @@ log = logging.getLogger(__name__)
 class Restorer:
     """What it writes from and to."""
 
-    redis: Redis
+    redis: RedisStore
     namespace: str
     models_dir: Path
     cursors_key: bytes

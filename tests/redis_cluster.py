@@ -155,7 +155,7 @@ def redis_cluster() -> Iterator[RedisCluster]:
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         ports = _free_ports(4 * MASTERS)
-        nodes = [Node(folder / str(n), *ports[2 * n : 2 * n + 2]) for n in range(2 * MASTERS)]
+        nodes = [Node(folder / str(n), ports[2 * n], ports[2 * n + 1]) for n in range(2 * MASTERS)]
         for node in nodes:
             stack.callback(node.stop)
             node.start()
@@ -191,7 +191,8 @@ def _follows(replica: Node, name: str) -> bool:
 
 
 def _answers(node: Node) -> bool:
-    assert node.process is not None and node.process.poll() is None, f"{node.folder} ended"
+    assert node.process is not None
+    assert node.process.poll() is None, f"{node.folder} ended"
     try:
         return bool(node.ask("PING"))
     except RedisConnectionError:

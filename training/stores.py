@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.blobs import BlobStore
-from contract.embedded import open_redis, redis_server
+from contract.embedded import open_store, redis_server
 from contract.environment import StoreSettings
+from contract.keyspace import RedisStore
 from contract.tables import open_database
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ class Stores:
 
     engine: AsyncEngine
     blobs: BlobStore
-    redis: Redis
+    redis: RedisStore
     namespace: str
 
 
@@ -30,7 +30,10 @@ def with_stores(settings: StoreSettings, work: Callable[[Stores], Awaitable[T]])
     """Open the stores, do the work, close them. Raises StoreUnavailable where one cannot be used."""
 
     async def run(redis_url: str) -> T:
-        async with open_database(settings.sqlalchemy_url) as engine, open_redis(redis_url) as redis:
+        async with (
+            open_database(settings.sqlalchemy_url) as engine,
+            open_store(redis_url, settings) as redis,
+        ):
             return await work(Stores(engine, BlobStore(settings.image_store_url), redis, settings.redis_namespace))
 
     with redis_server(settings) as (redis_url, _):

@@ -110,7 +110,7 @@ def in_service(service: Service) -> str:
 
 def opened(service: Service) -> Stores:
     ingest = service.parts.ingest
-    return Stores(ingest.database.engine, ingest.blobs, ingest.graph._redis, service.settings.redis_namespace)
+    return Stores(ingest.database.engine, ingest.blobs, service.redis, service.settings.redis_namespace)
 
 
 async def test_a_deleted_user_is_unknown_at_once_and_for_good(service: Service) -> None:
