@@ -126,8 +126,8 @@ def _parsed(url: str) -> tuple[list[Address], dict[str, Any]]:
     for host in hosts.split(","):
         one = split._replace(scheme=_SCHEMES[split.scheme], netloc=f"{user}{at}{host}")
         options = {**parse_url(one.geturl())}
-        if options.pop("db", 0):
-            raise ValueError("a cluster has no databases")
+        if options.pop("db", 0) or "host" not in options:
+            raise ValueError("a cluster has hosts, and no databases")
         seeds.append((options.pop("host"), options.pop("port", 6379)))
     return seeds, options
 

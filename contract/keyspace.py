@@ -127,6 +127,11 @@ class Keyspace:
             if run_id is None or run_id.decode() != part.run_id
         ]
 
+    async def lacking(self) -> Callable[[str], bool] | None:
+        """Of which ids keys may be missing, as their parts are not whole; None: of all, and what belongs to nobody."""
+        gaps = await self.parts_not_whole()
+        return None if not gaps or self.home in gaps else lambda id_: self.of(id_) in gaps
+
     async def mark_whole(self, run_ids: dict[Part, str]) -> None:
         """Say that parts were written in full while these were their servers' runs."""
         for part, run_id in run_ids.items():

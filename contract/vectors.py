@@ -82,10 +82,12 @@ class VectorStore:
         else:
             await self._home.redis.set(self._home.key("next"), version, ex=_DAY_SECONDS)
 
-    async def miss(self) -> None:
-        """Say that Redis has not all that it should have: a service writes everything anew then."""
+    async def miss(self, everything: bool = True) -> None:
+        """Say that Redis has not all that it should have: a service writes it anew then, or parts that have gaps."""
         pipeline = self._home.redis.pipeline(transaction=True)
         pipeline.unlink(self._home.key("active"))
+        if self._keys.divided and everything:
+            pipeline.unlink(self._home.key("whole"))
         note(pipeline, self._home, [EVERYTHING])
         await pipeline.execute()
 

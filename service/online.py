@@ -244,9 +244,10 @@ class OnlineNetwork:
         self._unseen += await self._log.changed()
         anew = EVERYTHING in self._unseen
         lost = await self._vectors.active_version() is None if was_lost or anew else False
-        if not lost and await self._forgot(was_lost):
+        gaps = not lost and (was_lost or anew or self._log.moved) and await self._vectors.has_gaps()
+        if not lost and (gaps or self._log.went_back):
             log.error("Redis forgot what was written last: it is to be written anew")
-            await self._vectors.miss()
+            await self._vectors.miss(everything=not gaps)
             self._unseen.append(EVERYTHING)
             anew = lost = True
         self._log.went_back = self._log.moved = False
@@ -265,12 +266,6 @@ class OnlineNetwork:
         for held in self._held.values():
             held.forget_absent()
         return [name for name in changed if not name.endswith(EVERYTHING)]
-
-    async def _forgot(self, was_lost: bool) -> bool:
-        """Whether Redis may lack what was written last: on a cluster wherever a server was started or took over."""
-        if self._log.went_back:
-            return True
-        return (self._log.moved or was_lost) and await self._vectors.has_gaps()
 
     async def _ask(self, redis: Callable[[], Awaitable[T]], stored: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
         """From Redis (True); where it does not answer, from SQL (False), which is not kept.

@@ -69,7 +69,7 @@ class Ledger:
 
 
 class Load:
-    """Writers and readers on one service, wherever it is at the moment; or one that is read from, another written to."""
+    """Writers and readers on one service, wherever it is at the moment; reads may go to another one."""
 
     def __init__(self, url: str, ledger: Ledger, name: str, read_from: str | None = None) -> None:
         self._ledger, self.name = ledger, name
