@@ -142,10 +142,13 @@ class RedisCluster:
         _until(lambda: self.master_of(key) is not dead, _START_SECONDS)
         return dead, time.monotonic() - began
 
-    def forget_everything(self) -> None:
-        """As a cluster without persistence after a power cut."""
-        for node in self.masters():
-            node.ask("FLUSHALL")
+    def move_slot(self, key: str) -> Node:
+        """Let another master have a key's slot, in one step, which takes a moment: the other one."""
+        before, slot = self.master_of(key), key_slot(key.encode())
+        after = next(node for node in self.masters() if node is not before)
+        before.ask("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", after.id_)
+        _until(lambda: self.master_of(key) is after, _START_SECONDS)
+        return after
 
 
 @contextmanager

@@ -10,8 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.results import Result, Section
+from benchmarks.scale import redis_cluster
 
-BENCHMARKS: dict[str, Callable[[], Section]] = {}
+BENCHMARKS: dict[str, Callable[[], Section]] = {
+    "redis_cluster": redis_cluster.measure,
+}
 """In the page's order."""
 
 

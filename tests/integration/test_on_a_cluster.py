@@ -1,6 +1,7 @@
 """On a Redis Cluster: the most telling tests of one server once more, and what there is on a cluster alone."""
 
 import asyncio
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -31,6 +32,7 @@ from tests.integration.test_online import (
     test_what_changes_while_it_is_read_is_not_kept,
     two,
 )
+from tests.load import at_work
 from tests.redis_cluster import RedisCluster
 from training.publish import rebuild_redis
 from training.stores import Stores, with_stores
@@ -145,3 +147,39 @@ async def test_a_part_whose_server_was_started_again_is_written_anew(service: Se
     await until(whole, 30)
     assert not await vectors.has_gaps()
     assert await answer(service, USER) == expected
+
+
+async def test_a_slot_that_moves_to_another_server_is_followed(service: Service, cluster: RedisCluster) -> None:
+    keys = service.parts.ingest.graph._keys
+    part = keys.of(USER)
+    followees = [user for user in (f"u{n:04}" for n in range(30, 40)) if user != USER]
+
+    async def changes() -> None:
+        for followee in itertools.cycle(followees):
+            followed = await service.client.put(f"/users/{USER}/followees/{followee}")
+            assert followed.status_code in (200, 201), followed.text
+            assert followee in (await service.parts.ingest.graph.user(USER)).followee_ids
+            ended = await service.client.delete(f"/users/{USER}/followees/{followee}")
+            assert ended.status_code == 204, ended.text
+
+    async def reads() -> None:
+        while True:
+            await answer(service, USER)
+
+    before = part.address
+    async with at_work(changes(), reads()):
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(cluster.move_slot, part.prefix)
+        await until(lambda: _whole(service), 30)
+        await asyncio.sleep(0.3)
+    assert part.address != before
+    assert not await service.parts.ingest.vectors.has_gaps()
+    await until(lambda: _agrees(service), 10)
+
+
+async def _whole(service: Service) -> bool:
+    return bool((await service.client.get("/health/ready")).json()["redis"] == "ok")
+
+
+async def _agrees(service: Service) -> bool:
+    return not await disagreements(service.settings)
