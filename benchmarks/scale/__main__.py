@@ -10,9 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.results import Result, Section
-from benchmarks.scale import encoding, training
+from benchmarks.scale import encoding, redis_cluster, training
 
-BENCHMARKS: dict[str, Callable[[], Section]] = {"training": training.measure, "encoding": encoding.measure}
+BENCHMARKS: dict[str, Callable[[], Section]] = {
+    "training": training.measure,
+    "encoding": encoding.measure,
+    "redis_cluster": redis_cluster.measure,
+}
 """In the page's order."""
 
 
