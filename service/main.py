@@ -132,12 +132,12 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             open_batcher(settings.queue_size, settings.max_batch, metrics) as batcher,
         ):
             vectors = VectorStore(redis, settings.redis_namespace)
-            folders = open_models(settings, settings.var_dir / "models")
+            folders = await asyncio.to_thread(open_models, settings, settings.var_dir / "models")
             models = ActiveModels(vectors, engine, folders, settings.device, settings.max_batch, metrics)
             graph = OnlineGraph(redis, settings.redis_namespace)
             unsure = Unsure(redis, settings.redis_namespace, (ServiceError,))
             foldable = FoldInStores(engine, graph, vectors)
-            pictures = Pictures(BlobStore(settings.image_store_url))
+            pictures = Pictures(await asyncio.to_thread(BlobStore, settings.image_store_url))
             await asyncio.to_thread(pictures.blobs.sweep)
             ingest = Ingest(
                 database=Database(engine),

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import httpx
@@ -68,11 +69,11 @@ async def pending(stores: StoreSettings) -> list[str]:
     return [f"tweet {tweet.tweet_id} is pending" for tweet in tweets] + [f"{user} is not erased" for user in leaving]
 
 
-async def check(ledger: Ledger, stores: StoreSettings, url: str) -> Verdict:
+async def check(ledger: Ledger, stores: StoreSettings, url: str, headers: Mapping[str, str] | None = None) -> Verdict:
     """By SQL, by Redis, and by what users are recommended."""
     async with open_database(stores.sqlalchemy_url) as engine, engine.connect() as connection:
         lost, twice, wrong = await _in_sql(ledger, connection)
-    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=30, headers=headers) as client:
         for unit in ledger.units:
             lost += await _not_recommended(unit, client)
     return Verdict(len(lost), len(twice), [*ledger.wrong, *lost, *twice, *wrong])
