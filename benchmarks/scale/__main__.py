@@ -10,8 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.results import Result, Section
+from benchmarks.scale import loads, service_times, simulated, storage
 
-BENCHMARKS: dict[str, Callable[[], Section]] = {}
+BENCHMARKS: dict[str, Callable[[], Section]] = {
+    "service_times": service_times.measure,
+    "storage": storage.measure,
+    "loads": loads.measure,
+    "simulation": simulated.measure,
+}
 """In the page's order."""
 
 
