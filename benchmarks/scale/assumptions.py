@@ -29,7 +29,7 @@ class Assumptions:
     days: float = _assumed(30, "days", "in which these came: what a day brings is a thirtieth")
     requests: float = _assumed(5, "a user and day", "of all users")
     session: float = _assumed(5, "requests", "of a visit, geometric")
-    gap_s: float = _assumed(30, "s", "between two of a visit, exponential")
+    gap_s: float = _assumed(10, "s", "between two of a visit, exponential")
     peak: float = _assumed(3, "times the mean", "rates are computed at the peak")
     p99_ms: float = _assumed(10, "ms", "what p99 is to be within")
     held_mb: float = _assumed(512, "MB", "HELD_MB of a replica (one process, one core), as it is by itself")

@@ -26,6 +26,10 @@ _FEW_REPLICAS = 20
 """With more, a visit's requests that are spread by chance never meet."""
 
 
+_VISITS = 5
+"""As long as so many visits take: before 0 s, so that some are under way then."""
+
+
 @dataclass(frozen=True)
 class Need:
     """What a request must read from Redis, and what it ranks; `view` is whether it must read the user's, too."""
@@ -71,21 +75,21 @@ def held_bytes() -> tuple[int, int, int]:
 
 
 def asked(network: Network, routing: Routing, rate: float, rng: np.random.Generator) -> Iterator[tuple[float, int]]:
-    """When which user asks one replica that has `rate` requests a second: visits of some requests each."""
+    """When which user asks one replica that has `rate` requests a second: visits of some requests each, from 0 s on."""
     assumed = network.assumed
     alone = not routing.affine and routing.replicas > _FEW_REPLICAS
     users = int(network.users / routing.replicas) if routing.affine else int(network.users)
     kept = 1.0 if routing.affine or alone else 1 / routing.replicas
     visits_a_second = rate if alone else rate / (assumed.session * kept)
     waiting: list[tuple[float, int]] = []
-    now = 0.0
+    now = 0.0 if alone else -_VISITS * assumed.session * assumed.gap_s
     while True:
         now += rng.exponential(1 / visits_a_second)
         while waiting and waiting[0][0] < now:
             yield heapq.heappop(waiting)
         at, user = now, int(rng.integers(users))
         for _ in range(1 if alone else int(rng.geometric(1 / assumed.session))):
-            if kept == 1.0 or rng.random() < kept:
+            if at >= 0 and (kept == 1.0 or rng.random() < kept):
                 heapq.heappush(waiting, (at, user))
             at += rng.exponential(assumed.gap_s)
 
@@ -109,23 +113,23 @@ class Memory:
     def _drop(self) -> None:
         self._followees: dict[int, tuple[Ints, Ints]] = {}
         self._authors: dict[int, float] = {}
-        self._bytes = 0.0
+        self.bytes = 0.0
 
     def need(self, at_s: float, user: int, pulled: Callable[[Ints], int] | None = None) -> Need:
         """Of a request, which leaves what it read. With inboxes, `pulled` are the authors who put nothing there."""
-        if self._bytes > self._most:
+        if self.bytes > self._most:
             self._drop()
             self.dropped += 1
         view = user not in self._followees
         if view:
             self._followees[user] = self._follows(user)
-            self._bytes += self._view
+            self.bytes += self._view
         authors_N, entries_N = self._followees[user]
         both = list(zip(authors_N.tolist(), entries_N.tolist(), strict=True))
         stale = [size for author, size in both if self._is_changed(author, size, at_s)]
         missing = [(author, size) for author, size in both if author not in self._authors]
         for _, size in missing:
-            self._bytes += self._timeline + 16 * size + (size + 1) * self._row
+            self.bytes += self._timeline + 16 * size + (size + 1) * self._row
         self._authors |= dict.fromkeys((author for author, _ in both), at_s)
         in_all, entries = int(entries_N.sum()), sum(size for _, size in missing)
         candidates = min(MOST_CANDIDATES, in_all)

@@ -4,8 +4,6 @@ Each function takes the network and the constants that it needs; where one was n
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,7 +19,7 @@ FEATURES = 1_280
 _DAY = 86_400.0
 _HOUR = 3_600.0
 _MONTH_HOURS = 730.0
-_GB = 1e9
+GB = 1e9
 _QUANTILES: Floats = (np.arange(20_000) + 0.5) / 20_000
 _GPU_GB = 80.0
 PLANNED = "hybrid, proxy"
@@ -68,7 +66,7 @@ def redis_bytes(network: Network, constants: Constants, versions: int) -> float:
 
 def shards_needed(network: Network, constants: Constants) -> int:
     """By memory while a version is published: those kept and the new one. Not yet by how busy they are."""
-    return max(1, math.ceil(redis_bytes(network, constants, KEPT_VERSIONS + 1) / _GB / network.assumed.shard_gb))
+    return max(1, math.ceil(redis_bytes(network, constants, KEPT_VERSIONS + 1) / GB / network.assumed.shard_gb))
 
 
 def shards_planned(network: Network, constants: Constants) -> int:
@@ -138,7 +136,7 @@ def gpu_hours(network: Network, constants: Constants) -> float:
 
 def trainer_gb(network: Network, _: Constants) -> float:
     """Users' vectors with Adagrad's sums, float32 at d = 400, and the pictures' features."""
-    return (2 * network.users * DIM + network.users * network.assumed.tweets * FEATURES) * 4 / _GB
+    return (2 * network.users * DIM + network.users * network.assumed.tweets * FEATURES) * 4 / GB
 
 
 def sharded_over(network: Network, constants: Constants) -> int:
@@ -170,7 +168,34 @@ def log_seconds(network: Network, _: Constants) -> float:
 
 def look_ms(network: Network, constants: Constants) -> float:
     """Of a replica's processor, as built: a look asks every shard."""
-    return (constants["look_service"] + (shards_planned(network, constants) - 1) * constants["command_client"]) / 1e3
+    return look_of(shards_planned(network, constants), constants)
+
+
+def look_of(shards: int, constants: Constants) -> float:
+    """ms of a replica's processor, where a look asks so many shards."""
+    return (constants["look_service"] + (shards - 1) * constants["command_client"]) / 1e3
+
+
+def int8_saved(network: Network, versions: int) -> float:
+    """Bytes: a vector's two a dimension become one, and a scale of 4."""
+    return network.users * (1 + network.assumed.tweets) * versions * (DIM - 4)
+
+
+def int8_bytes(network: Network, constants: Constants) -> float:
+    """One copy with the kept versions."""
+    return redis_bytes(network, constants, KEPT_VERSIONS) - int8_saved(network, KEPT_VERSIONS)
+
+
+def int8_shards(network: Network, constants: Constants) -> int:
+    """By memory, while a version is published."""
+    most = redis_bytes(network, constants, KEPT_VERSIONS + 1) - int8_saved(network, KEPT_VERSIONS + 1)
+    return max(1, math.ceil(most / GB / network.assumed.shard_gb))
+
+
+def in_parts_bytes(network: Network, constants: Constants) -> float:
+    """One copy, two versions and a tenth of a third, where each tenth of the users moves to it on its own."""
+    two, three = (redis_bytes(network, constants, KEPT_VERSIONS + more) for more in (0, 1))
+    return two + (three - two) / 10
 
 
 def recent_cores(network: Network, constants: Constants) -> float:
@@ -186,49 +211,7 @@ def monthly_usd(network: Network, constants: Constants) -> float:
     cores = replicas(network, constants) + posting_cores(network, constants)
     cores += shards_planned(network, constants) * assumed.copies
     ram_gb = shards_planned(network, constants) * assumed.copies * assumed.shard_gb
-    disk = sql_bytes(network, constants) / _GB * assumed.sql_copies * assumed.ssd_usd
-    blobs = blob_bytes(network, constants) / _GB * assumed.blob_usd
+    disk = sql_bytes(network, constants) / GB * assumed.sql_copies * assumed.ssd_usd
+    blobs = blob_bytes(network, constants) / GB * assumed.blob_usd
     machines = (cores * assumed.core_usd + ram_gb * assumed.ram_usd) * _MONTH_HOURS
     return machines + disk + blobs + 30 * gpu_hours(network, constants) * assumed.gpu_usd
-
-
-@dataclass(frozen=True)
-class Line:
-    """Of the plan's table."""
-
-    name: str
-    unit: str
-    value: Callable[[Network, Constants], float]
-
-
-LINES = [
-    Line("requests at the peak", "1/s", lambda network, _: requests_a_second(network)),
-    Line("tweets at the peak", "1/s", lambda network, _: tweets_a_second(network)),
-    Line("Redis, of a user beside vectors", "bytes", graph_bytes),
-    Line("Redis, one copy, one version", "GB", lambda n, c: redis_bytes(n, c, 1) / _GB),
-    Line("Redis, one copy, two kept versions", "GB", lambda n, c: redis_bytes(n, c, KEPT_VERSIONS) / _GB),
-    Line("Redis, one copy, while a third is published", "GB", lambda n, c: redis_bytes(n, c, KEPT_VERSIONS + 1) / _GB),
-    Line("Redis, shards", "", shards_planned),
-    Line("Redis, processes with copies", "", lambda n, c: shards_planned(n, c) * n.assumed.copies),
-    Line("replicas, one core each (hybrid)", "", replicas),
-    Line("held in replicas' memory", "GB", lambda n, c: replicas(n, c) * n.assumed.held_mb / 1e3),
-    Line("Redis to replicas", "Gbit/s", network_gbit),
-    Line("cores for tweets that are posted", "", posting_cores),
-    Line("SQL, one copy", "GB", lambda n, c: sql_bytes(n, c) / _GB),
-    Line("pictures", "GB", lambda n, c: blob_bytes(n, c) / _GB),
-    Line("retrain: training", "core hours", train_core_hours),
-    Line("retrain: all tweets encoded anew", "core hours", encode_core_hours),
-    Line("retrain on assumed GPUs", "GPU hours", gpu_hours),
-    Line("trainer's memory", "GB", trainer_gb),
-    Line("GPUs of 80 GB that hold it", "", sharded_over),
-    Line("a version into Redis, one writer", "hours", publish_hours),
-    Line("a lost shard written anew, one writer", "minutes", rewrite_minutes),
-    Line("cost, a retrain a night", "USD a month", monthly_usd),
-]
-BREAKS = [
-    Line("as built: a look at every shard's log", "ms of a replica", look_ms),
-    Line("all changes read by every replica", "of its core", log_share),
-    Line("the log of changes reaches back", "s", log_seconds),
-    Line("the shard of the newest tweets", "cores", recent_cores),
-]
-"""What the present design does not carry beyond some size."""

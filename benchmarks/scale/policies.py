@@ -8,6 +8,7 @@ Needs the rows of service_times, storage and loads.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -27,7 +28,7 @@ SEEDS = range(5)
 BUSY = (0.1, 0.25, 0.4, 0.55, 0.7, 0.85)
 """Of what a replica's processor could do."""
 FOLLOWEES = (6, 20, 60, 200, 600, 2_000, 6_000, 10_000)
-_TRACED, _REQUESTS = 24_000, 2_000
+_TRACED, _REQUESTS = 60_000, 2_000
 _FIRST_GUESS = 400.0
 
 
@@ -122,13 +123,17 @@ def layout(shards: int, policy: Policy, assumed: Assumptions) -> Layout:
     return Layout(shards, assumed.rtt_ms / 1e3, assumed.nic_gbit / 8 * 1e9, 1 if policy.mended else shards)
 
 
+@cache
+def traced_once(network: Network, routing: Routing, inbox: Inbox | None) -> Trace:
+    """What a replica's requests need."""
+    return trace(network, routing, _FIRST_GUESS, _TRACED, np.random.default_rng(1), inbox)
+
+
 def run_policy(network: Network, policy: Policy, constants: Constants) -> Found:
     """At several loads."""
     assumed, times = network.assumed, policy.times(constants)
     replicas = max(1, round(requests_a_second(network) / _FIRST_GUESS))
-    traced = trace(
-        network, Routing(replicas, policy.affine), _FIRST_GUESS, _TRACED, np.random.default_rng(1), policy.inbox
-    )
+    traced = traced_once(network, Routing(replicas, policy.affine), policy.inbox)
     traced = replace(traced, needs=[need for need in traced.needs if need.followees <= policy.most])
     shards = shards_needed(network, constants)
     placed = layout(shards, policy, assumed)
