@@ -10,12 +10,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.results import Result, Section
-from benchmarks.scale import encoding, redis_cluster, training
+from benchmarks.scale import encoding, loads, redis_cluster, service_times, simulated, storage, training
 
 BENCHMARKS: dict[str, Callable[[], Section]] = {
     "training": training.measure,
     "encoding": encoding.measure,
     "redis_cluster": redis_cluster.measure,
+    "service_times": service_times.measure,
+    "storage": storage.measure,
+    "loads": loads.measure,
+    "simulation": simulated.measure,
 }
 """In the page's order."""
 

@@ -145,7 +145,8 @@ def check_command(words: list[str]) -> None:
         case ["python" | "python3", "-m", "venv" | "docs.generate" | "build", *_]:
             pass
         case ["python" | "python3", "-m", module, *_] if module.startswith(("benchmarks", "contract.")):
-            assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
+            path = ROOT / module.replace(".", "/")
+            assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
         case ["python" | "python3", "make_dataset.py"]:
             pass
         case ["python" | "python3", script, *_] if script.startswith("examples/"):
