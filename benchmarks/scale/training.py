@@ -163,8 +163,8 @@ def _section(problem: Problem, rounds: list[dict[Way, Trained]]) -> Section:
             f"retweets to train on, the `tiny` backbone's features, d = {SETTINGS.dim}, batches of "
             f"{SETTINGS.batch:,} retweets with {SETTINGS.negatives} negatives each, {SETTINGS.epochs} epochs; gloo, "
             "over loopback, one thread a process: with more processes than cores it is no faster, and only shows that "
-            "it works. kB are what the first process has for others in a step, before the all-reduce: gradients of dense "
-            "weights and words, and users' rows.",
+            "it works. kB are what the first process has for others in a step, before the all-reduce: gradients of "
+            "dense weights and words, and users' rows.",
             table(
                 [
                     "",
