@@ -5,6 +5,7 @@ torch.distributed.checkpoint; it counts once the file names it.
 """
 
 import shutil
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,9 @@ def _read(folder: Path, shape: list[int], table: ShardedVectors | None) -> list[
 
     rows = [torch.empty(shape if table is None else table.weight.shape) for _ in _KINDS]
     into = rows if table is None else [table.as_distributed(own_RD) for own_RD in rows]
-    load(dict(zip(_KINDS, into, strict=True)), checkpoint_id=folder, no_dist=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # by no_dist: each reads what it needs
+        load(dict(zip(_KINDS, into, strict=True)), checkpoint_id=folder, no_dist=True)
     return rows
 
 

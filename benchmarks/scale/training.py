@@ -159,12 +159,12 @@ def _section(problem: Problem, rounds: list[dict[Way, Trained]]) -> Section:
         ]
     text = "\n\n".join(
         [
-            f"A made network of {problem.users:,} users, {problem.tweets:,} tweets and {len(problem.user_P):,} retweets "
-            f"to train on, the `tiny` backbone's features, d = {SETTINGS.dim}, batches of {SETTINGS.batch:,} retweets "
-            f"with {SETTINGS.negatives} negatives each, {SETTINGS.epochs} epochs; gloo over loopback, one thread a "
-            "process: with more processes than cores it is no faster, and only shows that it works. kB are what the "
-            "first process has for others in a step, before the all-reduce: gradients of dense weights and words, and "
-            "users' rows.",
+            f"A made network of {problem.users:,} users, {problem.tweets:,} tweets and {len(problem.user_P):,} "
+            f"retweets to train on, the `tiny` backbone's features, d = {SETTINGS.dim}, batches of "
+            f"{SETTINGS.batch:,} retweets with {SETTINGS.negatives} negatives each, {SETTINGS.epochs} epochs; gloo, "
+            "over loopback, one thread a process: with more processes than cores it is no faster, and only shows that "
+            "it works. kB are what the first process has for others in a step, before the all-reduce: gradients of "
+            "dense weights and words, and users' rows.",
             table(
                 [
                     "",
