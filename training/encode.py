@@ -22,7 +22,7 @@ from contract.versions import activated_last, kept_versions, known_versions
 from training.dataset.rejects import Reject, Rejects
 from training.dump import snapshot
 from training.encoding.engines import Cluster, engine
-from training.encoding.parquet_rows import row_groups
+from training.encoding.parquet_rows import ids_digest, row_groups
 from training.encoding.shards import Refused, Shard
 from training.encoding.stored import encode_missing
 from training.encoding.vector_files import VectorFolder
@@ -92,7 +92,7 @@ def encode_files(
     """
     exported, model = loaded(folder)
     groups = row_groups(source)
-    files = VectorFolder(to, exported.manifest, [[group.path, group.group, group.ids_sha256] for group in groups])
+    files = VectorFolder(to, exported.manifest, {"row_groups": len(groups), "ids_sha256": ids_digest(groups)})
     written = {group.number: before for group in groups if (before := files.written(group.number)) is not None}
     known, picture_bytes = sum(one.rows for one in written.values()), 0
     refused = {number: one.refused for number, one in written.items()}

@@ -19,6 +19,7 @@ from sqlalchemy import delete, select
 from contract.artifact import load
 from contract.blobs import BlobStore
 from contract.environment import StoreSettings
+from contract.filesystems import open_url
 from contract.preprocessing import decode_image
 from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import Tweet, TweetVector
@@ -26,6 +27,7 @@ from contract.transactions import changing
 from contract.vectors import VectorStore
 from tests.conftest import ROOT, copied_stores
 from tests.integration.running import named, png, serving
+from tests.object_store import object_store
 from tests.processes import environment_of
 from training.__main__ import main
 from training.encoding import engines
@@ -304,6 +306,32 @@ def test_bad_rows_of_parquet_are_listed_also_by_a_call_that_goes_on(
     answer = told(*arguments)
     assert (answer["encoded"], answer["rejected"]) == (8, {"a": 4, "b": 4})
     assert (tmp_path / "bad").read_text("utf-8") == listed
+
+
+def test_parquet_in_a_bucket(stores: StoreSettings, told: Told) -> None:
+    picture, version = png(), version_of(stores)
+    rows = [{"tweet_id": f"t{n}", "text": "Calm lake.", "image": "one.png"} for n in range(20)]
+    with object_store() as server:
+        fs, root = open_url(server.url("in"), "IN")
+        fs.pipe_file(f"{root}/one.png", picture)
+        with fs.open(f"{root}/rows.parquet", "wb") as file:
+            pq.write_table(pa.Table.from_pylist([*rows, {**rows[0], "tweet_id": "lost", "image": "none.png"}]), file, 8)
+        arguments = [version, "--from", server.url("in"), "--to", server.url("out")]
+        answer = told(*arguments)
+        assert (answer["encoded"], answer["rejected"]) == (20, {"rows": 1})
+        assert told(*arguments)["known"] == 20
+        names = {f"{version}-{shard:06d}.parquet" for shard in range(3)}
+        assert server.keys("out") == {*names, "plan.json", "manifest.json"}
+        found = []
+        for name in sorted(names):
+            with fs.open(server.url(f"out/{name}"), "rb") as file:
+                found += pq.read_table(file).to_pylist()
+    assert [row["tweet_id"] for row in found] == [
+        *(f"t{n}" for n in range(8)),
+        *sorted(f"t{n}" for n in range(8, 16)),
+        *(f"t{n}" for n in range(16, 20)),
+    ]
+    assert len({tuple(row["vector"]) for row in found}) == 1
 
 
 def test_a_folder_of_other_vectors_or_a_bad_file_is_refused(

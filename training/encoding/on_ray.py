@@ -8,6 +8,7 @@ lost worker or node had in work; what it brings back is stored by the process th
 import logging
 import os
 import pickle
+import signal
 import sys
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
@@ -28,8 +29,8 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-_OBJECT_STORE_BYTES = 200_000_000
-"""Of a cluster of this process's own: shards without their pictures, and vectors."""
+_ROOM_BYTES = 200_000_000
+"""For shards without their pictures, and vectors, in a cluster of this process's own."""
 
 
 def encode_on_ray(shards: Sequence[Shard], exported: Artifact, cluster: Cluster) -> Generator[Encoded, None, None]:
@@ -38,10 +39,13 @@ def encode_on_ray(shards: Sequence[Shard], exported: Artifact, cluster: Cluster)
     Raises ClusterFailed where there is no such cluster or a worker fails; ArtifactInvalid or DeviceUnavailable where
     the model does not run on a node.
     """
-    with redirect_stdout(sys.stderr), connected(cluster) as resources:  # Ray prints there what its raylets say
+    if not shards:
+        return
+    files = {name: (exported.folder / name).read_bytes() for name in (MANIFEST, *ENCODER_FILES)}
+    room = _ROOM_BYTES + sum(map(len, files.values()))
+    with redirect_stdout(sys.stderr), connected(cluster, room) as resources:  # Ray prints there what its raylets say
         import ray.data
 
-        files = {name: (exported.folder / name).read_bytes() for name in (MANIFEST, *ENCODER_FILES)}
         gpus = int(resources.get("GPU", 0))
         workers = min(cluster.workers or gpus or int(resources.get("CPU", 1)), len(shards))
         rows = [{"shard": pickle.dumps(shard)} for shard in shards]
@@ -62,10 +66,10 @@ def encode_on_ray(shards: Sequence[Shard], exported: Artifact, cluster: Cluster)
 
 
 @contextmanager
-def connected(cluster: Cluster) -> Iterator[dict[str, float]]:
+def connected(cluster: Cluster, room: int) -> Iterator[dict[str, float]]:
     """Ray's client for as long as the block takes, without dashboard, telemetry or workers' logs; what the cluster has.
 
-    One of this process's own listens on loopback alone. Raises ClusterFailed.
+    One of this process's own listens on loopback alone, and has so many bytes for objects. Raises ClusterFailed.
     """
     os.environ.update(_QUIET)
     if cluster.address == "local":
@@ -74,11 +78,8 @@ def connected(cluster: Cluster) -> Iterator[dict[str, float]]:
     import ray
     import ray.data
 
-    own = {
-        "include_dashboard": False,
-        "object_store_memory": _OBJECT_STORE_BYTES,
-        "num_cpus": cluster.workers,
-    }
+    own = {"include_dashboard": False, "object_store_memory": room, "num_cpus": cluster.workers}
+    told_to_end = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=cluster.address,
@@ -88,6 +89,7 @@ def connected(cluster: Cluster) -> Iterator[dict[str, float]]:
         )
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise ClusterFailed(f"no Ray cluster at {cluster.address} ({_first_line(error)}): see `ray status`") from error
+    signal.signal(signal.SIGTERM, told_to_end)  # Ray's own would end the command with another status
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is raised
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

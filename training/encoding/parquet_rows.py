@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from contract.fields import TweetText
+from contract.filesystems import open_url, os_errors
 from contract.ids import Id
 from contract.passwords import without_passwords
 from training.dataset.formats import python_values, require_columns, require_type
@@ -68,7 +68,8 @@ class RowGroup:
 
     def picture(self, image: str) -> bytes:
         """Of a path beside the file."""
-        data: bytes = self.fs.cat_file(f"{self.fs._parent(self.path)}/{image}")
+        with os_errors(self.fs):
+            data: bytes = self.fs.cat_file(f"{self.fs._parent(self.path)}/{image}")
         return data
 
     def place(self, image: str) -> str:
@@ -91,9 +92,10 @@ class RowGroup:
 def row_groups(source: str) -> list[RowGroup]:
     """Of a file, or of all *.parquet in a folder and below, in the order of their paths; ids are looked at already.
 
-    Raises InputRejected where there are none, or a file lacks a column or has one of a wrong type.
+    Raises StoreUnavailable where the place cannot be used; InputRejected where there are none, or a file lacks a column
+    or has one of a wrong type.
     """
-    fs, root = _file_system(source)
+    fs, root = open_url(source, "--from")
     groups: list[RowGroup] = []
     columns: list[pa.ChunkedArray] = []
     for path in _files(fs, root, source):
@@ -109,23 +111,24 @@ def row_groups(source: str) -> list[RowGroup]:
     return groups
 
 
+def ids_digest(groups: list[RowGroup]) -> str:
+    """Of all ids and how they are cut into row groups, 64 hex digits."""
+    return hashlib.sha256("".join(group.ids_sha256 for group in groups).encode()).hexdigest()
+
+
 @contextmanager
 def opened(fs: Any, path: str) -> Iterator[pq.ParquetFile]:
     """A file whose pages are read as they are needed. Raises InputRejected where it is none."""
     try:
-        with fs.open(path, "rb") as raw, pq.ParquetFile(raw, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
+        with (
+            os_errors(fs),
+            fs.open(path, "rb") as raw,
+            pq.ParquetFile(raw, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file,
+        ):
             yield file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise InputRejected(f"{path} cannot be read as Parquet ({reason}): write the file again") from error
-
-
-def _file_system(source: str) -> tuple[Any, str]:
-    try:
-        fs, root = fsspec.core.url_to_fs(source)
-    except (ValueError, ImportError) as error:
-        raise InputRejected(f"--from {without_passwords(source)} cannot be used: {error}") from None
-    return fs, root
 
 
 def _files(fs: Any, root: str, source: str) -> list[str]:

@@ -13,14 +13,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contract.artifact import Manifest
-from contract.filesystems import write_whole
+from contract.filesystems import open_url, write_whole
 from contract.passwords import without_passwords
 from training.encoding.shards import Refused
 from training.errors import InputRejected
@@ -43,12 +42,10 @@ class VectorFolder:
     def __init__(self, place: str, manifest: Manifest, source: Any) -> None:
         """`source`: what is encoded, as JSON.
 
-        Raises InputRejected where the place cannot be used, or has the vectors of another version or input.
+        Raises StoreUnavailable where the place cannot be used; InputRejected where it has something else, as vectors of
+        another version or input.
         """
-        try:
-            self._fs, self._root = fsspec.core.url_to_fs(place)
-        except (ValueError, ImportError) as error:
-            raise InputRejected(f"--to {without_passwords(place)} cannot be used: {error}") from None
+        self._fs, self._root = open_url(place, "--to")
         self._manifest = manifest
         encoder = manifest.files["encoder.onnx"]
         self._plan = {"version": manifest.version, "encoder_sha256": encoder, "dim": manifest.dim, "source": source}
