@@ -10,8 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.results import Result, Section
+from benchmarks.scale import replicas
 
-BENCHMARKS: dict[str, Callable[[], Section]] = {}
+BENCHMARKS: dict[str, Callable[[], Section]] = {"replicas": replicas.measure}
 """In the page's order."""
 
 
