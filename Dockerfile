@@ -1,6 +1,7 @@
 # Targets: service (the default), service-cuda, trainer, trainer-cuda; the last two words are for NVIDIA GPUs.
 # The root file system may be read-only: what is written goes to the two volumes and to /tmp.
 #     docker run --read-only --tmpfs /tmp --env API_KEY --publish 127.0.0.1:8000:8000 --volume ... IMAGE
+# More extras, as S3's: --build-arg EXTRAS=s3
 # Migrations are a command of their own: docker run ... IMAGE python -m contract.migrate
 
 FROM python:3.11-slim AS base
@@ -19,29 +20,33 @@ COPY training/ training/
 
 # ONNX Runtime is the one of the GPU images, less the libraries by which it would ask for CUDA.
 FROM source AS build-service
+ARG EXTRAS=
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --constraint requirements.lock '.[service]' \
+    pip install --constraint requirements.lock ".[service${EXTRAS:+,$EXTRAS}]" \
     && find /venv -name 'libonnxruntime_providers_[ct]*.so' -delete
 
 FROM source AS build-service-cuda
+ARG EXTRAS=
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --constraint requirements.lock '.[service-gpu]'
+    pip install --constraint requirements.lock ".[service-gpu${EXTRAS:+,$EXTRAS}]"
 
 # PyTorch's own index has wheels without CUDA of the releases that the lock names: --build-arg TORCH_INDEX=its URL. Without it
 # the image has PyTorch's CUDA libraries, which go unused.
 FROM source AS build-trainer
 ARG TORCH_INDEX=
+ARG EXTRAS=
 RUN --mount=type=cache,target=/root/.cache/pip \
     if [ -n "$TORCH_INDEX" ]; then \
         grep --extended-regexp '^torch(vision)?==' requirements.lock > torch.txt \
         && pip install --no-deps --index-url "$TORCH_INDEX" --requirement torch.txt; \
     fi \
-    && pip install --constraint requirements.lock '.[training]' \
+    && pip install --constraint requirements.lock ".[training${EXTRAS:+,$EXTRAS}]" \
     && find /venv -name 'libonnxruntime_providers_[ct]*.so' -delete
 
 FROM source AS build-trainer-cuda
+ARG EXTRAS=
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --constraint requirements.lock '.[training]'
+    pip install --constraint requirements.lock ".[training${EXTRAS:+,$EXTRAS}]"
 
 # What all run in. One user id, since they share the volumes.
 FROM base AS runtime

@@ -16,7 +16,8 @@ exported_models/<version>/
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +34,9 @@ from contract.preprocessing import Preprocessing, token_ids
 
 MANIFEST = "manifest.json"
 GRAPHS = ("encoder.onnx", "ranker.onnx", "fold_in.onnx")
-FILES = (*GRAPHS, "tokenizer.json", "user_vectors.npy", "user_ids.json", "golden.npz")
+ENCODER_FILES = (*GRAPHS, "tokenizer.json", "golden.npz")
+"""What `load_encoder` reads beside the manifest."""
+FILES = (*ENCODER_FILES, "user_vectors.npy", "user_ids.json")
 
 ENCODER_INPUTS = ("image", "token_ids")
 ENCODER_OUTPUTS = ("tweet_vector",)
@@ -174,16 +177,29 @@ def load(folder: Path) -> Artifact:
     One that another process puts another folder in the place of meanwhile is read again.
     Raises ArtifactInvalid, naming the file.
     """
+    return _unless_swapped(folder, _load)
+
+
+def load_encoder(folder: Path, encoder_sha256: str) -> Artifact:
+    """The same without users, whose vectors may be far larger than all else, for who encodes tweets alone.
+
+    Raises ArtifactInvalid, also where its encoder.onnx is not the one with this SHA-256.
+    """
+    return _unless_swapped(folder, lambda folder: _load_encoder(folder, encoder_sha256))
+
+
+def _unless_swapped(folder: Path, read: Callable[[Path], Artifact]) -> Artifact:
+    """Read again where another folder was put in its place meanwhile."""
     for _ in range(_SWAPS):
         before = _manifest_bytes(folder)
         try:
-            return _load(folder)
+            return read(folder)
         except Exception:
             if not folder.exists():
                 time.sleep(_SWAP_SECONDS)
             if _manifest_bytes(folder) == before:
                 raise
-    return _load(folder)
+    return read(folder)
 
 
 def _manifest_bytes(folder: Path) -> bytes | None:
@@ -192,6 +208,15 @@ def _manifest_bytes(folder: Path) -> bytes | None:
         return (folder / MANIFEST).read_bytes()
     except FileNotFoundError:
         return None
+
+
+def _load_encoder(folder: Path, encoder_sha256: str) -> Artifact:
+    manifest = read_manifest(folder)
+    if manifest.files["encoder.onnx"] != encoder_sha256:
+        raise ArtifactInvalid(f"{folder}/encoder.onnx is not the one that was asked for (SHA-256)")
+    for name in ENCODER_FILES:
+        check_file(folder / name, manifest)
+    return _without_users(folder, manifest)
 
 
 def _load(folder: Path) -> Artifact:
@@ -207,6 +232,10 @@ def _load(folder: Path) -> Artifact:
         )
     if not np.isfinite(user_vectors_UD).all():
         raise ArtifactInvalid(f"{folder}/user_vectors.npy has values that are not finite: train the model again")
+    return replace(_without_users(folder, manifest), user_ids=user_ids, user_vectors_UD=user_vectors_UD)
+
+
+def _without_users(folder: Path, manifest: Manifest) -> Artifact:
     golden_arrays = _arrays(folder / "golden.npz")
     missing = GOLDEN - golden_arrays.keys()
     if missing:
@@ -222,8 +251,8 @@ def _load(folder: Path) -> Artifact:
         folder=folder,
         manifest=manifest,
         tokenizer=tokenizer,
-        user_ids=user_ids,
-        user_vectors_UD=user_vectors_UD,
+        user_ids=[],
+        user_vectors_UD=np.empty((0, manifest.dim), dtype=np.float16),
         golden=golden_arrays,
     )
 

@@ -13,7 +13,7 @@ from fastapi_offline import FastAPIOffline
 
 from contract.blobs import BlobStore
 from contract.changelog import ChangeLog
-from contract.embedded import open_redis, redis_server
+from contract.embedded import open_store, redis_server
 from contract.fold_in import FoldInStores
 from contract.graph import OnlineGraph
 from contract.model_folders import open_models
@@ -127,7 +127,7 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
     with redis_server(settings) as (redis_url, embedded):
         async with (
             open_database(settings.sqlalchemy_url) as engine,
-            open_redis(redis_url, REDIS_SECONDS) as redis,
+            open_store(redis_url, settings, REDIS_SECONDS) as redis,
             aclosing(ChangeLog(redis, settings.redis_namespace)) as log,
             open_batcher(settings.queue_size, settings.max_batch, metrics) as batcher,
         ):
@@ -168,7 +168,7 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
                 aclosing(pictures),
                 aclosing(keys),
                 aclosing(network),
-                background(ingest, network, keys, redis, embedded, pending, restorer, Mender(unsure, ingest)),
+                background(ingest, network, keys, embedded, pending, restorer, Mender(unsure, ingest)),
             ):
                 bounds = Bounds(settings.max_per_followee, settings.max_candidates)
                 online = Online(network, ingest.database, cursors, bounds, metrics)

@@ -6,14 +6,23 @@ import sys
 
 from contract.cli import running
 from contract.cli.statuses import Status
+from contract.cli.terminal import write_error
 from training.cli import PROGRAM
+
+BY_SEVERAL = "retrain"
+"""The one verb for several processes of one torchrun: others would be done as often as there are processes."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb; returns the exit status."""
     # Before torch is imported: threads that spin while they wait take the cores from whatever else runs here.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    return running.main(PROGRAM, sys.argv[1:] if arguments is None else arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and arguments[:1] != [BY_SEVERAL]:
+        if os.environ["RANK"] == "0":
+            write_error(f"several processes can {BY_SEVERAL} and nothing else: run this without torchrun")
+        return Status.USAGE
+    return running.main(PROGRAM, arguments)
 
 
 def script() -> None:

@@ -35,3 +35,11 @@ class GateClosed(TrainingError):
 
 class TrainingDiverged(TrainingError):
     """The loss is not finite any more."""
+
+
+class ProcessLost(TrainingError):
+    """Another process of the same training is gone."""
+
+
+class ClusterFailed(TrainingError):
+    """There is no such Ray cluster, or its workers cannot work."""

@@ -117,7 +117,7 @@ def export(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     model, users = fitted.model, fitted.users
-    trained_UD = model.user_vectors.weight.detach()[torch.from_numpy(users)]
+    trained_UD = fitted.vectors_UD
     graphs = Graphs(
         EncoderGraph(backbone, model.encoder).eval(),
         RankerGraph(model.ranker).eval(),

@@ -42,10 +42,11 @@ class Tuned(nn.Module):
 
     def forward(self, tweet_M: Tensor) -> Tensor:
         """x by the weights as they are now, float32 [M, F]. Raises InputRejected where a picture cannot be read."""
+        device = next(self.part.parameters()).device
         parts = torch.split(tweet_M, self.at_once)
         if len(parts) == 1 or not torch.is_grad_enabled():
-            return torch.cat([self.part(self.inputs(some)) for some in parts])
-        return torch.cat([self._forgetful(self.inputs(some)) for some in parts])
+            return torch.cat([self.part(self.inputs(some).to(device)) for some in parts])
+        return torch.cat([self._forgetful(self.inputs(some).to(device)) for some in parts])
 
     def _forgetful(self, inputs: Tensor) -> Tensor:
         x_MF: Tensor = checkpoint(self.part, inputs, use_reentrant=False, preserve_rng_state=False)

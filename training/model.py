@@ -17,6 +17,7 @@ from contract.preprocessing import PAD_ID
 from training.features import moments
 from training.problem import Problem
 from training.settings import Attention, TrainingSettings
+from training.sharded import ShardedVectors
 from training.word_vectors import pretrained
 
 FEATURE_STD = 0.03
@@ -238,19 +239,21 @@ class Amnl(nn.Module):
     have no content, or stay for long.
     """
 
-    def __init__(self, problem: Problem, settings: TrainingSettings) -> None:
+    def __init__(self, problem: Problem, settings: TrainingSettings, sharded: ShardedVectors | None = None) -> None:
         """Every parameter is drawn from N(0, init_std^2) (section 4.3); padding's word vector and biases are 0.
 
-        Words that have a pretrained vector start from that.
+        Words that have a pretrained vector start from that. `sharded`: the users' vectors, where no process has all.
         """
         super().__init__()
         content, dim, std = problem.content, settings.dim, settings.init_std
         features = None if content.x_TF is None else content.x_TF.shape[1]
         vocabulary = None if content.token_ids_TSW is None else content.vocabulary
-        self.user_vectors = nn.Embedding(problem.users, dim, sparse=True)
+        self.user_vectors = nn.Embedding(problem.users, dim, sparse=True) if sharded is None else sharded
         self.encoder = TweetEncoder(features, vocabulary, settings.word_dim, settings.text_dim, dim)
         self.ranker = Ranker(dim, settings.link, settings.attention, settings.temperature)
         self.residual = nn.Embedding(problem.tweets, dim, sparse=True) if settings.residual else None
+        if sharded is not None:
+            sharded.draw(std)
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=std)
         self.item_bias = nn.Embedding(problem.tweets, 1, sparse=True) if settings.item_bias else None

@@ -1,14 +1,14 @@
 """From a folder on disk to what serves: vectors written beside the old version's, then one pointer moved."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract import artifact
 from contract.artifact import Artifact, Manifest
@@ -25,9 +25,9 @@ from contract.rebuild import (
     rebuild_graph,
     write_vectors,
 )
-from contract.runtime import OnnxModel, encode_tweets
-from contract.tables import ModelVersion, Retweet, Tweet, TweetVector
-from contract.transactions import changing, hold_tweets, is_pending
+from contract.runtime import OnnxModel
+from contract.tables import ModelVersion, Retweet, TweetVector
+from contract.transactions import changing
 from contract.trial import Recommended
 from contract.turns import take_turn
 from contract.vectors import VectorStore
@@ -43,13 +43,13 @@ from contract.versions import (
     trial_of,
 )
 from training.computed import Vectors
+from training.encoding.engines import Cluster, engine
+from training.encoding.stored import encode_missing, need_pictures, store_vectors
 from training.errors import InputRejected
-from training.features import read_image
 from training.gate import Verdict
 from training.redaction import redact
 from training.stores import Stores, fetch_kept
 
-_BATCH = 16
 _VECTORS_A_TURN = 200
 _LATE_ROUNDS = 5
 
@@ -69,11 +69,12 @@ async def publish(
     verdict: Verdict | None = None,
     share: float | None = None,
     computed: Vectors | None = None,
+    cluster: Cluster | None = None,
 ) -> Published:
     """Make an exported model the one that serves; how it did beside the one before is kept with its metrics.
 
     With a share of the users (0 to 1) it is put on trial instead. Tweets whose vectors are `computed` already are not
-    encoded.
+    encoded; the others are by the workers of a cluster (None: by this process).
 
     Safe to run again after a kill at any point, and for a version that serves already: what is stored is not encoded
     again, and everything of it in Redis is written anew.
@@ -94,14 +95,16 @@ async def publish(
     async with writing(stores.redis, stores.namespace, version) as mark, announced(version, vectors):
         await copy_user_vectors(stores.engine, vectors, exported, progress)
         stored = await store_computed(stores.engine, version, computed or {}, progress)
-        stored += len(await encode_missing(stores, exported, model, progress))
+        missing = await encode_missing(stores, version, engine(exported, model, cluster), progress)
+        stored += len(need_pictures(missing))
         await copy_tweet_vectors(stores.engine, vectors, exported.manifest, progress=progress)
         graph = OnlineGraph(stores.redis, stores.namespace)
         await rebuild_graph(stores.engine, graph, progress)
         await forget_the_deleted(stores.engine, graph, vectors)
         await fold_in_untrained(exported, model, FoldInStores(stores.engine, graph, vectors), progress)
-        for _ in range(_LATE_ROUNDS):  # what was posted meanwhile
-            if not (late := await encode_missing(stores, exported, model, progress)):
+        for _ in range(_LATE_ROUNDS):  # what was posted meanwhile: too little to call workers for
+            missing = await encode_missing(stores, version, engine(exported, model, None), progress)
+            if not (late := need_pictures(missing)):
                 break
             await copy_tweet_vectors(stores.engine, vectors, exported.manifest, late)
             stored += len(late)
@@ -203,51 +206,6 @@ async def store_computed(engine: AsyncEngine, version: str, computed: Vectors, p
         vectors = {tweet_id: computed[tweet_id].astype("<f2").tobytes() for tweet_id in part}
         stored += len(await take_turn(engine, store_vectors, version, vectors))
     return stored
-
-
-async def encode_missing(stores: Stores, exported: Artifact, model: OnnxModel, progress: Progress) -> list[str]:
-    """Encode the stored tweets that have no vector under this version, a batch at a time; returns their ids."""
-    missing = select(Tweet.tweet_id, Tweet.text, Tweet.image_key).where(is_pending(exported.manifest.version))
-    async with stores.engine.connect() as connection:
-        tweets = (await connection.execute(missing.order_by(Tweet.tweet_id))).all()
-    batches = in_parts(tweets, _BATCH)
-    encoded: list[str] = []
-    for batch in progress(batches, len(batches), f"encode tweets (batches of {_BATCH})"):
-        encoded += await encode_batch(batch, stores, exported, model)
-    return encoded
-
-
-async def encode_batch(batch: Sequence[Any], stores: Stores, exported: Artifact, model: OnnxModel) -> list[str]:
-    """Encode and store; returns the ids. Tweets that were deleted meanwhile, or encoded by a service, are left out."""
-    version, preprocessing = exported.manifest.version, exported.manifest.preprocessing
-    try:
-        images = [read_image(stores.blobs, tweet.image_key, preprocessing.image_size) for tweet in batch]
-    except InputRejected:
-        async with stores.engine.connect() as connection:
-            there = await connection.scalars(
-                select(Tweet.tweet_id).where(Tweet.tweet_id.in_([t.tweet_id for t in batch]))
-            )
-            kept = set(there)
-        if len(kept) == len(batch):
-            raise
-        return await encode_batch([tweet for tweet in batch if tweet.tweet_id in kept], stores, exported, model)
-    if not batch:
-        return []
-    z_BD = encode_tweets(model, exported.tokenizer, preprocessing, images, [tweet.text for tweet in batch])
-    vectors = {tweet.tweet_id: z_D.astype("<f2").tobytes() for tweet, z_D in zip(batch, z_BD, strict=True)}
-    stored: list[str] = await take_turn(stores.engine, store_vectors, version, vectors)
-    return stored
-
-
-async def store_vectors(connection: AsyncConnection, version: str, vectors: dict[str, bytes]) -> list[str]:
-    """Those of the tweets that are there still and have none."""
-    held = await hold_tweets(connection, list(vectors))
-    mine = TweetVector.version == version, TweetVector.tweet_id.in_(held)
-    wanted = sorted(held - set(await connection.scalars(select(TweetVector.tweet_id).where(*mine))))
-    if wanted:
-        rows = [{"version": version, "tweet_id": tweet_id, "vector": vectors[tweet_id]} for tweet_id in wanted]
-        await connection.execute(insert(TweetVector), rows)
-    return wanted
 
 
 async def fold_in_untrained(exported: Artifact, model: OnnxModel, stores: FoldInStores, progress: Progress) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,10 +21,12 @@ from contract.blobs import BlobStore
 from contract.environment import StoreSettings
 from contract.errors import ArtifactInvalid, ContractError
 from contract.preprocessing import Preprocessing
-from contract.progress import Progress
+from contract.progress import Progress, silent
 from contract.tables import open_database
 from training.backbones import load_backbone
+from training.checkpoints import FORMAT
 from training.computed import Vectors, keep_vectors, kept_vectors
+from training.encoding.engines import Cluster
 from training.errors import InputRejected, TrainingError
 from training.evaluate import judge, popularity_scorer, random_scorer
 from training.export import export
@@ -32,10 +35,11 @@ from training.finetune import visual_part
 from training.gate import Verdict, pass_gate
 from training.network import Network, exposures, load_network, split_by_time
 from training.problem import Problem, content_of, problem_of
+from training.processes import ALONE, Processes
 from training.publish import Published, need_active, publish
 from training.redaction import redact
 from training.retention import VERSION, forget_old
-from training.settings import Gate, TrainingSettings
+from training.settings import Gate, Placement, TrainingSettings
 from training.stores import fetch_kept, with_models, with_stores
 from training.train import Fitted, fit
 from training.verify import verify
@@ -80,14 +84,18 @@ def retrain(
     gate: Gate = Gate(),
     dry_run: bool = False,
     share: float | None = None,
+    cluster: Cluster | None = None,
+    placement: Placement = Placement(),
+    processes: Processes = ALONE,
 ) -> RetrainReport:
     """Load, features, fit, evaluate, export, verify, compare with the active version, publish, activate.
 
     A run that was interrupted is gone on from by the next one with the same settings and data: cached features, the
     last epoch's checkpoint, a complete export and tweets' vectors are not made again. So is one that did not pass the
     gate, and a dry run, which ends before anything is published. With a share of the users (0 to 1) the new version is
-    put on trial, and the active one goes on serving the others. However it ends, deleted users are taken out of the
-    exported models first.
+    put on trial, and the active one goes on serving the others. What is to be encoded is by the workers of a cluster
+    (None: by this process). Of several processes this is what the first one does; the others call `help_fit`. However
+    it ends, deleted users are taken out of the exported models first.
     Raises GateClosed where the new version is worse than the gate allows.
     """
     if settings.residual or settings.item_bias:
@@ -103,14 +111,14 @@ def retrain(
         run = open_usable_run(stores, settings, network)
         folder = stores.models_dir / run.version
         if not (folder / MANIFEST).exists():
-            train_and_export(folder, run, network, settings, stores, progress)
+            train_and_export(folder, run, network, settings, stores, progress, placement, processes)
         metrics, computed = load(folder).manifest.metrics, kept_vectors(run.folder)
         verdict = with_stores(
             stores, lambda opened: pass_gate(folder, gate, network, settings, opened, progress, computed)
         )
         if dry_run:
             return RetrainReport(run.version, folder, metrics, verdict, None)
-        published = publish_folder(folder, stores, progress, verdict, share, computed)
+        published = publish_folder(folder, stores, progress, verdict, share, computed, cluster)
         run.finish()
         forget(stores)
     return RetrainReport(run.version, folder, metrics, verdict, published.new_vectors)
@@ -139,7 +147,14 @@ def open_usable_run(stores: StoreSettings, settings: TrainingSettings, network: 
 
 
 def train_and_export(
-    folder: Path, run: Run, network: Network, settings: TrainingSettings, stores: StoreSettings, progress: Progress
+    folder: Path,
+    run: Run,
+    network: Network,
+    settings: TrainingSettings,
+    stores: StoreSettings,
+    progress: Progress,
+    placement: Placement = Placement(),
+    processes: Processes = ALONE,
 ) -> None:
     """From the network to a verified folder; nothing is seen under its name before it is complete."""
     split = split_by_time(network, settings.test_share, settings.validation_share)
@@ -150,14 +165,45 @@ def train_and_export(
     x_TF, tuned = visual_part(settings.finetune, backbone, network.image_keys, blobs, cache, progress)
     content, tokenizer = content_of(network, x_TF, split.test_from, preprocessing)
     problem = problem_of(network, exposures(network), split, content)
-    fitted = fit(problem, settings, run.folder / "checkpoint.pt", progress, tuned)
-    metrics = judge_all(fitted, problem, settings.seed)
+    checkpoint = run.folder / "checkpoint.pt"
+    with processes.joined(placement.device):
+        processes.from_first(Task(problem, network.image_keys, checkpoint.resolve()))
+        fitted = fit(problem, settings, checkpoint, progress, tuned, placement, processes)
+        metrics = judge_all(fitted, problem, settings.seed)
+    fitted.model.cpu(), backbone.cpu()
     draft = folder.with_name(f".{folder.name}.draft")
     graphs = export(draft, run.version, fitted, backbone, tokenizer, preprocessing, network, metrics, settings)
     verify(draft, graphs)
     if tuned is None:
         keep_vectors(run.folder, network.tweet_ids, graphs.encoder.encoder, content)
     draft.rename(folder)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the first of several processes gives the others to fit; the keys of the pictures are for fine-tuning."""
+
+    problem: Problem
+    image_keys: list[str]
+    checkpoint: Path
+
+
+def help_fit(settings: TrainingSettings, stores: StoreSettings, placement: Placement, processes: Processes) -> None:
+    """What the other processes do: fit the first one's problem with it, should it come to that, and judge.
+
+    They read no database; for fine-tuning they read pictures, and features that the first one cached.
+    """
+    if not processes.called():
+        return
+    with processes.joined(placement.device):
+        task = processes.from_first(cast(Task | None, None))
+        tuned = None
+        if settings.finetune != "none":
+            backbone = load_backbone(settings.backbone, settings.weights)
+            blobs, cache = BlobStore(stores.image_store_url), stores.var_dir / "features"
+            _, tuned = visual_part(settings.finetune, backbone, task.image_keys, blobs, cache, silent)
+        fitted = fit(task.problem, settings, task.checkpoint, silent, tuned, placement, processes)
+        judge_all(fitted, task.problem, settings.seed)
 
 
 def judge_all(fitted: Fitted, problem: Problem, seed: int) -> Metrics:
@@ -173,9 +219,10 @@ def publish_folder(
     verdict: Verdict | None = None,
     share: float | None = None,
     computed: Vectors | None = None,
+    cluster: Cluster | None = None,
 ) -> Published:
     """Make an exported model the one that serves, or put it on trial for a share of the users."""
-    return with_stores(stores, lambda opened: publish(folder, opened, progress, verdict, share, computed))
+    return with_stores(stores, lambda opened: publish(folder, opened, progress, verdict, share, computed, cluster))
 
 
 async def read_network(stores: StoreSettings) -> Network:
@@ -187,7 +234,9 @@ async def read_network(stores: StoreSettings) -> Network:
 def open_run(runs: Path, settings: TrainingSettings, network: Network) -> Run:
     """The unfinished run of these settings, this data and what decoding makes of pictures now, or a new one."""
     pixels = pixels_digest(_USUAL_SIZE)
-    described = json.dumps(settings.model_dump(mode="json"), sort_keys=True) + network.snapshot().digest + pixels
+    described = (
+        json.dumps(settings.model_dump(mode="json"), sort_keys=True) + network.snapshot().digest + pixels + FORMAT
+    )
     fingerprint = hashlib.sha256(described.encode()).hexdigest()[:12]
     folder = runs / fingerprint
     folder.mkdir(parents=True, exist_ok=True)

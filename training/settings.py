@@ -12,6 +12,7 @@ BackboneName = Literal["vgg16", "efficientnet_lite0", "tiny"]
 Loss = Literal["hinge", "bpr", "softmax"]
 Attention = Literal["paper", "similar", "mean"]
 Finetune = Literal["none", "fc", "all"]
+Device = Literal["cpu", "cuda"]
 WordVectors = Literal["none", "trained"] | Path
 Negatives = Sampling
 
@@ -49,6 +50,15 @@ class TrainingSettings(BaseModel):
     test_share: float = Field(0.2, gt=0, lt=0.5, description="newest share of retweets, judged on and not trained on")
     validation_share: float = Field(0.1, gt=0, lt=0.5, description="last share of training time, picks the epoch")
     seed: int = Field(0, ge=0, description="of all random numbers of the training")
+
+
+class Placement(BaseModel):
+    """Where a training is computed: what comes of it is the same but for rounding, so a run may go on elsewhere."""
+
+    model_config = ConfigDict(frozen=True)
+
+    device: Device = Field("cpu", description="what trains; cuda: of several processes each has a GPU")
+    shard_users: bool = Field(False, description="each process holds a part of the users' vectors (needs torchrun)")
 
 
 class Gate(BaseModel):

@@ -1,27 +1,35 @@
 """The trainer that all pairwise systems share: batches, loss, Adagrad, the best epoch by validation AUC, a checkpoint.
 
+Of several processes each draws the same batches and takes its share of each, so that what is descended does not depend
+on how many there are.
+
 Shape suffixes: B triples of a batch, K negatives a positive.
 """
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from contract.progress import Progress
-from training import losses
+from training import checkpoints, losses
+from training.checkpoints import TrainingState, Weights
 from training.errors import TrainingDiverged
 from training.evaluate import Scorer, judge
 from training.network import Ints
 from training.problem import CandidateLists
+from training.processes import ALONE, Processes
 from training.settings import Loss
 
 Curve = list[dict[str, float]]
+Triples = tuple[Ints, Ints, Ints]
+"""Users [B], positives [B], negatives [B, K]."""
 
 
 class Pairs(NamedTuple):
@@ -36,7 +44,7 @@ class Pairs(NamedTuple):
     own_loss: Tensor | None = None
 
 
-class PairwiseModel(Protocol):
+class PairwiseModel(Weights, Protocol):
     """What the trainer asks of a system: scores, and what every nn.Module has."""
 
     def pairs(self, user_B: Ints, positive_B: Ints, negative_BK: Ints) -> Pairs:
@@ -45,24 +53,25 @@ class PairwiseModel(Protocol):
     def scorer(self) -> Scorer:
         """Scores to judge by, of the model as it is now."""
 
-    def parameters(self) -> Iterator[nn.Parameter]: ...
-
     def get_submodule(self, target: str) -> nn.Module: ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
 
     def train(self) -> Any: ...
 
     def eval(self) -> Any: ...
 
 
+class SharedModel(PairwiseModel, Protocol):
+    """What several processes can train."""
+
+    def pairs_of(self, shares: Sequence[Triples], own: int) -> Pairs:
+        """Scores of one's own share of a batch; the penalties of all shares add up to the whole batch's."""
+
+
 class Sampler(Protocol):
     """Where triples come from."""
 
-    def batches(self, batch: int, negatives: int, seed: int, epoch: int) -> Iterator[tuple[Ints, Ints, Ints]]:
-        """An epoch: users [B], positives [B], negatives [B, K] a batch."""
+    def batches(self, batch: int, negatives: int, seed: int, epoch: int) -> Iterator[Triples]:
+        """An epoch, by batches."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +90,6 @@ class Schedule:
     """Learning rates of a model's parts that have one of their own, by the part's name."""
 
 
-@dataclass
-class TrainingState:
-    """Everything that a later run needs to go on as if nothing had happened."""
-
-    epoch: int
-    best_auc: float
-    best_weights: dict[str, Tensor]
-    curve: Curve
-
-
 def train(
     model: PairwiseModel,
     sampler: Sampler,
@@ -99,30 +98,33 @@ def train(
     progress: Progress,
     label: str,
     checkpoint: Path | None = None,
+    processes: Processes = ALONE,
 ) -> Curve:
     """Train a system; it is left with the weights of the best epoch by validation AUC.
 
     Gradients may be sparse: a row that no sample touched costs nothing. A checkpoint that is there is gone on from.
+    Of several processes all make the same call, with a SharedModel each.
     Returns loss, validation metrics and seconds by epoch. Raises TrainingDiverged where the loss is not finite.
     """
     torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]  # said, so that torch does not warn
     optimizer = torch.optim.Adagrad(_groups(model, schedule.rates), lr=schedule.learning_rate)
     state = TrainingState(0, -1.0, copy.deepcopy(model.state_dict()), [])
-    if checkpoint is not None and checkpoint.exists():
-        _restore(state, model, optimizer, checkpoint)
+    objective = _objective(model, schedule, processes)
+    if checkpoint is not None and processes.from_first(checkpoint.exists()):
+        checkpoints.restore(state, model, optimizer, checkpoint, processes)
 
     def epochs() -> Iterator[int]:
         while state.epoch < schedule.epochs and not _out_of_patience(state, schedule.patience):
             started = time.perf_counter()
-            loss = _train_epoch(model, optimizer, sampler, schedule, state.epoch)
+            loss = _train_epoch(objective, optimizer, sampler, schedule, state.epoch, processes)
             seconds = time.perf_counter() - started
-            scores = judge(validation, model.scorer(), schedule.seed).means
+            scores = judge(validation, processes.together(model.scorer()), schedule.seed).means
             state.epoch += 1
             state.curve.append({"epoch": state.epoch, "loss": loss, "seconds": seconds, **scores})
             if scores["auc"] > state.best_auc:
                 state.best_auc, state.best_weights = scores["auc"], copy.deepcopy(model.state_dict())
             if checkpoint is not None:
-                _save(state, model, optimizer, checkpoint)
+                checkpoints.save(state, model, optimizer, checkpoint, processes)
             yield state.epoch
 
     for _ in progress(epochs(), schedule.epochs - state.epoch, label):
@@ -140,18 +142,65 @@ def _groups(model: PairwiseModel, rates: dict[str, float]) -> list[dict[str, Any
     return [{"params": shared}, *({"params": parts[part], "lr": rate} for part, rate in rates.items())]
 
 
+class Objective(nn.Module):
+    """What is descended on a batch, as a module: DistributedDataParallel wraps one, and takes the mean of gradients."""
+
+    def __init__(self, model: PairwiseModel, schedule: Schedule, processes: Processes) -> None:
+        super().__init__()
+        self.model, self.schedule, self.processes = model, schedule, processes
+
+    def forward(self, *batch: Ints) -> tuple[Tensor, Tensor]:
+        """The loss, and loss and penalty together, scalars.
+
+        Of several processes the losses add up to the batch's, and the mean of what is descended is what one descends.
+        """
+        if not self.processes.several:
+            pairs = self.model.pairs(*batch)
+            loss = pair_loss(pairs, self.schedule)
+            return loss, loss + pairs.penalty
+        triples = len(batch[0])
+        shares = [cast(Triples, tuple(column[share] for column in batch)) for share in self.processes.shares(triples)]
+        pairs = cast(SharedModel, self.model).pairs_of(shares, self.processes.rank)
+        loss = pair_loss(pairs, self.schedule) * (self.processes.count(triples) / triples)
+        return loss, self.processes.world * (loss + pairs.penalty)
+
+
+def _objective(model: PairwiseModel, schedule: Schedule, processes: Processes) -> nn.Module:
+    """All start from the same weights, and every parameter has a gradient: unless a part of a backbone has none."""
+    objective = Objective(model, schedule, processes)
+    if not processes.several:
+        return objective
+    if next(model.parameters()).is_cuda:
+        dense_gradients(model)  # nccl adds up no sparse ones
+    return DistributedDataParallel(
+        objective, init_sync=False, forward_sync_buffers=False, find_unused_parameters=bool(schedule.rates)
+    )
+
+
+def dense_gradients(model: Weights) -> None:
+    """Let tables have gradients of all rows; Adagrad leaves those alone whose gradient is 0."""
+    for _, part in model.named_modules():
+        if isinstance(part, nn.Embedding):
+            part.sparse = False
+
+
 def _train_epoch(
-    model: PairwiseModel, optimizer: torch.optim.Optimizer, sampler: Sampler, schedule: Schedule, epoch: int
+    objective: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    sampler: Sampler,
+    schedule: Schedule,
+    epoch: int,
+    processes: Processes,
 ) -> float:
-    model.train()
+    objective.train()
     total, count = 0.0, 0
-    for user_B, positive_B, negative_BK in sampler.batches(schedule.batch, schedule.negatives, schedule.seed, epoch):
-        pairs = model.pairs(user_B, positive_B, negative_BK)
-        loss = pair_loss(pairs, schedule)
+    for batch in sampler.batches(schedule.batch, schedule.negatives, schedule.seed, epoch):
+        loss, descended = objective(*batch)
         optimizer.zero_grad()
-        (loss + pairs.penalty).backward()  # type: ignore[no-untyped-call]
+        descended.backward()
         optimizer.step()
-        total, count = total + loss.item() * len(user_B), count + len(user_B)
+        total, count = total + loss.item() * len(batch[0]), count + len(batch[0])
+    total = processes.total(total)
     if not total < float("inf"):
         raise TrainingDiverged(
             f"the loss became {total / count} in epoch {epoch + 1}: lower the learning rate or the initial deviation"
@@ -175,18 +224,3 @@ def pair_loss(pairs: Pairs, schedule: Schedule) -> Tensor:
 def _out_of_patience(state: TrainingState, patience: int) -> bool:
     best = max(range(len(state.curve)), key=lambda row: state.curve[row]["auc"], default=0)
     return len(state.curve) - 1 - best >= patience
-
-
-def _save(state: TrainingState, model: PairwiseModel, optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
-    partial = checkpoint.with_suffix(".partial")
-    saved = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), **vars(state)}
-    torch.save(saved, partial)
-    partial.rename(checkpoint)
-
-
-def _restore(state: TrainingState, model: PairwiseModel, optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
-    saved: dict[str, Any] = torch.load(checkpoint, weights_only=True)
-    model.load_state_dict(saved["model"])
-    optimizer.load_state_dict(saved["optimizer"])
-    for name in vars(state):
-        setattr(state, name, saved[name])

@@ -6,7 +6,7 @@ from contract.environment import StoreSettings
 from docs.generate.markdown import code, document, table
 from docs.generate.schemas import Schema, default_in_words, type_in_words
 from service.settings import Settings
-from training.settings import Gate, TrainingSettings
+from training.settings import Gate, Placement, TrainingSettings
 from training.synthesize import SynthesisSettings
 
 INTRODUCTION = """\
@@ -25,9 +25,9 @@ other variables of OpenTelemetry's own specification; it needs `'.[otel]'`.
 """
 
 OBJECT_STORES = """\
-Where a bucket is and who asks has no settings here: botocore's `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
-`AWS_DEFAULT_REGION` and the rest do, or a machine's role ([a bucket](production.md#pictures-and-models-in-a-bucket)); it needs
-`'.[s3]'`.
+Where a bucket is and who asks has no settings here: botocore's `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`,
+`AWS_SECRET_ACCESS_KEY`, `AWS_DEFAULT_REGION` and the rest do, or a machine's role; it needs `'.[s3]'`
+([a bucket](production.md#pictures-and-models-in-a-bucket)).
 """
 
 TRAINING = """\
@@ -51,6 +51,10 @@ def configuration_page() -> str:
         "## Training",
         TRAINING,
         _settings(TrainingSettings, "Option"),
+        "## Where it is trained",
+        "Options of `retrain`, too: which processes and devices, with `torchrun` "
+        "([several processes](retraining.md#several-processes)).",
+        _settings(Placement, "Option"),
         "## The gate",
         "Options of `retrain`, too: when a new version may take the active one's place.",
         _settings(Gate, "Option"),
@@ -60,7 +64,7 @@ def configuration_page() -> str:
     )
 
 
-_FLAGS = {"force"}
+_FLAGS = {"force", "shard_users"}
 """Options without a value."""
 
 

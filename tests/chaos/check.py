@@ -10,7 +10,7 @@ import httpx
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contract.embedded import open_redis, redis_server
+from contract.embedded import open_store, redis_server
 from contract.environment import StoreSettings
 from contract.tables import Follow, Retweet, Tweet, User, open_database
 from contract.transactions import STAYS
@@ -59,7 +59,7 @@ async def settled(stores: StoreSettings) -> list[str]:
 async def pending(stores: StoreSettings) -> list[str]:
     """Tweets that are not encoded yet."""
     with redis_server(stores) as (redis_url, _):
-        async with open_redis(redis_url) as redis, open_database(stores.sqlalchemy_url) as engine:
+        async with open_store(redis_url, stores) as redis, open_database(stores.sqlalchemy_url) as engine:
             version = await VectorStore(redis, stores.redis_namespace).active_version()
             if version is None:
                 return ["Redis names no active version"]

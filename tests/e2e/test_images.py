@@ -26,10 +26,10 @@ pytestmark = [
 ]
 
 TARGETS = {
-    "service": "[service]",
-    "service-cuda": "[service-gpu]",
-    "trainer": "[training]",
-    "trainer-cuda": "[training]",
+    "service": "service",
+    "service-cuda": "service-gpu",
+    "trainer": "training",
+    "trainer-cuda": "training",
 }
 API_KEY = "a-key-of-this-test"
 
@@ -49,9 +49,9 @@ def test_the_targets_are_what_they_are_called() -> None:
         base, steps = found[target]
         (copied,) = (value for instruction, value in steps if instruction == "COPY")
         assert copied == f"--from=build-{target} /venv /venv"
-        assert base == ("serving" if extra.startswith("[service") else "training")
+        assert base == ("serving" if extra.startswith("service") else "training")
         ((_, run),) = (step for step in found[f"build-{target}"][1] if step[0] == "RUN")
-        assert f"pip install --constraint requirements.lock '.{extra}'" in run
+        assert f'pip install --constraint requirements.lock ".[{extra}${{EXTRAS:+,$EXTRAS}}]"' in run
         assert ("-delete" in run) == (not target.endswith("cuda"))
 
 
@@ -82,7 +82,7 @@ def built_trainer(root: Path) -> Image:
     root.mkdir()
 
     def install(environment: Path, command: str) -> None:
-        assert "'.[training]'" in command
+        assert '".[training${EXTRAS:+,$EXTRAS}]"' in command
         environment_with(build_distributions(root.with_name("dist"))[1], "training", environment)
 
     return checked(build("trainer", root, install))

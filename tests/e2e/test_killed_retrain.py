@@ -21,7 +21,7 @@ STEPS = [
     ("training.retrain", "read_network", 1),
     ("training.retrain", "visual_part", 1),
     ("training.retrain", "fit", 1),
-    ("training.trainer", "_save", 3),
+    ("training.checkpoints", "save", 3),
     ("training.retrain", "judge_all", 1),
     ("training.export", "export_ranker", 1),
     ("training.retrain", "verify", 1),

@@ -61,6 +61,8 @@ def test_every_verb_tells_its_result_as_json(
     rows = told("training", "export", str(tmp_path / "exported"))["rows"]
     assert (rows["users"], rows["tweets"], rows["retweets"]) == (60, 80, made["retweets"])
     first, second = versions(told, named_stores, tmp_path)
+    encoded = told("training", "encode")
+    assert (encoded["version"], encoded["encoded"], encoded["known"]) == (first, 0, 80)
     backups(told, tmp_path, monkeypatch)
     named(named_stores, monkeypatch)
     assert told("training", "models delete", second)["folder"] == str(named_stores.models_dir / second)

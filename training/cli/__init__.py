@@ -3,7 +3,7 @@
 from contract.cli.completion import completion_verb
 from contract.cli.statuses import Status
 from contract.cli.verbs import Parser, Program, parser_of
-from training.cli import adoption, backups, comparisons, data, retraining, versions
+from training.cli import adoption, backups, comparisons, data, encoding, retraining, versions
 from training.errors import GateClosed, TrainingError
 
 _SCRIPT = "image-tweets-training"
@@ -17,6 +17,7 @@ PROGRAM = Program(
         *adoption.VERBS,
         *backups.VERBS,
         *retraining.VERBS,
+        *encoding.VERBS,
         *versions.VERBS,
         *comparisons.VERBS,
         completion_verb(_SCRIPT),

@@ -25,6 +25,18 @@ def add_trial(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_cluster(command: argparse.ArgumentParser) -> None:
+    """Who encodes."""
+    command.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="Ray cluster that encodes: HOST:PORT, auto for this machine's, local for one of its own (default: none)",
+    )
+    command.add_argument(
+        "--workers", type=at_least_one, metavar="N", help="of the cluster (default: its GPUs or, without, its cores)"
+    )
+
+
 def add_network(command: argparse.ArgumentParser) -> None:
     """Where a network is and which part of it is held out."""
     command.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the network")

@@ -10,8 +10,8 @@ from contract.cli.options import add_settings
 from contract.cli.result import Result
 from contract.cli.statuses import Status
 from contract.cli.verbs import Verb
-from training.cli.arguments import add_trial, add_version
-from training.settings import Gate, TrainingSettings
+from training.cli.arguments import add_cluster, add_trial, add_version
+from training.settings import Gate, Placement, TrainingSettings
 
 
 class Retrained(Result):
@@ -69,15 +69,19 @@ def whom(trial: float | None) -> str:
 
 def _retrain(command: argparse.ArgumentParser) -> None:
     add_settings(command, TrainingSettings)
+    add_settings(command, Placement, "device")
+    command.add_argument("--shard-users", action="store_true", help=Placement.model_fields["shard_users"].description)
     add_settings(command, Gate, "worse_by")
     command.add_argument("--force", action="store_true", help=Gate.model_fields["force"].description)
     command.add_argument("--dry-run", action="store_true", help="stop before anything is published")
     add_trial(command)
+    add_cluster(command)
 
 
 def _publish(command: argparse.ArgumentParser) -> None:
     add_version(command)
     add_trial(command)
+    add_cluster(command)
 
 
 VERBS = (
@@ -88,7 +92,9 @@ VERBS = (
         examples=("retrain", "retrain --dry-run --epochs 20", "retrain --trial .1"),
         options=_retrain,
         result=Retrained,
-        more="One that was interrupted goes on when the same command is run again on the same data.",
+        more="One that was interrupted goes on when the same command is run again on the same data.\n"
+        "By several processes, on one machine or more (docs/retraining.md): "
+        "torchrun --standalone --nproc-per-node 2 -m training retrain",
         statuses=(Status.GATE_CLOSED,),
     ),
     Verb(

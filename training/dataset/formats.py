@@ -130,7 +130,7 @@ def _csv(path: Path, columns: Columns) -> Iterator[tuple[int, dict[str, str] | _
     _, header = next(records, (1, []))
     if isinstance(header, _Broken):
         raise InputRejected(f"{path} line 1: {header.reason}")
-    _require_columns(path, columns, header, "line 1 is the header")
+    require_columns(path, columns, header, "line 1 is the header")
     blank: list[int] = []
     for number, record in records:
         if not record:
@@ -181,7 +181,8 @@ def _csv_records(path: Path) -> Iterator[tuple[int, list[str] | _Broken]]:
             yield number, _Broken(reason, "".join(record_lines).rstrip("\r\n"))
 
 
-def _require_columns(path: Path, columns: Columns, found: list[str], where: str) -> None:
+def require_columns(path: Path, columns: Columns, found: list[str], where: str) -> None:
+    """Raises InputRejected where a column is missing, or is there more than once."""
     for wrong, names in (
         ("missing", [name for name, required in columns.items() if required and name not in found]),
         ("there more than once", [name for name in columns if found.count(name) > 1]),
@@ -196,13 +197,13 @@ def _require_columns(path: Path, columns: Columns, found: list[str], where: str)
 def _parquet(path: Path, columns: Columns) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with pq.ParquetFile(path) as file:
-            _require_columns(path, columns, file.schema_arrow.names, "columns")
+            require_columns(path, columns, file.schema_arrow.names, "columns")
             present = [name for name in columns if name in file.schema_arrow.names]
             for name in present:
-                _require_type(path, name, file.schema_arrow.field(name).type)
+                require_type(path, name, file.schema_arrow.field(name).type)
             number = 0
             for batch in file.iter_batches(_BATCH, columns=present):
-                values = [_python_values(batch.column(name)) for name in present]
+                values = [python_values(batch.column(name)) for name in present]
                 for row in zip(*values, strict=True):
                     number += 1
                     yield number, dict(zip(present, row, strict=True))
@@ -211,7 +212,8 @@ def _parquet(path: Path, columns: Columns) -> Iterator[tuple[int, dict[str, Any]
         raise InputRejected(f"{path} cannot be read as Parquet ({reason}): write the file again") from error
 
 
-def _require_type(path: Path, name: str, type: pa.DataType) -> None:  # noqa: A002
+def require_type(path: Path, name: str, type: pa.DataType) -> None:  # noqa: A002
+    """Raises InputRejected where a column of Parquet has neither strings nor what its name allows."""
     value = type.value_type if pa.types.is_dictionary(type) else type
     if pa.types.is_timestamp(value) and name.endswith("_at"):
         if value.tz is None:
@@ -226,8 +228,8 @@ def _require_type(path: Path, name: str, type: pa.DataType) -> None:  # noqa: A0
         raise InputRejected(f"{path}, column {name} has the type {type}: write {wanted}")
 
 
-def _python_values(column: pa.Array) -> list[Any]:
-    """Strings and UTC moments; integer ids become their decimal strings."""
+def python_values(column: pa.Array) -> list[Any]:
+    """Strings, bytes and UTC moments; integers, which are ids, become their decimal strings."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_integer(column.type):
