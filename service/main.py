@@ -132,7 +132,7 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             open_batcher(settings.queue_size, settings.max_batch, metrics) as batcher,
         ):
             vectors = VectorStore(redis, settings.redis_namespace)
-            folders = await asyncio.to_thread(open_models, settings, settings.var_dir / "models")
+            folders = await asyncio.to_thread(open_models, settings, settings.var_dir / "fetched_models")
             models = ActiveModels(vectors, engine, folders, settings.device, settings.max_batch, metrics)
             graph = OnlineGraph(redis, settings.redis_namespace)
             unsure = Unsure(redis, settings.redis_namespace, (ServiceError,))

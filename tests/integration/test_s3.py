@@ -67,7 +67,9 @@ async def elsewhere(stores: StoreSettings, folder: Path) -> AsyncIterator[Servic
 
 async def fetched_users(service: Service) -> list[str]:
     version = service.parts.ingest.models.required().version
-    users: list[str] = json.loads((service.settings.var_dir / "models" / version / "user_ids.json").read_bytes())
+    users: list[str] = json.loads(
+        (service.settings.var_dir / "fetched_models" / version / "user_ids.json").read_bytes()
+    )
     return users
 
 
@@ -90,7 +92,7 @@ async def test_a_picture_is_there_for_all_and_goes_with_its_tweet(
         await changed(other, "DELETE", f"/tweets/{tweet}", 204)
         assert f"{key[:2]}/{key}" not in server.keys("pictures")
         problem(await one.client.get(f"/tweets/{tweet}/image"), 404, "unknown-tweet")
-    assert {path.name for path in (tmp_path / "a" / "var").iterdir()} == {"models"}
+    assert {path.name for path in (tmp_path / "a" / "var").iterdir()} == {"fetched_models"}
 
 
 def cut_off(proxy: Proxy) -> None:
@@ -179,7 +181,7 @@ async def test_what_is_published_is_served_by_a_machine_that_has_no_folder_of_it
         assert await answer(there, USER) == await answer(here, USER)
         assert user not in await fetched_users(there)
 
-        (tmp_path / "var" / "models" / first).rename(tmp_path / "first")  # as on a machine that is new
+        (tmp_path / "var" / "fetched_models" / first).rename(tmp_path / "first")  # as on a machine that is new
         assert (await there.client.post("/models:rollback")).json()["active"] == first
         assert (await ask(there, USER))["version"] == first
         shown = (await there.client.get(f"/models/{second}")).json()
