@@ -35,6 +35,8 @@ class ChangeLog:
         # a connection of its own, asked before every request; typed as if decoding
         self._connection: Any = None if self._keys.divided else self._keys.home.redis.client()
         self._read: dict[Part, bytes] = {}
+        self._told: list[str] = []
+        """Names that a call was told which did not come to its end."""
         self._run_ids: dict[Part, str | None] = {}
         self.went_back = False
         """Whether Redis has forgotten the newest of what it had told, as a replica that was behind and took over."""
@@ -44,16 +46,16 @@ class ChangeLog:
     async def changed(self) -> list[str]:
         """Names since the last call; [EVERYTHING] at first, and where the log does not reach back so far."""
         parts = self._keys.parts
-        names: list[str] = []
         for part, entries in zip(parts, await self._newer(parts), strict=True):
             if entries and entries[0][0] == self._read.get(part):  # the last one read is there still: none is missing
                 self._read[part] = entries[-1][0]
-                names += [name for _, fields in entries[1:] for name in fields[_FIELD].decode().split("\n")]
+                self._told += [name for _, fields in entries[1:] for name in fields[_FIELD].decode().split("\n")]
             else:
+                self._told.append(EVERYTHING)
                 await self._begin_anew(part)
-                names.append(EVERYTHING)
         if self._keys.divided:
             self._see_who_answers()
+        names, self._told = self._told, []
         return names
 
     async def all(self) -> list[str]:
@@ -79,9 +81,10 @@ class ChangeLog:
 
     async def _begin_anew(self, part: Part) -> None:
         redis, stream = self._redis(part), part.key("changes")
-        if (last := self._read.pop(part, None)) is not None:
+        if (last := self._read.get(part)) is not None:
             oldest = await redis.xrange(stream, count=1)
             self.went_back = self.went_back or (bool(oldest) and _place(oldest[0][0]) < _place(last))
+            del self._read[part]
         newest = await redis.xrevrange(stream, count=1)
         self._read[part] = newest[0][0] if newest else await redis.xadd(stream, {_FIELD: EVERYTHING})
 

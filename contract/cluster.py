@@ -17,6 +17,8 @@ from redis.crc import key_slot
 from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from contract.tasks import end
+
 Address = tuple[str, int]
 
 _SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
@@ -45,12 +47,10 @@ class Cluster:
         self._clients: dict[int, Redis] = {}
         self._asking: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
-        """Ask which server has which slot. Raises RedisError."""
-        await self.ask_who_has_what()
-
     async def aclose(self) -> None:
         """Close all clients."""
+        if self._asking is not None:
+            await end(self._asking)
         for client in self._clients.values():
             await client.aclose()
 
@@ -70,23 +70,24 @@ class Cluster:
             self._clients[slot] = Redis.from_pool(pool)
         return self._clients[slot]
 
-    def address(self, slot: int) -> Address:
-        """Of the server that has a slot, as far as is known. Raises RedisConnectionError where none has."""
-        for first, last, address in self._ranges:
-            if first <= slot <= last:
-                return address
-        raise RedisConnectionError(f"no server of the cluster has slot {slot}")
+    def address(self, slot: int) -> Address | None:
+        """Of the server that has a slot, as far as is known."""
+        return next((address for first, last, address in self._ranges if first <= slot <= last), None)
 
     def run_id(self, slot: int) -> str | None:
         """The run of the server that has a slot: another one once it was started again or another server took over."""
-        return self._run_ids.get(self.address(slot))
+        address = self.address(slot)
+        return None if address is None else self._run_ids.get(address)
 
     def met(self, address: Address, run_id: str) -> None:
         """A server was connected with."""
         self._run_ids[address] = run_id
 
     async def ask_who_has_what(self) -> None:
-        """Ask one server after the other until one answers; who asks meanwhile waits for the same answer."""
+        """Ask one server after the other until one answers; who asks meanwhile waits for the same answer.
+
+        Raises RedisConnectionError where none does in time.
+        """
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
         await asyncio.shield(self._asking)
@@ -96,9 +97,9 @@ class Cluster:
         try:
             async with asyncio.timeout(self._patience_seconds):
                 known = list({*self._seeds, *(address for *_, address in self._ranges)})
-                for address in random.sample(known, len(known)):
+                for host, port in random.sample(known, len(known)):
                     try:
-                        self._ranges = await self._told_by(*address)
+                        self._ranges = await self._told_by(host, port)
                         return
                     except RedisError as error:
                         fault = error
@@ -114,7 +115,7 @@ class Cluster:
             told: Any = await client.execute_command("CLUSTER SLOTS")  # type: ignore[no-untyped-call]
         if not told:
             raise RedisConnectionError(f"{host}:{port} is of no cluster")
-        return [(first, last, (name.decode() or host, at)) for first, last, (name, at, *_), *_ in told]
+        return [(first, last, ((name or b"").decode() or host, at)) for first, last, (name, at, *_), *_ in told]
 
 
 def _parsed(url: str) -> tuple[list[Address], dict[str, Any]]:
@@ -144,8 +145,11 @@ class _Follower(Connection):
         return self.host, int(self.port)
 
     async def _connect(self) -> None:
-        self.host, self.port = self._cluster.address(self._slot)
+        address = self._cluster.address(self._slot)
         try:
+            if address is None:
+                raise RedisConnectionError(f"no server of the cluster has slot {self._slot}")
+            self.host, self.port = address
             await super()._connect()  # type: ignore[no-untyped-call]
         except Exception:
             await self._look_for_another()
@@ -166,7 +170,7 @@ class _Follower(Connection):
             raise RedisConnectionError(f"another server has the slot: {error}") from error
 
     async def _look_for_another(self) -> None:
-        if self._cluster.address(self._slot) == self._address:  # nobody has looked since
+        if self._cluster.address(self._slot) in (None, self._address):  # nobody has looked since
             await self._cluster.ask_who_has_what()
 
 

@@ -203,7 +203,7 @@ async def open_store(
         ) from None
     try:
         try:
-            await cluster.open()
+            await cluster.ask_who_has_what()
             await agree_on_parts(cluster, settings.redis_namespace)
         except redis.exceptions.RedisError as error:
             raise StoreUnavailable(f"Redis Cluster does not answer ({error}): check REDIS_URL") from error

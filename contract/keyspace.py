@@ -51,12 +51,12 @@ class Part:
 
     @property
     def address(self) -> Address | None:
-        """Of the server that has it; None where there is only one. Raises RedisConnectionError where none has."""
+        """Of the server that has it; None where there is only one, or none is known."""
         return None if self._cluster is None else self._cluster.address(self._slot)
 
     @property
     def run_id(self) -> str | None:
-        """The run of the server that answered last for it; None where there is only one server."""
+        """The run of its server, as that said when it was connected with; None where there is only one."""
         return None if self._cluster is None else self._cluster.run_id(self._slot)
 
 

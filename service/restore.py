@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from contract import artifact
 from contract.errors import ContractError
-from contract.keyspace import Keyspace, RedisStore
+from contract.keyspace import Keyspace, RedisStore, agree_on_parts
 from contract.marks import restoring
 from contract.rebuild import Only, forget_the_deleted, rebuild_graph, write_vectors
 from contract.transactions import changing
@@ -44,6 +44,7 @@ class Restorer:
         model = self.parts.models.current
         if model is None or await self.parts.vectors.active_version() is not None:
             return
+        await agree_on_parts(self.redis, self.namespace)
         await cursor_key(self.redis, self.namespace, self.cursors_key)
         known = await known_versions(self.parts.database.engine)
         if activated_last(known) != model.version:

@@ -120,6 +120,12 @@ def test_the_log_tells_of_each_part(trained: StoreSettings) -> None:
         await vectors.forget_tweets(["v1"], ["t1", "t2"])
         assert sorted(await log.changed()) == sorted([f"user:{id_}" for id_ in ids] + ["v:v1:t:t1", "v:v1:t:t2"])
         assert await log.changed() == []
+        await graph.add_users(ids)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(log, "_see_who_answers", None)  # a look that fails when it has read
+            with pytest.raises(TypeError):
+                await log.changed()
+        assert sorted(await log.changed()) == sorted(f"user:{id_}" for id_ in ids)
         for part in Keyspace(opened.redis, "log-test").parts:
             await part.redis.unlink(*[key async for key in part.redis.scan_iter(part.key("*"))])
 

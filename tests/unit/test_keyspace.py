@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from redis.asyncio import Redis
+from redis.asyncio import Redis, SSLConnection
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -78,6 +78,16 @@ def test_a_url_that_is_none_is_refused(url: str) -> None:
         cluster(url=url)
 
 
-def test_a_slot_that_nobody_has_is_said() -> None:
-    with pytest.raises(RedisConnectionError, match="no server of the cluster has slot 7"):
-        cluster().address(7)
+@pytest.mark.anyio
+async def test_a_cluster_that_does_not_answer_is_an_error_of_redis() -> None:
+    keys = Keyspace(cluster(url="redis+cluster://127.0.0.1:1"), "ns")
+    with pytest.raises(RedisConnectionError, match="no server of the cluster"):
+        await keys.home.redis.get("{ns}:active")
+    with pytest.raises(RedisConnectionError, match="no server of the cluster"):
+        await keys.read([(part, part.key("changes")) for part in keys.parts], lambda pipeline, key: pipeline.get(key))
+
+
+def test_connections_with_tls_are_made() -> None:
+    client = cluster(url="rediss+cluster://one:7000?ssl_cert_reqs=none").client("{ns}")
+    made = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    assert isinstance(made, SSLConnection)
