@@ -25,10 +25,10 @@ from contract.graph import entries_per_followee
 
 SIZES = {"1 M": 1e6, "100 M": 1e8, "1 B": 1e9}
 SEEDS = range(5)
-BUSY = (0.1, 0.25, 0.4, 0.55, 0.7, 0.85)
+BUSY = (0.1, 0.3, 0.5, 0.7, 0.85)
 """Of what a replica's processor could do."""
 FOLLOWEES = (6, 20, 60, 200, 600, 2_000, 6_000, 10_000)
-_TRACED, _REQUESTS = 60_000, 2_000
+_TRACED, _REQUESTS = 60_000, 3_000
 _FIRST_GUESS = 400.0
 
 
@@ -138,8 +138,8 @@ def run_policy(network: Network, policy: Policy, constants: Constants) -> Found:
     shards = shards_needed(network, constants)
     placed = layout(shards, policy, assumed)
     commands = times.commands(traced.needs, placed.shards)
-    cost_s = float(np.mean([times.replica(need) for need in traced.needs[:4_000]])) + commands * times.command
-    redis_s = float(np.mean([times.redis(need) for need in traced.needs[:4_000]]))
+    cost_s = float(np.mean([times.replica(need) for need in traced.needs])) + commands * times.command
+    redis_s = float(np.mean([times.redis(need) for need in traced.needs]))
     points = [at_load(busy / cost_s, traced.needs, times, placed, redis_s, network) for busy in BUSY]
     half = at_load(0.5 / cost_s, traced.needs, times, placed, redis_s, network, "burst")
     return Found(traced, shards, cost_s, points, half)

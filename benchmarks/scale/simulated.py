@@ -88,7 +88,7 @@ def _compared_rows(compared: list[Compared]) -> Iterator[Result]:
 def _policy_rows(policies: Policies, networks: Mapping[str, Network], constants: Constants) -> Iterator[Result]:
     for size, by_policy in policies.items():
         for name, one in by_policy.items():
-            times, some = POLICIES[name].times(constants), one.traced.needs[:4_000]
+            times, some = POLICIES[name].times(constants), one.traced.needs
             kb = float(np.mean([times.transferred(need) for need in some])) / 1e3
             redis_us = 1e6 * float(np.mean([times.redis(need) for need in some]))
             at, of = f"{size_name(networks[size])}, {name}", f"{one.shards} shards"

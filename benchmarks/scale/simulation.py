@@ -61,16 +61,18 @@ class Shards:
         self.busy = 0.0
 
     def touched(self, keys: int) -> int:
-        """Of so many keys spread by chance, the shards that have any: each gets one command."""
+        """Of so many keys spread by chance, the shards that have any, as is expected: each gets one command."""
         shards = self.layout.shards
-        return min(keys, shards) if shards == 1 or keys <= 1 else len(np.unique(self._rng.integers(0, shards, keys)))
+        return max(1, round(shards * (1 - (1 - 1 / shards) ** keys)))
 
     def ask(self, commands: int, seconds: float, transferred: float) -> simpy.Timeout:
         """An event for when the slowest of some commands at as many shards is answered."""
         now, layout = self._env.now, self.layout
-        ids = self._rng.choice(layout.shards, commands, replace=False) if layout.shards > 1 else np.array([0])
+        ids = (int(self._rng.integers(layout.shards)) + np.arange(commands)) % layout.shards  # one is as another
         each = seconds / commands + transferred / commands / layout.bytes_a_second
-        queued = np.maximum(self._free_at_S[ids] - now, 0.0) + self._rng.choice(self._waits, commands)
+        queued = (
+            np.maximum(self._free_at_S[ids] - now, 0.0) + self._waits[self._rng.integers(0, len(self._waits), commands)]
+        )
         self._free_at_S[ids] = np.maximum(self._free_at_S[ids], now) + each
         self.busy += seconds
         return self._env.timeout(float(queued.max()) + each + layout.rtt_s)

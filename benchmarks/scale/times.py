@@ -138,8 +138,8 @@ class Times:
 
     def commands(self, needs: Sequence[Need], shards: int) -> float:
         """How many a request sends beyond one a round trip, on average: keys by chance on so many shards."""
-        asks = [phase.keys for need in needs[:2_000] for phase in self.phases(need)]
-        return sum(shards * (1 - (1 - 1 / shards) ** keys) - 1 for keys in asks) / len(needs[:2_000])
+        asks = [phase.keys for need in needs for phase in self.phases(need)]
+        return sum(shards * (1 - (1 - 1 / shards) ** keys) - 1 for keys in asks) / len(needs)
 
     def piece(self, needs: Sequence[Need]) -> float:
         """Of a shard's processor, for a command at one of many shards, as these requests ask, on average."""
