@@ -70,7 +70,7 @@ def measure() -> Section:
     """All ways in turns: some four minutes."""
     with tempfile.TemporaryDirectory(prefix="itr") as folder:
         work = Path(folder)
-        synthesize(work / "network", NETWORK, silent, workers=2)
+        synthesize(work / "network", NETWORK, silent)
         problem = load_made(work / "network", SETTINGS, work / "features", silent).problem(80, SETTINGS)
         (work / "problem").write_bytes(pickle.dumps(problem))
         rounds = [{way: trained(way, work) for way in WAYS} for _ in range(ROUNDS)]
