@@ -28,9 +28,10 @@ from alembic.config import Config
 
 from alembic import command
 from benchmarks.floors import add_floors
-from contract.embedded import open_redis, redis_server
+from contract.embedded import open_store, redis_server
 from contract.environment import StoreSettings
 from contract.graph import OnlineGraph, TimelineEntry, UserState, to_ms
+from contract.keyspace import Keyspace
 from contract.vectors import VectorStore
 from service.main import create_app
 from service.memory import arrange_heaps
@@ -126,7 +127,7 @@ async def fill(groups: list[Group], version: str, stores: StoreSettings) -> None
     """Vectors, timelines and follows of made authors and readers."""
     now = to_ms(datetime.now(UTC))
     with redis_server(stores) as (url, _):
-        async with open_redis(url) as redis:
+        async with open_store(url, stores) as redis:
             graph, vectors = OnlineGraph(redis, stores.redis_namespace), VectorStore(redis, stores.redis_namespace)
             for group in groups:
                 await fill_group(group, version, now, graph, vectors)
@@ -174,10 +175,11 @@ def retweeted(group: Group, followed: list[npt.NDArray[np.int64]], generator: np
 async def empty(stores: StoreSettings) -> None:
     """Leave nothing in a Redis that is not ours."""
     with redis_server(stores) as (url, _):
-        async with open_redis(url) as redis:
-            keys = [key async for key in redis.scan_iter(match=f"{stores.redis_namespace}:*", count=10_000)]
-            for start in range(0, len(keys), _CHUNK):
-                await redis.unlink(*keys[start : start + _CHUNK])
+        async with open_store(url, stores) as redis:
+            for part in Keyspace(redis, stores.redis_namespace).parts:
+                keys = [key async for key in part.redis.scan_iter(match=part.key("*"), count=10_000)]
+                for start in range(0, len(keys), _CHUNK):
+                    await part.redis.unlink(*keys[start : start + _CHUNK])
 
 
 @contextmanager

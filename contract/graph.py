@@ -18,9 +18,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from redis.asyncio import Redis
-
 from contract.changelog import note
+from contract.keyspace import Keyspace, Part, RedisStore, at_once
 
 TIMELINE_LIMIT = 200
 SEEN_LIMIT = 10_000
@@ -87,9 +86,9 @@ def to_ms(moment: datetime) -> int:
 class OnlineGraph:
     """Redis errors pass through as redis.exceptions.RedisError."""
 
-    def __init__(self, redis: Redis, namespace: str) -> None:
-        self._redis = redis
-        self._namespace = namespace
+    def __init__(self, redis: RedisStore, namespace: str) -> None:
+        self._keys = Keyspace(redis, namespace)
+        self._home = self._keys.home
 
     async def add_users(self, user_ids: Iterable[str]) -> None:
         """Make users known."""
@@ -160,13 +159,14 @@ class OnlineGraph:
 
     async def user_ids(self) -> AsyncIterator[str]:
         """Who is online; every key is looked at, and one may come twice."""
-        start = len(self._key("user", ""))
-        async for key in self._redis.scan_iter(match=self._key("user", "*"), count=_CHUNK):
-            yield key.decode()[start:]
+        for part in self._keys.parts:
+            start = len(part.key("user", ""))
+            async for key in part.redis.scan_iter(match=part.key("user", "*"), count=_CHUNK):
+                yield key.decode()[start:]
 
     async def user(self, user_id: str) -> UserView:
         """One round trip. Followees come in the order of their ids."""
-        pipeline = self._redis.pipeline(transaction=False)
+        pipeline = self._keys.of(user_id).redis.pipeline(transaction=False)
         pipeline.exists(self._key("user", user_id))
         pipeline.smembers(self._key("follow", user_id))
         pipeline.zrange(self._key("seen", user_id), 0, -1)
@@ -182,16 +182,18 @@ class OnlineGraph:
         """Each author's timeline, newest first, at most `limit` entries. A round trip a thousand authors."""
         timelines: list[list[TimelineEntry]] = []
         for start in range(0, len(author_ids), _CHUNK):
-            pipeline = self._redis.pipeline(transaction=False)
-            for author_id in author_ids[start : start + _CHUNK]:
-                pipeline.zrevrange(self._key("timeline", author_id), 0, limit - 1, withscores=True)
-            found = await pipeline.execute()
+            asked = [
+                (part := self._keys.of(id_), part.key("timeline", id_)) for id_ in author_ids[start : start + _CHUNK]
+            ]
+            found = await self._keys.read(
+                asked, lambda pipeline, key: pipeline.zrevrange(key, 0, limit - 1, withscores=True)
+            )
             timelines += [[_entry(member, score) for member, score in timeline] for timeline in found]
         return timelines
 
     async def recent(self) -> list[TimelineEntry]:
         """The newest tweets of the whole service, newest first."""
-        pipeline = self._redis.pipeline(transaction=False)
+        pipeline = self._home.redis.pipeline(transaction=False)
         pipeline.zrevrange(self._key("recent"), 0, RECENT_LIMIT - 1, withscores=True)
         (timeline,) = await pipeline.execute()
         return [_entry(member, score) for member, score in timeline]
@@ -200,12 +202,12 @@ class OnlineGraph:
         """How often each tweet was retweeted; 0 for one that is not among the newest of the service."""
         if not tweet_ids:
             return []
-        counts = await self._redis.zmscore(self._key("retweets"), list(tweet_ids))
+        counts = await self._home.redis.zmscore(self._key("retweets"), list(tweet_ids))
         return [int(count or 0) for count in counts]
 
     async def count_retweet(self, tweet_id: str, by: int) -> None:
         """One more (1) or one less (-1), where the tweet is among the newest of the service."""
-        await self._redis.zadd(self._key("retweets"), {tweet_id: by}, xx=True, incr=True)
+        await self._home.redis.zadd(self._key("retweets"), {tweet_id: by}, xx=True, incr=True)
 
     def _onto_timelines(self, entries: Sequence[tuple[str, TimelineEntry]]) -> Iterator[Command]:
         for owner, entry in entries:
@@ -244,18 +246,28 @@ class OnlineGraph:
                 yield "zadd", key, scores
 
     async def _write(self, commands: Iterable[Command]) -> Any:
-        """Run commands, at most _CHUNK in one MULTI with their note; the last one's reply."""
+        """Run commands, at most _CHUNK of a part of the keys in one MULTI with their note; the last one's reply."""
         commands, reply = iter(commands), None
         while chunk := list(islice(commands, _CHUNK)):
-            pipeline = self._redis.pipeline(transaction=True)
-            for name, *arguments in chunk:
-                getattr(pipeline, str(name))(*arguments)
-            note(pipeline, self._namespace, (str(key) for _, key, *_ in chunk))
-            *_, reply, _noted = await pipeline.execute()
+            groups = self._keys.grouped(chunk, self._part_of)
+            replies = await at_once([_write(part, some) for part, some in groups.items()])
+            reply = dict(zip(groups, replies, strict=True))[self._part_of(chunk[-1])]
         return reply
 
+    def _part_of(self, command: Command) -> Part:
+        return self._keys.having(str(command[1]))
+
     def _key(self, family: str, id_: str | None = None) -> str:
-        return f"{self._namespace}:{family}" if id_ is None else f"{self._namespace}:{family}:{id_}"
+        return self._home.key(family) if id_ is None else self._keys.key(family, id_)
+
+
+async def _write(part: Part, commands: Sequence[Command]) -> Any:
+    pipeline = part.redis.pipeline(transaction=True)
+    for name, *arguments in commands:
+        getattr(pipeline, str(name))(*arguments)
+    note(pipeline, part, (str(key) for _, key, *_ in commands))
+    *_, reply, _noted = await pipeline.execute()
+    return reply
 
 
 def _member(entry: TimelineEntry) -> str:

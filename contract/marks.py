@@ -10,12 +10,13 @@ import logging
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, WatchError
 
 from contract.errors import StoreUnavailable
+from contract.keyspace import Keyspace, Part, RedisStore
 from contract.tasks import to_its_end
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ class Mark:
     redis: Redis
     key: str
     value: bytes
+    run_ids: dict[Part, str] = field(default_factory=dict)
+    """On a cluster: the run of each part's server when the mark was put."""
 
     async def set_if_there(self, name: str, value: str) -> None:
         """Write another key, unless the mark is gone: in one step. Raises StoreUnavailable where it is."""
@@ -57,34 +60,40 @@ class Mark:
 
 
 @asynccontextmanager
-async def writing(redis: Redis, namespace: str, what: str) -> AsyncIterator[Mark]:
+async def writing(redis: RedisStore, namespace: str, what: str) -> AsyncIterator[Mark]:
     """A mark for as long as the block takes: who writes the same elsewhere loses theirs."""
-    mark = Mark(redis, f"{namespace}:writing:{what}", uuid.uuid4().bytes)
+    mark = await _new_mark(redis, namespace, "writing", what)
     try:
-        await redis.set(mark.key, mark.value, ex=_WEEK_SECONDS)
+        await mark.redis.set(mark.key, mark.value, ex=_WEEK_SECONDS)
         yield mark
     finally:
         await to_its_end(mark.remove())
 
 
-async def is_written(redis: Redis, namespace: str, what: str) -> bool:
+async def is_written(redis: RedisStore, namespace: str, what: str) -> bool:
     """Whether somebody is at it."""
-    return bool(await redis.exists(f"{namespace}:writing:{what}"))
+    home = Keyspace(redis, namespace).home
+    return bool(await home.redis.exists(home.key("writing", what)))
 
 
 @asynccontextmanager
-async def restoring(redis: Redis, namespace: str) -> AsyncIterator[Mark | None]:
+async def restoring(redis: RedisStore, namespace: str) -> AsyncIterator[Mark | None]:
     """The one mark of whoever writes everything anew; None where another process has it."""
-    mark = Mark(redis, f"{namespace}:restoring", uuid.uuid4().bytes)
+    mark = await _new_mark(redis, namespace, "restoring")
     over = asyncio.Event()
     beat = None
     try:
-        if await redis.set(mark.key, mark.value, nx=True, ex=_ALIVE_SECONDS):
+        if await mark.redis.set(mark.key, mark.value, nx=True, ex=_ALIVE_SECONDS):
             beat = asyncio.create_task(_keep(mark, over))
         yield mark if beat else None
     finally:
         over.set()
         await to_its_end(_give_up(mark, beat))
+
+
+async def _new_mark(redis: RedisStore, namespace: str, *names: str) -> Mark:
+    keys = Keyspace(redis, namespace)
+    return Mark(keys.home.redis, keys.home.key(*names), uuid.uuid4().bytes, await keys.run_ids())
 
 
 async def _give_up(mark: Mark, beat: asyncio.Task[None] | None) -> None:

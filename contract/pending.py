@@ -7,15 +7,15 @@ Nothing depends on the word alone: a service also looks by itself, but seldom, s
 
 import uuid
 
-from redis.asyncio import Redis
+from contract.keyspace import Keyspace, RedisStore
 
 
 class PendingTweets:
     """Redis errors pass through as redis.exceptions.RedisError."""
 
-    def __init__(self, redis: Redis, namespace: str) -> None:
-        self._redis = redis
-        self._key = f"{namespace}:pending"
+    def __init__(self, redis: RedisStore, namespace: str) -> None:
+        home = Keyspace(redis, namespace).home
+        self._redis, self._key = home.redis, home.key("pending")
         self._heard: bytes | None = None
 
     async def announce(self) -> None:

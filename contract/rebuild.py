@@ -4,7 +4,7 @@ Shape suffixes: K tweets, D dimensions.
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,23 +24,34 @@ from contract.turns import take_turn
 from contract.vectors import VectorStore
 from contract.versions import version_names
 
+Only = Callable[[str], bool]
+"""Of which users or tweets: those whose part of a cluster lacks something."""
+
 USERS_AT_A_TIME = 25
 _VECTORS_AT_A_TIME = 500
 _LOOKED_UP_AT_A_TIME = 1_000
 
 
-async def rebuild_graph(engine: AsyncEngine, graph: OnlineGraph, progress: Progress = silent) -> None:
-    """Replace the newest tweets of all, and what is online of every user.
+async def rebuild_graph(
+    engine: AsyncEngine, graph: OnlineGraph, progress: Progress = silent, only: Only | None = None
+) -> None:
+    """Replace the newest tweets of all, and what is online of every user; or the latter of some alone.
 
     Requests may write meanwhile: the users at hand are held, so that nobody's older state is written over a newer one.
     """
-    await _add_newest(engine, graph)
+    if only is None:
+        await _add_newest(engine, graph)
     async with engine.connect() as connection:
-        user_ids = list(await connection.scalars(select(User.user_id).order_by(User.user_id)))
+        user_ids = _those(await connection.scalars(select(User.user_id).order_by(User.user_id)), only)
     turns = in_parts(user_ids, USERS_AT_A_TIME)
     for part in progress(turns, len(turns), f"put users online (turns of {USERS_AT_A_TIME})"):
         await take_turn(engine, replace_users, graph, part)
-    await forget_what_is_gone(engine, graph)
+    if only is None:
+        await forget_what_is_gone(engine, graph)
+
+
+def _those(ids: Iterable[str], only: Only | None) -> list[str]:
+    return [id_ for id_ in ids if only is None or only(id_)]
 
 
 async def _add_newest(engine: AsyncEngine, graph: OnlineGraph) -> None:
@@ -74,18 +85,26 @@ async def replace_users(connection: AsyncConnection, graph: OnlineGraph, user_id
 
 
 async def write_vectors(
-    engine: AsyncEngine, vectors: VectorStore, exported: Artifact, progress: Progress = silent
+    engine: AsyncEngine,
+    vectors: VectorStore,
+    exported: Artifact,
+    progress: Progress = silent,
+    only: Only | None = None,
 ) -> None:
     """A version's vectors: of users whom it was trained on, and of the tweets that SQL has some of."""
-    await copy_user_vectors(engine, vectors, exported, progress)
-    await copy_tweet_vectors(engine, vectors, exported.manifest, progress=progress)
+    await copy_user_vectors(engine, vectors, exported, progress, only)
+    await copy_tweet_vectors(engine, vectors, exported.manifest, progress=progress, only=only)
 
 
 async def copy_user_vectors(
-    engine: AsyncEngine, vectors: VectorStore, exported: Artifact, progress: Progress = silent
+    engine: AsyncEngine,
+    vectors: VectorStore,
+    exported: Artifact,
+    progress: Progress = silent,
+    only: Only | None = None,
 ) -> None:
     """The vectors of users whom a version was trained on, but of those who were deleted since."""
-    turns = in_parts(exported.user_ids, _VECTORS_AT_A_TIME)
+    turns = in_parts(_those(exported.user_ids, only), _VECTORS_AT_A_TIME)
     for part in progress(turns, len(turns), f"copy user vectors to Redis (turns of {_VECTORS_AT_A_TIME})"):
         await take_turn(engine, _copy_users, vectors, exported, part)
 
@@ -105,12 +124,14 @@ async def copy_tweet_vectors(
     manifest: Manifest,
     tweet_ids: Sequence[str] | None = None,
     progress: Progress = silent,
+    only: Only | None = None,
 ) -> None:
     """The vectors of this version from SQL to Redis (None: of all tweets), but for hidden tweets' ones."""
     if tweet_ids is None:
         encoded = select(TweetVector.tweet_id).where(TweetVector.version == manifest.version)
         async with engine.connect() as connection:
             tweet_ids = list(await connection.scalars(encoded.order_by(TweetVector.tweet_id)))
+    tweet_ids = _those(tweet_ids, only)
     turns = in_parts(tweet_ids, _VECTORS_AT_A_TIME)
     for part in progress(turns, len(turns), f"copy tweet vectors to Redis (turns of {_VECTORS_AT_A_TIME})"):
         await take_turn(engine, _copy_some, vectors, manifest, part)
@@ -132,22 +153,24 @@ async def _copy_some(
     await vectors.forget_tweets([manifest.version], sorted(held - {row.tweet_id for row in rows}))
 
 
-async def forget_the_deleted(engine: AsyncEngine, graph: OnlineGraph, vectors: VectorStore) -> None:
+async def forget_the_deleted(
+    engine: AsyncEngine, graph: OnlineGraph, vectors: VectorStore, only: Only | None = None
+) -> None:
     """Take away what is online of users and tweets that SQL has not: a Redis that forgot a deletion has it again."""
     for online in (graph.user_ids(), vectors.user_ids()):
-        async for some in _parts_of(online):
+        async for some in _parts_of(online, only):
             for user_id in await _gone(engine, User.user_id, some):
                 await take_turn(engine, forget_user_unless_there, graph, vectors, user_id)
     async with engine.connect() as connection:
         versions = await version_names(connection)
-    async for some in _parts_of(vectors.tweet_ids()):
+    async for some in _parts_of(vectors.tweet_ids(), only):
         await vectors.forget_tweets(versions, await _gone(engine, Tweet.tweet_id, some))
 
 
-async def _parts_of(ids: AsyncIterator[str]) -> AsyncIterator[set[str]]:
+async def _parts_of(ids: AsyncIterator[str], only: Only | None) -> AsyncIterator[set[str]]:
     some: set[str] = set()
     async for id_ in ids:
-        some.add(id_)
+        some.update(_those([id_], only))
         if len(some) == _LOOKED_UP_AT_A_TIME:
             yield some
             some = set()

@@ -6,6 +6,7 @@ Keys (ns is the namespace), written while a trial runs:
     {ns}:answered:{version}         users by how many answers a version gave them in the trial; one member a user, until
                                     the next trial
     {ns}:answers:{version}          how many in all; one key a version, until the next trial
+On a Redis Cluster the last two are a key a version and part of the keys (contract/keyspace.py).
 """
 
 import time
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from redis.asyncio import Redis
+from contract.keyspace import Keyspace, RedisStore, at_once
 
 MOST_SHOWN = 400
 SHOWN_DAYS = 7
@@ -50,30 +51,33 @@ class Trial:
 class Recommended:
     """What each version recommended to whom. Redis errors pass through as redis.exceptions.RedisError."""
 
-    def __init__(self, redis: Redis, namespace: str) -> None:
-        self._redis = redis
-        self._namespace = namespace
+    def __init__(self, redis: RedisStore, namespace: str) -> None:
+        self._keys = Keyspace(redis, namespace)
 
     async def forget(self, versions: Iterable[str]) -> None:
         """Count some versions' answers anew."""
-        keys = [f"{self._namespace}:{family}:{id_}" for id_ in versions for family in ("answered", "answers")]
-        if keys:
-            await self._redis.unlink(*keys)
+        families = [(id_, family) for id_ in versions for family in ("answered", "answers")]
+        if families:
+            await at_once(
+                [part.redis.unlink(*[part.key(family, id_) for id_, family in families]) for part in self._keys.parts]
+            )
 
     async def forget_user(self, versions: Sequence[str], user_id: str) -> None:
         """Forget what some versions answered a user."""
-        pipeline = self._redis.pipeline(transaction=False)
+        part = self._keys.of(user_id)
+        pipeline = part.redis.pipeline(transaction=False)
         for version in versions:
-            pipeline.unlink(f"{self._namespace}:shown:{version}:{user_id}")
-            pipeline.zrem(f"{self._namespace}:answered:{version}", user_id)
+            pipeline.unlink(part.key("shown", version, user_id))
+            pipeline.zrem(part.key("answered", version), user_id)
         await pipeline.execute()
 
     async def note(self, version: str, user_id: str, tweet_ids: Sequence[str]) -> None:
         """A version answered a user with these tweets."""
-        key = f"{self._namespace}:shown:{version}:{user_id}"
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.incr(f"{self._namespace}:answers:{version}")
-        pipeline.zincrby(f"{self._namespace}:answered:{version}", 1, user_id)
+        part = self._keys.of(user_id)
+        key = part.key("shown", version, user_id)
+        pipeline = part.redis.pipeline(transaction=False)
+        pipeline.incr(part.key("answers", version))
+        pipeline.zincrby(part.key("answered", version), 1, user_id)
         if tweet_ids:
             pipeline.zadd(key, dict.fromkeys(tweet_ids, time.time_ns() // 1_000_000))
             pipeline.zremrangebyrank(key, 0, -MOST_SHOWN - 1)
@@ -82,9 +86,10 @@ class Recommended:
 
     async def by(self, versions: Sequence[str], user_id: str, tweet_id: str, since_ms: int) -> str | None:
         """The version that recommended a tweet to a user since then, the last of several; None where none did."""
-        pipeline = self._redis.pipeline(transaction=False)
+        part = self._keys.of(user_id)
+        pipeline = part.redis.pipeline(transaction=False)
         for version in versions:
-            pipeline.zscore(f"{self._namespace}:shown:{version}:{user_id}", tweet_id)
+            pipeline.zscore(part.key("shown", version, user_id), tweet_id)
         times = await pipeline.execute()
         found = [(at, version) for at, version in zip(times, versions, strict=True) if at is not None]
         last, last_version = max(found, default=(0.0, None))
@@ -92,15 +97,17 @@ class Recommended:
 
     async def totals(self, version: str) -> dict[str, int]:
         """How many answers a version gave in the trial, and to how many users."""
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.zcard(f"{self._namespace}:answered:{version}")
-        pipeline.get(f"{self._namespace}:answers:{version}")
-        users, answers = await pipeline.execute()
-        return {"users": users, "answers": int(answers or 0)}
+        parts = self._keys.parts
+        asked = [(part, ("zcard", part.key("answered", version))) for part in parts]
+        asked += [(part, ("get", part.key("answers", version))) for part in parts]
+        replies = await self._keys.read(asked, lambda pipeline, command: pipeline.execute_command(*command))
+        users, answers = replies[: len(parts)], replies[len(parts) :]
+        return {"users": sum(users), "answers": sum(int(count or 0) for count in answers)}
 
     async def answers(self, version: str) -> dict[str, int]:
         """How many answers a version gave to each user in the trial."""
         found: dict[str, int] = {}
-        async for user_id, count in self._redis.zscan_iter(f"{self._namespace}:answered:{version}", count=_CHUNK):
-            found[user_id.decode()] = int(count)
+        for part in self._keys.parts:
+            async for user_id, count in part.redis.zscan_iter(part.key("answered", version), count=_CHUNK):
+                found[user_id.decode()] = int(count)
         return found

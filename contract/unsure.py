@@ -13,10 +13,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from contract.keyspace import Keyspace, RedisStore
 from contract.transactions import changing
 
 log = logging.getLogger(__name__)
@@ -37,11 +37,12 @@ class Doubt:
 class Unsure:
     """Which changes are under way. Redis errors pass through as redis.exceptions.RedisError."""
 
-    def __init__(self, redis: Redis, namespace: str, refusals: tuple[type[Exception], ...]) -> None:
+    def __init__(self, redis: RedisStore, namespace: str, refusals: tuple[type[Exception], ...]) -> None:
         """`refusals` are raised within a change before it writes anything: they leave no doubt."""
         self._refusals = refusals
-        self._redis: Any = redis  # typed as if decoding
-        self._key = f"{namespace}:unsure"
+        home = Keyspace(redis, namespace).home
+        self._redis: Any = home.redis  # typed as if decoding
+        self._key = home.key("unsure")
 
     @asynccontextmanager
     async def changing(

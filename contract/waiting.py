@@ -7,7 +7,7 @@ Key (ns is the namespace):
 import time
 from collections.abc import Sequence
 
-from redis.asyncio import Redis
+from contract.keyspace import Keyspace, RedisStore
 
 MOST_WAITING = 100_000
 AFTER_ALL_OTHERS = 1e15
@@ -19,8 +19,9 @@ _AT_A_TIME = 500
 class WaitingUsers:
     """The list. Redis errors pass through."""
 
-    def __init__(self, redis: Redis, namespace: str) -> None:
-        self._redis, self._key = redis, f"{namespace}:fold_in"
+    def __init__(self, redis: RedisStore, namespace: str) -> None:
+        home = Keyspace(redis, namespace).home
+        self._redis, self._key = home.redis, home.key("fold_in")
 
     async def add(self, user_ids: Sequence[str], due_ms: float | None = None) -> int:
         """List users, due in a moment, so that what else they do until then counts too; returns how many had to go.

@@ -5,12 +5,12 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
-from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from contract.embedded import EmbeddedValkey
 from contract.pending import PendingTweets
 from contract.tasks import end
+from contract.vectors import VectorStore
 from service.active import ActiveModel
 from service.database import StoredTweet
 from service.ingest import Ingest, decode, make_recommendable
@@ -35,7 +35,6 @@ async def background(
     parts: Ingest,
     network: OnlineNetwork,
     keys: Keys,
-    redis: Redis,
     embedded: EmbeddedValkey | None,
     pending: PendingTweets,
     restorer: Restorer,
@@ -43,7 +42,7 @@ async def background(
 ) -> AsyncIterator[None]:
     """Run the loops until the end."""
     loops = (
-        repeat("following the active version", lambda: follow_pointer(parts, redis, embedded)),
+        repeat("following the active version", lambda: follow_pointer(parts, embedded)),
         repeat("following the version on trial", lambda: follow_trial(parts)),
         repeat("following the version to come", parts.models.refresh_upcoming),
         repeat("having models as MODELS_URL has them", parts.models.renew_fetched),
@@ -78,10 +77,10 @@ async def repeat(what: str, work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def follow_pointer(parts: Ingest, redis: Redis, embedded: EmbeddedValkey | None) -> None:
+async def follow_pointer(parts: Ingest, embedded: EmbeddedValkey | None) -> None:
     """See whether Redis is there and which version serves."""
     if embedded is not None:
-        await keep_up(redis, embedded)
+        await keep_up(parts.vectors, embedded)
     if await parts.models.refresh():
         parts.behind.set()
 
@@ -98,10 +97,10 @@ async def hear_of_pending(parts: Ingest, pending: PendingTweets) -> None:
         parts.behind.set()
 
 
-async def keep_up(redis: Redis, embedded: EmbeddedValkey) -> None:
+async def keep_up(vectors: VectorStore, embedded: EmbeddedValkey) -> None:
     """Start the embedded server where it is gone, as when the process that owned it ended."""
     try:
-        await redis.ping()
+        await vectors.active_version()
     except RedisConnectionError:
         log.warning("the embedded Redis is gone: starting it")
         embedded.start()  # in this thread on purpose: the kernel ends the server with the thread that started it

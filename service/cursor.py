@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from redis.asyncio import Redis
 
+from contract.keyspace import Keyspace, RedisStore
 from service.errors import CursorExpired, InvalidCursor
 from service.schemas import Scope, Source
 
@@ -106,9 +106,10 @@ def _decoded(cursor: str) -> tuple[bytes, bytes]:
     return (whole[:-_SIGNATURE_BYTES], whole[-_SIGNATURE_BYTES:]) if _encoded(whole) == cursor else (b"", b"")
 
 
-async def cursor_key(redis: Redis, namespace: str, fresh: bytes) -> bytes:
+async def cursor_key(redis: RedisStore, namespace: str, fresh: bytes) -> bytes:
     """The key that all processes sign with: `fresh` (32 random bytes) where there was none."""
-    name = f"{namespace}:cursor-key"
-    await redis.set(name, fresh, nx=True)
-    key: bytes | None = await redis.get(name)  # type: ignore[assignment]  # not decoded
+    home = Keyspace(redis, namespace).home
+    name = home.key("cursor-key")
+    await home.redis.set(name, fresh, nx=True)
+    key: bytes | None = await home.redis.get(name)  # type: ignore[assignment]  # not decoded
     return key or fresh

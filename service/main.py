@@ -13,7 +13,7 @@ from fastapi_offline import FastAPIOffline
 
 from contract.blobs import BlobStore
 from contract.changelog import ChangeLog
-from contract.embedded import open_redis, redis_server
+from contract.embedded import open_store, redis_server
 from contract.fold_in import FoldInStores
 from contract.graph import OnlineGraph
 from contract.model_folders import open_models
@@ -127,17 +127,17 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
     with redis_server(settings) as (redis_url, embedded):
         async with (
             open_database(settings.sqlalchemy_url) as engine,
-            open_redis(redis_url, REDIS_SECONDS) as redis,
+            open_store(redis_url, settings, REDIS_SECONDS) as redis,
             aclosing(ChangeLog(redis, settings.redis_namespace)) as log,
             open_batcher(settings.queue_size, settings.max_batch, metrics) as batcher,
         ):
             vectors = VectorStore(redis, settings.redis_namespace)
-            folders = open_models(settings, settings.var_dir / "models")
+            folders = await asyncio.to_thread(open_models, settings, settings.var_dir / "fetched_models")
             models = ActiveModels(vectors, engine, folders, settings.device, settings.max_batch, metrics)
             graph = OnlineGraph(redis, settings.redis_namespace)
             unsure = Unsure(redis, settings.redis_namespace, (ServiceError,))
             foldable = FoldInStores(engine, graph, vectors)
-            pictures = Pictures(BlobStore(settings.image_store_url))
+            pictures = Pictures(await asyncio.to_thread(BlobStore, settings.image_store_url))
             await asyncio.to_thread(pictures.blobs.sweep)
             ingest = Ingest(
                 database=Database(engine),
@@ -168,7 +168,7 @@ async def build(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
                 aclosing(pictures),
                 aclosing(keys),
                 aclosing(network),
-                background(ingest, network, keys, redis, embedded, pending, restorer, Mender(unsure, ingest)),
+                background(ingest, network, keys, embedded, pending, restorer, Mender(unsure, ingest)),
             ):
                 bounds = Bounds(settings.max_per_followee, settings.max_candidates)
                 online = Online(network, ingest.database, cursors, bounds, metrics)

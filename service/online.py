@@ -242,13 +242,15 @@ class OnlineNetwork:
         """Names since the last look; while contents are lost without families, as the one who writes all notes them."""
         was_lost, last_look, self._looked_at = self.lost, self._looked_at, time.monotonic()
         self._unseen += await self._log.changed()
-        if self._log.went_back:
-            log.error("Redis forgot what was written last: it is to be written anew")
-            await self._vectors.miss()
-            self._log.went_back = False
-            self._unseen.append(EVERYTHING)
         anew = EVERYTHING in self._unseen
         lost = await self._vectors.active_version() is None if was_lost or anew else False
+        gaps = not lost and (was_lost or anew or self._log.moved) and await self._vectors.has_gaps()
+        if not lost and (gaps or self._log.went_back):
+            log.error("Redis forgot what was written last: it is to be written anew")
+            await self._vectors.miss(everything=not gaps)
+            self._unseen.append(EVERYTHING)
+            anew = lost = True
+        self._log.went_back = self._log.moved = False
         if lost and anew:  # the log is a new one, and short
             self._unseen += await self._log.all()
         changed, self._unseen, self.lost = self._unseen, [], lost

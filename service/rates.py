@@ -12,9 +12,9 @@ from typing import Any
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from contract.keyspace import Keyspace, RedisStore
 from service.errors import RateLimited
 from service.keys import StoredKey
 from service.metrics import Metrics
@@ -29,10 +29,11 @@ _REFUSED_SECONDS = 1.0
 class Rates:
     """Two counters a limited key, gone two minutes after its last request; a key without a limit costs nothing."""
 
-    def __init__(self, redis: Redis, namespace: str, network: OnlineNetwork, metrics: Metrics) -> None:
-        pool: Any = redis.connection_pool  # the library's types know of no pool
+    def __init__(self, redis: RedisStore, namespace: str, network: OnlineNetwork, metrics: Metrics) -> None:
+        home = Keyspace(redis, namespace).home
+        pool: Any = home.redis.connection_pool  # the library's types know of no pool
         storage = RedisStorage(
-            "async+redis://", implementation="redispy", key_prefix=f"{namespace}:rate", connection_pool=pool
+            "async+redis://", implementation="redispy", key_prefix=home.key("rate"), connection_pool=pool
         )
         self._limiter = SlidingWindowCounterRateLimiter(storage)
         self._network, self._metrics = network, metrics

@@ -4,6 +4,9 @@ Redis names an active version if and only if it has all else (contract/vectors.p
 activated, one process of the service writes: the vectors of that version first, then whom users follow and what is on
 their timelines, the other kept versions, the pointers last. Until then answers come from what processes hold in memory
 and from what is written already, and say that they are degraded.
+
+On a cluster the parts of a server that was started again or took over are written anew (contract/keyspace.py): nobody
+knows whether it has what was written last.
 """
 
 import asyncio
@@ -11,12 +14,11 @@ import logging
 import time
 from dataclasses import dataclass
 
-from redis.asyncio import Redis
-
 from contract import artifact
 from contract.errors import ContractError
+from contract.keyspace import Keyspace, RedisStore, agree_on_parts
 from contract.marks import restoring
-from contract.rebuild import forget_the_deleted, rebuild_graph, write_vectors
+from contract.rebuild import Only, forget_the_deleted, rebuild_graph, write_vectors
 from contract.transactions import changing
 from contract.versions import activated_last, hold_versions, kept_versions, known_versions, point_anew
 from service.cursor import cursor_key
@@ -29,7 +31,7 @@ log = logging.getLogger(__name__)
 class Restorer:
     """What it writes from and to."""
 
-    redis: Redis
+    redis: RedisStore
     namespace: str
     cursors_key: bytes
     parts: Ingest
@@ -42,6 +44,7 @@ class Restorer:
         model = self.parts.models.current
         if model is None or await self.parts.vectors.active_version() is not None:
             return
+        await agree_on_parts(self.redis, self.namespace)
         await cursor_key(self.redis, self.namespace, self.cursors_key)
         known = await known_versions(self.parts.database.engine)
         if activated_last(known) != model.version:
@@ -50,14 +53,16 @@ class Restorer:
             if mark is None or await self.parts.vectors.active_version() is not None:
                 return
             started = time.monotonic()
-            log.warning("Redis lost its contents: writing it anew, version %s first", model.version)
-            await write_vectors(self.parts.database.engine, self.parts.vectors, model.artifact)
-            await rebuild_graph(self.parts.database.engine, self.parts.graph)
+            only = await Keyspace(self.redis, self.namespace).lacking()
+            what = "its contents" if only is None else "what was written last to some parts"
+            log.warning("Redis lost %s: writing it anew, version %s first", what, model.version)
+            await write_vectors(self.parts.database.engine, self.parts.vectors, model.artifact, only=only)
+            await rebuild_graph(self.parts.database.engine, self.parts.graph, only=only)
             written = {model.version}
             for version in sorted(kept_versions(known) - written):
-                if await self._write_other_version(version):
+                if await self._write_other_version(version, only):
                     written.add(version)
-            await forget_the_deleted(self.parts.database.engine, self.parts.graph, self.parts.vectors)
+            await forget_the_deleted(self.parts.database.engine, self.parts.graph, self.parts.vectors, only)
             async with changing(self.parts.database.engine) as connection:
                 await hold_versions(connection)
                 vectors, recommended = self.parts.vectors, self.parts.recommended
@@ -68,7 +73,7 @@ class Restorer:
         self.parts.behind.set()
         self.parts.fold_ins.start_anew()
 
-    async def _write_other_version(self, version: str) -> bool:
+    async def _write_other_version(self, version: str, only: Only | None) -> bool:
         """Whether it loads."""
         try:
             folder = await asyncio.to_thread(self.parts.models.folders.need, version)
@@ -76,5 +81,5 @@ class Restorer:
         except ContractError as error:
             log.error("version %s has no vectors now: it does not load (%s)", version, error)
             return False
-        await write_vectors(self.parts.database.engine, self.parts.vectors, exported)
+        await write_vectors(self.parts.database.engine, self.parts.vectors, exported, only=only)
         return True

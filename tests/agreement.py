@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 
-from redis.asyncio import Redis
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.blobs import BlobStore, blob_key
-from contract.embedded import open_redis, redis_server
+from contract.embedded import open_store, redis_server
 from contract.environment import StoreSettings
 from contract.graph import OnlineGraph
+from contract.keyspace import Keyspace, RedisStore
 from contract.rebuild import user_states
 from contract.tables import Tweet, TweetVector, User, open_database
 from contract.versions import kept_versions, known_versions
@@ -18,7 +18,7 @@ from contract.versions import kept_versions, known_versions
 async def disagreements(stores: StoreSettings) -> list[str]:
     """What differs, a line each."""
     with redis_server(stores) as (url, _):
-        async with open_database(stores.sqlalchemy_url) as engine, open_redis(url) as redis:
+        async with open_database(stores.sqlalchemy_url) as engine, open_store(url, stores) as redis:
             kept = kept_versions(await known_versions(engine))
             async with engine.connect() as connection:
                 return [
@@ -28,11 +28,11 @@ async def disagreements(stores: StoreSettings) -> list[str]:
                 ]
 
 
-async def _of_users(connection: AsyncConnection, redis: Redis, namespace: str) -> list[str]:
+async def _of_users(connection: AsyncConnection, redis: RedisStore, namespace: str) -> list[str]:
     graph = OnlineGraph(redis, namespace)
     user_ids = sorted(await connection.scalars(select(User.user_id)))
     tweet_ids = set(await connection.scalars(select(Tweet.tweet_id)))
-    online = await _ids(redis, f"{namespace}:user:")
+    online = await _ids(redis, namespace, "user")
     found = _differ("users", online, set(user_ids))
     for start in range(0, len(user_ids), 500):
         states = await user_states(connection, user_ids[start : start + 500])
@@ -45,12 +45,14 @@ async def _of_users(connection: AsyncConnection, redis: Redis, namespace: str) -
     return found
 
 
-async def _of_vectors(connection: AsyncConnection, redis: Redis, namespace: str, versions: Iterable[str]) -> list[str]:
+async def _of_vectors(
+    connection: AsyncConnection, redis: RedisStore, namespace: str, versions: Iterable[str]
+) -> list[str]:
     shown = select(TweetVector.tweet_id, TweetVector.version).join(Tweet, Tweet.tweet_id == TweetVector.tweet_id)
     rows = (await connection.execute(shown.where(Tweet.hidden_at.is_(None)))).all()
     found: list[str] = []
     for version in versions:
-        online = await _ids(redis, f"{namespace}:v:{version}:t:")
+        online = await _ids(redis, namespace, "v", version, "t")
         found += _differ(f"tweets of {version}", online, (row.tweet_id for row in rows if row.version == version))
     return found
 
@@ -67,8 +69,15 @@ def _is_whole(blobs: BlobStore, key: str) -> bool:
         return False
 
 
-async def _ids(redis: Redis, prefix: str) -> set[str]:
-    return {key.decode().removeprefix(prefix) async for key in redis.scan_iter(f"{prefix}*", count=1_000)}
+async def _ids(redis: RedisStore, namespace: str, *names: str) -> set[str]:
+    """Whose keys there are of a family, each in the part that is its id's."""
+    keys = Keyspace(redis, namespace)
+    found = set()
+    for part in keys.parts:
+        async for key in part.redis.scan_iter(part.key(*names, "*"), count=1_000):
+            id_ = key.decode().removeprefix(part.key(*names, ""))
+            found.add(id_ if keys.of(id_) == part else f"{id_} in the wrong part {part.prefix}")
+    return found
 
 
 def _differ(what: str, online: Iterable[str], stored: Iterable[str]) -> list[str]:

@@ -25,6 +25,7 @@ from alembic import command
 from contract.embedded import redis_server
 from contract.environment import StoreSettings
 from contract.progress import silent
+from tests.redis_cluster import RedisCluster, redis_cluster
 from tests.secrets import NoSecrets
 from training.importer import ImportReport, import_dataset
 from training.retrain import publish_folder, retrain
@@ -97,6 +98,13 @@ def trained(request: pytest.FixtureRequest) -> Iterator[StoreSettings]:
     """Stores of either kind with the tiny network, on which a small model serves; a module's own."""
     with copied_stores(request.getfixturevalue(f"trained_{request.param}")) as settings:
         yield settings
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[RedisCluster]:
+    """Six nodes, which no test kills: namespaces of all tests that want one are there."""
+    with redis_cluster() as started:
+        yield started
 
 
 def made_network(tmp_path_factory: pytest.TempPathFactory, name: str, settings: SynthesisSettings) -> Path:

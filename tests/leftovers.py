@@ -8,7 +8,6 @@ from typing import Any
 from redis.asyncio import Redis
 from sqlalchemy import select
 
-from contract.changelog import ChangeLog
 from contract.embedded import open_redis, redis_server
 from contract.environment import StoreSettings
 from contract.tables import Base, open_database
@@ -30,11 +29,10 @@ async def everything(stores: StoreSettings) -> AsyncIterator[tuple[str, bytes]]:
                 for table in Base.metadata.sorted_tables:
                     for row in await connection.execute(select(table)):
                         yield f"{table.name} {row}", b"\0".join(_bytes(value) for value in row)
-            log = ChangeLog(redis, stores.redis_namespace)
+            log = f"{stores.redis_namespace}:changes"
             async for key in redis.scan_iter(match=f"{stores.redis_namespace}:*", count=1_000):
-                if key.decode() != log.stream:
+                if key.decode() != log:
                     yield key.decode(), key + b"\0" + _bytes(await _value(redis, key))
-            await log.aclose()
 
 
 def files(stores: StoreSettings) -> list[Path]:

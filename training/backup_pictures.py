@@ -24,19 +24,20 @@ async def copy_or_miss(
 
 def copy_picture(key: str, source: BlobStore, target: BlobStore) -> bool:
     """Whether it is there, as its key says; a damaged one in the target is replaced."""
-    if whole(key, target) is not None:
+    there = found(key, target)
+    if there is not None and blob_key(there) == key:
         return True
-    data = whole(key, source)
-    if data is None:
+    data = found(key, source)
+    if data is None or blob_key(data) != key:
         return False
-    target.delete(key)
+    if there is not None:
+        target.delete(key)
     return target.put(data) == key
 
 
-def whole(key: str, blobs: BlobStore) -> bytes | None:
-    """The bytes of a picture; None where it is missing or damaged."""
+def found(key: str, blobs: BlobStore) -> bytes | None:
+    """The bytes of a picture, which may be damaged; None where it is missing."""
     try:
-        data = blobs.get(key)
+        return blobs.get(key)
     except FileNotFoundError:
         return None
-    return data if blob_key(data) == key else None

@@ -5,6 +5,7 @@ torch.distributed.checkpoint; it counts once the file names it.
 """
 
 import shutil
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,12 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save as save_parts
 
 from training.processes import Processes
 from training.sharded import ShardedVectors
 
+FORMAT = "2"
+"""Runs with checkpoints of another one are not found again."""
 _KINDS = ("weight", "best", "sums")
 
 
@@ -53,6 +54,8 @@ def save(
     sharded = _sharded(model)
     if sharded is not None:
         name, table = sharded
+        from torch.distributed.checkpoint.state_dict_saver import save as save_parts  # takes a second
+
         folder = path.with_name(f"{path.stem}.{state.epoch}")
         own = saved["model"].pop(name), state.best_weights[name], table.sums
         parts = {kind: table.as_distributed(rows_RD) for kind, rows_RD in zip(_KINDS, own, strict=True)}
@@ -102,9 +105,13 @@ def _take_rows(saved: dict[str, Any], sharded: tuple[str, ShardedVectors] | None
 
 def _read(folder: Path, shape: list[int], table: ShardedVectors | None) -> list[Tensor]:
     """The rows of this process, or without a table all: weight, best weight and Adagrad's sums."""
+    from torch.distributed.checkpoint.state_dict_loader import load
+
     rows = [torch.empty(shape if table is None else table.weight.shape) for _ in _KINDS]
     into = rows if table is None else [table.as_distributed(own_RD) for own_RD in rows]
-    load(dict(zip(_KINDS, into, strict=True)), checkpoint_id=folder, no_dist=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # by no_dist: each reads what it needs
+        load(dict(zip(_KINDS, into, strict=True)), checkpoint_id=folder, no_dist=True)
     return rows
 
 

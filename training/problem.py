@@ -72,12 +72,15 @@ class CandidateLists:
         return np.repeat(np.arange(len(self.user_L)), np.diff(self.starts))
 
     def some(self, list_S: Ints) -> Self:
-        """Consecutive ones of the lists, by their numbers; at least one."""
+        """Consecutive ones of the lists, by their numbers, int64 [S]; at least one."""
         starts = self.starts[list_S[0] : list_S[-1] + 2]
         of_them = slice(starts[0], starts[-1])
-        candidates = self.tweet_C[of_them], self.positive_C[of_them]
         return replace(
-            self, user_L=self.user_L[list_S], starts=starts - starts[0], tweet_C=candidates[0], positive_C=candidates[1]
+            self,
+            user_L=self.user_L[list_S],
+            starts=starts - starts[0],
+            tweet_C=self.tweet_C[of_them],
+            positive_C=self.positive_C[of_them],
         )
 
 

@@ -34,6 +34,7 @@ from training.sharded import need_torchrec
 
 T = TypeVar("T")
 
+BY_TORCHRUN = "torchrun --standalone --nproc-per-node 2 -m training retrain"
 LONGEST_WAIT = timedelta(minutes=30)
 """For what the others do, too, step by step; a process that is gone is noticed at once, one that hangs after this."""
 _CALLED, _ENDED, _FAILED = "called", "ended", "failed"
@@ -66,9 +67,7 @@ class Processes:
         """
         if placement.shard_users:
             if self.store is None:
-                raise UsageWrong(
-                    "--shard-users: start it by torchrun, as `torchrun --nproc-per-node 2 -m training retrain`"
-                )
+                raise UsageWrong(f"--shard-users: start it by torchrun, as `{BY_TORCHRUN}`")
             need_torchrec()
         if placement.device == "cuda":
             number = int(os.environ.get("LOCAL_RANK", "0"))
@@ -105,8 +104,9 @@ class Processes:
                 "another process of this training was killed or cannot be reached: run the same command again to go on"
             ) from error
         finally:
-            with suppress(RuntimeError):  # of connections that are gone
-                distributed.destroy_process_group()
+            if distributed.is_initialized():
+                with suppress(RuntimeError):  # of connections that are gone
+                    distributed.destroy_process_group()
 
     def called(self) -> bool:
         """Wait, however long it takes, until the first one wants the others; False: it ended without them."""
@@ -204,7 +204,8 @@ def of_torchrun(expected: Mapping[type[Exception], Status]) -> Iterator[Processe
         yield ALONE
         return
     store, rank, world = next(iter(rendezvous("env://")))
-    ours = Processes(rank, world, store)
+    attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
+    ours = Processes(rank, world, PrefixStore(f"training/{attempt}", store))
     status = Status.BUG
     try:
         yield ours

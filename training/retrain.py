@@ -21,6 +21,7 @@ from contract.preprocessing import Preprocessing
 from contract.progress import Progress, silent
 from contract.tables import open_database
 from training.backbones import load_backbone
+from training.checkpoints import FORMAT
 from training.computed import Vectors, keep_vectors, kept_vectors
 from training.encoding.engines import Cluster
 from training.errors import InputRejected
@@ -230,7 +231,9 @@ async def read_network(stores: StoreSettings) -> Network:
 def open_run(runs: Path, settings: TrainingSettings, network: Network) -> Run:
     """The unfinished run of these settings, this data and what decoding makes of pictures now, or a new one."""
     pixels = pixels_digest(_USUAL_SIZE)
-    described = json.dumps(settings.model_dump(mode="json"), sort_keys=True) + network.snapshot().digest + pixels
+    described = (
+        json.dumps(settings.model_dump(mode="json"), sort_keys=True) + network.snapshot().digest + pixels + FORMAT
+    )
     fingerprint = hashlib.sha256(described.encode()).hexdigest()[:12]
     folder = runs / fingerprint
     folder.mkdir(parents=True, exist_ok=True)

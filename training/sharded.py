@@ -1,6 +1,6 @@
 """Vectors too many for one process: each holds a block of rows, by TorchRec, and all are called as nn.Embedding is.
 
-TorchRec is imported here alone, and once it is asked for. Shape suffixes: R rows of this process, M numbers asked for,
+TorchRec is imported here alone, once it is asked for. Shape suffixes: R rows of this process, M numbers asked for,
 D dimensions.
 """
 
@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import DTensor, Shard
 
 from training.errors import InputRejected
 
@@ -83,8 +81,11 @@ class ShardedVectors(nn.Module):
         """The rows of this process, of a whole table."""
         return whole[self.start : self.start + len(self.weight)]
 
-    def as_distributed(self, own_RD: Tensor) -> DTensor:
+    def as_distributed(self, own_RD: Tensor) -> Tensor:
         """The rows of this process as a part of the whole, for torch.distributed.checkpoint."""
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.tensor import DTensor, Shard
+
         mesh = init_device_mesh(own_RD.device.type, (distributed.get_world_size(),))
         shape, stride = torch.Size([self.rows, self.dim]), (self.dim, 1)
         return DTensor.from_local(own_RD, mesh, [Shard(0)], shape=shape, stride=stride)

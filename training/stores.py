@@ -9,12 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.blobs import BlobStore
-from contract.embedded import open_redis, redis_server
+from contract.embedded import open_store, redis_server
 from contract.environment import StoreSettings
+from contract.keyspace import RedisStore
 from contract.model_folders import ModelFolders, open_models
 from contract.tables import open_database
 from contract.versions import kept_versions, known_versions
@@ -28,7 +28,7 @@ class Stores:
     """Database and Redis, the latter with the namespace of all keys; pictures and models, opened when they are used."""
 
     engine: AsyncEngine
-    redis: Redis
+    redis: RedisStore
     settings: StoreSettings
 
     @property
@@ -51,7 +51,7 @@ def with_stores(settings: StoreSettings, work: Callable[[Stores], Awaitable[T]])
     """Open the stores, do the work, close them. Raises StoreUnavailable where one cannot be used."""
 
     async def run(redis_url: str) -> T:
-        async with open_database(settings.sqlalchemy_url) as engine, open_redis(redis_url) as redis:
+        async with open_database(settings.sqlalchemy_url) as engine, open_store(redis_url, settings) as redis:
             return await work(Stores(engine, redis, settings))
 
     with redis_server(settings) as (redis_url, _):

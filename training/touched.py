@@ -5,6 +5,7 @@ Shape suffixes: M distinct numbers of rows that a share touches, N that any does
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +29,17 @@ class Touched:
     def part_of(self, number_M: Tensor) -> Tensor:
         """What one share counts of rows that it touches, float32 [M]."""
         return 1 / torch.from_numpy(self.shares_N[np.searchsorted(self.number_N, number_M.numpy())]).float()
+
+
+class Psi(NamedTuple):
+    """What the shares of a batch touch of the tables; None: all counts, since there is one share, or no such table."""
+
+    users: Touched | None
+    tweets: Touched | None
+    words: Touched | None
+
+
+ALL = Psi(None, None, None)
 
 
 def squares(rows_MD: Tensor, number_M: Tensor, touched: Touched | None) -> Tensor:

@@ -7,7 +7,6 @@ edges, T image tweets, C candidates, D dimensions.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from training.processes import ALONE, Processes
 from training.sampling import triple_sampler
 from training.settings import Placement, TrainingSettings
 from training.sharded import ShardedVectors
-from training.touched import Touched, squares
+from training.touched import ALL, Psi, Touched, squares
 from training.trainer import Curve, Pairs, Schedule, Triples, train
 
 _CHUNK = 100_000
@@ -97,17 +96,6 @@ def schedule(settings: TrainingSettings) -> Schedule:
     )
 
 
-class Psi(NamedTuple):
-    """What the shares of a batch touch of the tables; None: there is one share, or no such table."""
-
-    users: Touched | None
-    tweets: Touched | None
-    words: Touched | None
-
-
-_ALL = Psi(None, None, None)
-
-
 class Trainee(nn.Module):
     """An AMNL model on a problem, as the shared trainer wants it.
 
@@ -156,7 +144,7 @@ class Trainee(nn.Module):
     def psi(self, shares: Sequence[Triples]) -> Psi:
         """What several shares touch of Psi."""
         if len(shares) == 1:
-            return _ALL
+            return ALL
         ids_TSW = self.problem.content.token_ids_TSW
         user_M = [np.unique(user_B) for user_B, _, _ in shares]
         tweet_M = [np.unique(_tweets_of(share)) for share in shares]
@@ -183,7 +171,7 @@ class Trainee(nn.Module):
         ubar_UD = functional.embedding_bag(followee_E, vectors_MD, starts_U, mode="sum", per_sample_weights=attention_E)
         return u_UD, ubar_UD, counts_U > 0, squares(vectors_MD, member_M, counted)
 
-    def tweets(self, tweet_M: Tensor, psi: Psi = _ALL) -> tuple[Tensor, Tensor | None, Tensor]:
+    def tweets(self, tweet_M: Tensor, psi: Psi = ALL) -> tuple[Tensor, Tensor | None, Tensor]:
         """z, float32 [M, D], biases [M] where the model has them, and |what the tweets alone touch of Psi|^2."""
         model, content = self.model, self.problem.content
         sum_of_squares, z_MD = self.there(torch.zeros(())), self.there(torch.zeros(1))

@@ -10,9 +10,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.results import Result, Section
-from benchmarks.scale import encoding
+from benchmarks.scale import encoding, loads, redis_cluster, replicas, service_times, simulated, storage, training
 
-BENCHMARKS: dict[str, Callable[[], Section]] = {"encoding": encoding.measure}
+BENCHMARKS: dict[str, Callable[[], Section]] = {
+    "training": training.measure,
+    "encoding": encoding.measure,
+    "redis_cluster": redis_cluster.measure,
+    "replicas": replicas.measure,
+    "service_times": service_times.measure,
+    "storage": storage.measure,
+    "loads": loads.measure,
+    "simulation": simulated.measure,
+}
 """In the page's order."""
 
 

@@ -10,6 +10,7 @@ from docs.generate.diagram import diagram
 from docs.generate.figures import model_card
 from docs.generate.http import http_page
 from docs.generate.keys import architecture_page
+from docs.generate.scale import scale_page
 
 DOCS = Path(__file__).resolve().parent.parent
 _PACKAGES = [DOCS.parent / name for name in ("contract", "service")]
@@ -22,5 +23,6 @@ PAGES: dict[str, Callable[[], str]] = {
     "http.md": http_page,
     "images/architecture.svg": diagram,
     "model-card.md": lambda: model_card(DOCS / "model-card.md", DOCS / "reproduction" / "results.json"),
+    "scale.md": lambda: scale_page(DOCS / "scale.md", DOCS),
 }
-"""By the path of the page. Of architecture.md and model-card.md one table is written, the others as a whole."""
+"""By the path of the page. Of architecture.md, model-card.md and scale.md tables are written, the others as a whole."""

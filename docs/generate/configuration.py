@@ -6,7 +6,7 @@ from contract.environment import StoreSettings
 from docs.generate.markdown import code, document, table
 from docs.generate.schemas import Schema, default_in_words, type_in_words
 from service.settings import Settings
-from training.settings import Gate, TrainingSettings
+from training.settings import Gate, Placement, TrainingSettings
 from training.synthesize import SynthesisSettings
 
 INTRODUCTION = """\
@@ -24,6 +24,12 @@ TELEMETRY = """\
 other variables of OpenTelemetry's own specification; it needs `'.[otel]'`.
 """
 
+OBJECT_STORES = """\
+Where a bucket is and who asks has no settings here: botocore's `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`,
+`AWS_SECRET_ACCESS_KEY`, `AWS_DEFAULT_REGION` and the rest do, or a machine's role; it needs `'.[s3]'`
+([a bucket](production.md#pictures-and-models-in-a-bucket)).
+"""
+
 TRAINING = """\
 Options of `python -m training retrain`; each stands in the manifest of the versions that it made. What they mean for
 quality: [retraining](retraining.md), [experiments](experiments.md).
@@ -38,12 +44,17 @@ def configuration_page() -> str:
         "## The stores: trainer and service",
         _settings(StoreSettings, "Variable", of_stores),
         "What an unset one means for where data is: [stores](production.md#stores).",
+        OBJECT_STORES,
         "## The service",
         _settings(Settings, "Variable", set(Settings.model_fields) - of_stores),
         TELEMETRY,
         "## Training",
         TRAINING,
         _settings(TrainingSettings, "Option"),
+        "## Where it is trained",
+        "Options of `retrain`, too: which processes and devices, with `torchrun` "
+        "([several processes](retraining.md#several-processes)).",
+        _settings(Placement, "Option"),
         "## The gate",
         "Options of `retrain`, too: when a new version may take the active one's place.",
         _settings(Gate, "Option"),
@@ -53,7 +64,7 @@ def configuration_page() -> str:
     )
 
 
-_FLAGS = {"force"}
+_FLAGS = {"force", "shard_users"}
 """Options without a value."""
 
 

@@ -1,6 +1,6 @@
 """Markdown that GitHub and MyST read alike."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 Row = Sequence[object]
@@ -24,12 +24,20 @@ def document(*parts: str) -> str:
 
 def filled(page: Path, place: str, content: str) -> str:
     """A page that is written by hand but for one place, with what belongs there."""
-    start, end = f"<!-- {place}: written by make docs -->", f"<!-- end of {place} -->"
-    before, _, rest = page.read_text("utf-8").partition(start)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise ValueError(f"{page.name} has no place for the {place}: keep the lines {start} and {end}")
-    return f"{before}{start}\n\n{content}\n{end}{after}"
+    return all_filled(page, {place: content})
+
+
+def all_filled(page: Path, contents: Mapping[str, str]) -> str:
+    """The same with several places."""
+    text = page.read_text("utf-8")
+    for place, content in contents.items():
+        start, end = f"<!-- {place}: written by make docs -->", f"<!-- end of {place} -->"
+        before, _, rest = text.partition(start)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise ValueError(f"{page.name} has no place for the {place}: keep the lines {start} and {end}")
+        text = f"{before}{start}\n\n{content}\n{end}{after}"
+    return text
 
 
 def number(value: float) -> str:

@@ -105,6 +105,7 @@ async def redis_state(parts: Parts) -> str:
     """In words."""
     model = parts.ingest.models.current
     try:
+        await parts.ingest.vectors.check()
         version = await parts.ingest.vectors.active_version()
     except RedisError:
         return AWAY

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import httpx
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contract.embedded import open_redis, redis_server
+from contract.embedded import open_store, redis_server
 from contract.environment import StoreSettings
 from contract.tables import Follow, Retweet, Tweet, User, open_database
 from contract.transactions import STAYS
@@ -58,7 +59,7 @@ async def settled(stores: StoreSettings) -> list[str]:
 async def pending(stores: StoreSettings) -> list[str]:
     """Tweets that are not encoded yet."""
     with redis_server(stores) as (redis_url, _):
-        async with open_redis(redis_url) as redis, open_database(stores.sqlalchemy_url) as engine:
+        async with open_store(redis_url, stores) as redis, open_database(stores.sqlalchemy_url) as engine:
             version = await VectorStore(redis, stores.redis_namespace).active_version()
             if version is None:
                 return ["Redis names no active version"]
@@ -68,11 +69,11 @@ async def pending(stores: StoreSettings) -> list[str]:
     return [f"tweet {tweet.tweet_id} is pending" for tweet in tweets] + [f"{user} is not erased" for user in leaving]
 
 
-async def check(ledger: Ledger, stores: StoreSettings, url: str) -> Verdict:
+async def check(ledger: Ledger, stores: StoreSettings, url: str, headers: Mapping[str, str] | None = None) -> Verdict:
     """By SQL, by Redis, and by what users are recommended."""
     async with open_database(stores.sqlalchemy_url) as engine, engine.connect() as connection:
         lost, twice, wrong = await _in_sql(ledger, connection)
-    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=30, headers=headers) as client:
         for unit in ledger.units:
             lost += await _not_recommended(unit, client)
     return Verdict(len(lost), len(twice), [*ledger.wrong, *lost, *twice, *wrong])

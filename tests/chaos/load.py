@@ -69,12 +69,13 @@ class Ledger:
 
 
 class Load:
-    """Writers and readers on one service, wherever it is at the moment."""
+    """Writers and readers on one service, wherever it is at the moment; reads may go to another one."""
 
-    def __init__(self, url: str, ledger: Ledger, name: str) -> None:
+    def __init__(self, url: str, ledger: Ledger, name: str, read_from: str | None = None) -> None:
         self._ledger, self.name = ledger, name
         self._numbers: Iterator[int] = itertools.count()
         self._client = httpx.AsyncClient(base_url=url, timeout=40)
+        self._reads_from = read_from or url
         self._wanted = asyncio.Event()
         self._wanted.set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -140,7 +141,7 @@ class Load:
 
     async def _next_answer_has(self, unit: Unit) -> None:
         """What was acknowledged is known to the very next answer, unless that says that it may not be."""
-        url = f"/users/{unit.fan}/recommendations?k=100"
+        url = f"{self._reads_from}/users/{unit.fan}/recommendations?k=100"
         body = await self._ask("GET", url, self._ledger.reads)
         if body is None or "online_network" in body["missing"]:
             return
@@ -159,7 +160,7 @@ class Load:
     async def _read(self, first: int) -> None:
         for n in itertools.count(first):
             asked = time.monotonic()
-            url = f"/users/{self._somebody(n)}/recommendations"
+            url = f"{self._reads_from}/users/{self._somebody(n)}/recommendations"
             body = await self._ask("GET", url, self._ledger.reads)
             if body is None:
                 await asyncio.sleep(RETRY_SECONDS)

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from PIL import Image
+from redis.asyncio import Redis
 from sqlalchemy import select
 
 from contract.environment import StoreSettings
@@ -34,6 +35,11 @@ class Service:
     @property
     def parts(self) -> Parts:
         return cast(Parts, self.app.state.parts)
+
+    @property
+    def redis(self) -> Redis:
+        """The server's client; on a cluster that of the keys that belong to nobody."""
+        return self.parts.ingest.graph._home.redis
 
     async def sql(self, *columns: Any) -> list[Row]:
         engine = create_engine(self.settings.sqlalchemy_url)

@@ -111,7 +111,7 @@ def in_service(service: Service) -> str:
 
 def opened(service: Service) -> Stores:
     ingest = service.parts.ingest
-    return Stores(ingest.database.engine, ingest.graph._redis, service.settings)
+    return Stores(ingest.database.engine, service.redis, service.settings)
 
 
 async def test_a_deleted_user_is_unknown_at_once_and_for_good(service: Service) -> None:

@@ -272,10 +272,8 @@ async def test_a_key_s_rate_counts_over_all_processes(trained: StoreSettings) ->
             problem(answers[-1], 429, "rate-limited")
             assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
             assert [(await ask(service, other)).status_code for service in (first, second) * 4] == [200] * 8
-            ttls = [
-                await first.parts.ingest.graph._redis.ttl(key)
-                async for key in first.parts.ingest.graph._redis.scan_iter(f"{trained.redis_namespace}:rate*")
-            ]
+            pattern = first.parts.ingest.graph._home.key("rate*")
+            ttls = [await first.redis.ttl(key) async for key in first.redis.scan_iter(pattern)]
             assert ttls
             assert all(0 < ttl <= 120 for ttl in ttls)
     finally:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -50,7 +51,7 @@ async def lost(trained: StoreSettings, monkeypatch: pytest.MonkeyPatch) -> Async
 
 
 async def lose_everything(service: Service) -> None:
-    redis = service.parts.ingest.graph._redis
+    redis = service.redis
     await redis.delete(*[key async for key in redis.scan_iter(f"{service.settings.redis_namespace}:*", count=1_000)])
 
 
@@ -100,7 +101,7 @@ async def test_a_loss_is_remembered_through_a_redis_that_does_not_answer(
         raise RedisConnectionError("gone")
 
     network = lost.parts.online.network
-    network.lost, network._log._read = False, b"0-1"  # as if this process had yet to see it
+    network.lost, network._log._read = False, {network.graph._home: b"0-1"}  # as if this process had yet to see it
     with monkeypatch.context() as patch:
         patch.setattr(VectorStore, "active_version", fails)
         assert (await answer(lost, USER))["missing"] == ["online_network"]
@@ -178,8 +179,8 @@ def test_a_publish_sees_that_redis_lost_what_it_wrote(trained: StoreSettings, mo
     (folder,) = trained.models_dir.iterdir()
 
     async def lose(engine: AsyncEngine, graph: OnlineGraph, _: Progress) -> None:
-        keys = [key async for key in graph._redis.scan_iter(f"{trained.redis_namespace}:*", count=1_000)]
-        await graph._redis.delete(*keys)
+        keys = [key async for key in graph._home.redis.scan_iter(f"{trained.redis_namespace}:*", count=1_000)]
+        await graph._home.redis.delete(*keys)
         await rebuild_graph(engine, graph)
 
     monkeypatch.setattr(publish, "rebuild_graph", lose)
@@ -201,6 +202,11 @@ def active(stores: StoreSettings) -> str | None:
     return with_stores(stores, lambda opened: VectorStore(opened.redis, opened.namespace).active_version())
 
 
+def _plain(opened: Stores) -> Redis:
+    assert isinstance(opened.redis, Redis)
+    return opened.redis
+
+
 async def activate_empty(version: str, stores: Stores) -> None:
     await VectorStore(stores.redis, stores.namespace).activate(version)
 
@@ -219,7 +225,7 @@ def test_who_is_cancelled_at_any_moment_takes_the_mark_away(stores: StoreSetting
             await asyncio.sleep(0)
         ended = task.done()
         await end(task)
-        assert not await opened.redis.exists(f"{opened.namespace}:restoring"), turns
+        assert not await _plain(opened).exists(f"{opened.namespace}:restoring"), turns
         return ended
 
     async def at_every_moment(opened: Stores) -> None:
@@ -233,21 +239,22 @@ def test_who_is_cancelled_at_any_moment_takes_the_mark_away(stores: StoreSetting
 
 def test_one_process_writes_at_a_time_and_a_killed_one_is_followed(trained: StoreSettings) -> None:
     async def two(opened: Stores) -> None:
+        redis = _plain(opened)
         async with restoring(opened.redis, opened.namespace) as first:
             assert first is not None
             async with restoring(opened.redis, opened.namespace) as second:
                 assert second is None
-            assert 0 < await opened.redis.ttl(first.key) <= 20
-            await opened.redis.delete(first.key)
+            assert 0 < await redis.ttl(first.key) <= 20
+            await redis.delete(first.key)
             async with restoring(opened.redis, opened.namespace) as third:
                 assert third is not None
                 with pytest.raises(StoreUnavailable):
                     await first.set_if_there(f"{opened.namespace}:probe", "x")
-            assert await opened.redis.get(f"{opened.namespace}:probe") is None
+            assert await redis.get(f"{opened.namespace}:probe") is None
         async with writing(opened.redis, opened.namespace, "probe") as mark:
             await mark.set_if_there(f"{opened.namespace}:probe", "x")
-            assert await opened.redis.exists(mark.key)
-        assert not await opened.redis.exists(mark.key)
-        await opened.redis.delete(f"{opened.namespace}:probe")
+            assert await redis.exists(mark.key)
+        assert not await redis.exists(mark.key)
+        await redis.delete(f"{opened.namespace}:probe")
 
     with_stores(trained, two)

@@ -31,7 +31,7 @@ async def agrees(service: Service) -> bool:
 
 
 async def is_settled(service: Service) -> bool:
-    redis = service.parts.ingest.graph._redis
+    redis = service.redis
     return not await redis.zcard(f"{service.settings.redis_namespace}:unsure")
 
 
@@ -122,7 +122,7 @@ async def test_one_that_cannot_be_mended_holds_up_no_other(service: Service, mon
 
     for name, value in (("mend_user", fails), ("_SOON_SECONDS", 0.2), ("_SETTLED_SECONDS", 0.4)):
         monkeypatch.setattr(mend, name, value)
-    redis, key = service.parts.ingest.graph._redis, f"{service.settings.redis_namespace}:unsure"
+    redis, key = service.redis, f"{service.settings.redis_namespace}:unsure"
     await redis.zadd(key, {"user:u0001:first": 1, "user:u0002:second": 2})
 
     async def only_the_first() -> bool:

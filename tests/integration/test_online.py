@@ -83,9 +83,9 @@ async def test_a_lost_log_forgets_everything(service: Service, network: Network,
     before = await service.recommended(reader, 100)
     graph, namespace = service.parts.ingest.graph, service.settings.redis_namespace
     gone = min(network.followees[reader])
-    await graph._redis.srem(f"{namespace}:follow:{reader}", gone)  # behind the log's back
+    await graph._home.redis.srem(f"{namespace}:follow:{reader}", gone)  # behind the log's back
     assert await service.recommended(reader, 100) == before
-    await graph._redis.delete(f"{namespace}:changes")
+    await graph._home.redis.delete(f"{namespace}:changes")
     assert await service.recommended(reader, 100) != before
     await graph.add_follows([(reader, gone)])
     assert await service.recommended(reader, 100) == before

@@ -244,7 +244,7 @@ async def test_redis_is_written_anew_on_demand(service: Service) -> None:
     users = [f"u{n:04}" for n in range(1, 30)]
     before = [await service.recommended(user, 10) for user in users]
     graph = service.parts.ingest.graph
-    await graph._redis.delete(*[f"{service.settings.redis_namespace}:timeline:{user}" for user in users])
+    await graph._home.redis.delete(*[f"{service.settings.redis_namespace}:timeline:{user}" for user in users])
     assert (await service.client.post("/models:rebuild-redis")).status_code == 202
 
     async def the_same() -> bool:

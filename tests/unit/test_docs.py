@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are not installed for one file
 from alembic.config import CommandLine
+from torch.distributed.run import get_args_parser as torch_parser
 
 from contract.migrate import parser as migrate_parser
 from docs.generate import DOCS
@@ -134,6 +135,9 @@ def check_command(words: list[str]) -> None:
             parse(training_parser(), arguments)
         case ["docker", "compose", "run", "--rm", "retrain", *arguments]:
             parse(training_parser(), arguments or ["retrain"])
+        case ["torchrun", *rest]:
+            torch_parser().parse_args(rest)
+            parse(training_parser(), rest[rest.index("training") + 1 :])
         case ["python" | "python3", "-m", "service", *arguments]:
             parse(service_parser(), arguments or ["serve"])
         case ["python" | "python3", "-m", "contract.migrate", *arguments]:
@@ -141,7 +145,8 @@ def check_command(words: list[str]) -> None:
         case ["python" | "python3", "-m", "venv" | "docs.generate" | "build", *_]:
             pass
         case ["python" | "python3", "-m", module, *_] if module.startswith(("benchmarks", "contract.")):
-            assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
+            path = ROOT / module.replace(".", "/")
+            assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
         case ["python" | "python3", "make_dataset.py"]:
             pass
         case ["python" | "python3", script, *_] if script.startswith("examples/"):

@@ -11,11 +11,11 @@ import pytest
 
 from contract import artifact
 from contract.artifact import MANIFEST
-from contract.environment import StoreSettings
 from contract.errors import ArtifactInvalid, StoreUnavailable
 from contract.ids import id_hash
 from contract.model_folders import ModelFolders
 from contract.shared_models import SharedModels
+from tests.conftest import SMALL, exported_model
 from tests.object_store import ObjectStore, object_store
 from training.redaction import take_out
 from training.retention import FOLDERS, forget_shared
@@ -34,9 +34,9 @@ def url(server: ObjectStore, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def here(trained_embedded: StoreSettings, tmp_path: Path, url: str) -> ModelFolders:
+def here(tiny_network: Path, tmp_path: Path, url: str) -> ModelFolders:
     """Of the machine that trains, with one version, which all machines find."""
-    (model,) = trained_embedded.models_dir.iterdir()
+    model = exported_model(tiny_network, SMALL)
     shutil.copytree(model, tmp_path / "here" / model.name)
     folders = ModelFolders(tmp_path / "here", SharedModels(url))
     folders.share(model.name)
@@ -229,9 +229,9 @@ def test_a_store_that_is_away_is_named(here: ModelFolders, tmp_path: Path, url: 
 
 
 @pytest.mark.parametrize("scheme", ["file://{}/shared", "memory://shared"])
-def test_elsewhere_than_on_s3(trained_embedded: StoreSettings, tmp_path: Path, scheme: str) -> None:
+def test_elsewhere_than_on_s3(tiny_network: Path, tmp_path: Path, scheme: str) -> None:
     url = scheme.format(tmp_path)
-    (model,) = trained_embedded.models_dir.iterdir()
+    model = exported_model(tiny_network, SMALL)
     shutil.copytree(model, tmp_path / "here" / model.name)
     ModelFolders(tmp_path / "here", SharedModels(url)).share(model.name)
     there = another(tmp_path, url)

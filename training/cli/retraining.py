@@ -94,7 +94,7 @@ VERBS = (
         result=Retrained,
         more="One that was interrupted goes on when the same command is run again on the same data.\n"
         "By several processes, on one machine or more (docs/retraining.md): "
-        "torchrun --nproc-per-node 2 -m training retrain",
+        "torchrun --standalone --nproc-per-node 2 -m training retrain",
         statuses=(Status.GATE_CLOSED,),
     ),
     Verb(

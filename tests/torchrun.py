@@ -1,0 +1,83 @@
+"""`torchrun` as a person starts it, with what each process wrote in a file of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contract.artifact import Artifact, Epoch
+from contract.environment import StoreSettings
+from tests.conftest import ROOT
+from tests.processes import environment_of
+
+RETRAIN = ["retrain", "--backbone", "tiny", "--dim", "16", "--text-dim", "16", "--word-dim", "16", "--epochs", "2"]
+"""With the settings SMALL of tests/conftest.py."""
+KILLED = """
+import os, signal, sys
+import training.__main__, training.trainer
+real, called = training.trainer._train_epoch, [0]
+def counted(*arguments):
+    called[0] += 1
+    if os.environ["RANK"] == sys.argv[1] and called[0] == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments)
+training.trainer._train_epoch = counted
+sys.exit(training.__main__.main(sys.argv[3:]))
+"""
+"""A process is killed as it begins an epoch: which process, which epoch, and the command."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How torchrun ended, and what each process wrote to standard output and standard error."""
+
+    status: int
+    output: list[str]
+    said: list[str]
+
+
+def torchrun(
+    processes: int,
+    arguments: Sequence[str],
+    stores: StoreSettings,
+    logs: Path,
+    program: Sequence[str] = ("-m", "training"),
+) -> Ended:
+    """Run it to its end; it looks after its processes so seldom that one whose peer is gone says so first."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command += ["--monitor-interval", "1", "--redirects", "3", "--log-dir", str(logs), *program, *arguments]
+    environment = environment_of(stores, OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"), PYTHONPATH=str(ROOT))
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    folders = sorted(path.parent for path in logs.glob("*/attempt_0/*/stderr.log"))
+    assert len(folders) == processes, ended.stderr
+    output = [(folder / "stdout.log").read_text("utf-8") for folder in folders]
+    said = [(folder / "stderr.log").read_text("utf-8") for folder in folders]
+    return Ended(ended.returncode, output, said)
+
+
+def killed(process: int, epoch: int, folder: Path) -> list[str]:
+    """The program for `torchrun` in which a process is killed as it begins an epoch."""
+    script = folder / "killed.py"
+    script.write_text(KILLED, "utf-8")
+    return [str(script), str(process), str(epoch)]
+
+
+def same_but_for_rounding(made: Artifact, by_one: Artifact) -> None:
+    """Vectors are compared as they are stored, in fp16."""
+    assert made.user_ids == by_one.user_ids
+    largest = np.abs(by_one.user_vectors_UD).max()
+    assert np.abs(made.user_vectors_UD.astype(np.float32) - by_one.user_vectors_UD).max() <= 1e-3 * largest
+    for system, metrics in by_one.manifest.metrics.items():
+        assert made.manifest.metrics[system] == pytest.approx(metrics, abs=1e-9), system
+    for ours, theirs in zip(epochs(made), epochs(by_one), strict=True):
+        assert (ours.loss, ours.auc) == pytest.approx((theirs.loss, theirs.auc), rel=1e-6)
+
+
+def epochs(made: Artifact) -> list[Epoch]:
+    assert made.manifest.curve is not None
+    return made.manifest.curve

@@ -1,0 +1,193 @@
+"""The simulation of docs/scale.md beside theory, and what it takes for held beside what the service holds."""
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import count, groupby
+
+import numpy as np
+import pytest
+import simpy
+
+from benchmarks.scale.assumptions import Assumptions
+from benchmarks.scale.held_trace import Memory, Need, Routing, asked, trace
+from benchmarks.scale.push import Writers, push, pushes_a_second, writers_for
+from benchmarks.scale.shape import Ints, Network
+from benchmarks.scale.simulation import Layout, Load, Queue, simulate, stationary_waits
+from benchmarks.scale.times import Times
+from contract.graph import TimelineEntry, UserView
+from service.held import Held
+from tests.unit.test_plan import made_constants
+
+LOCAL = Layout(shards=1, rtt_s=0.0, bytes_a_second=math.inf)
+HELD = Need(6, 100, False, 0, 0, 0, 0)
+COLD = Need(6, 100, True, 6, 6, 100, 100)
+
+
+def sojourns(rate: float, service: Callable[[np.random.Generator], float], jobs: int) -> list[float]:
+    """Seconds in a queue with Poisson arrivals."""
+    env, rng = simpy.Environment(), np.random.default_rng(0)
+    queue, taken = Queue(env), []
+
+    def job() -> Iterator[simpy.Event]:
+        came = env.now
+        yield queue.work(service(rng))
+        taken.append(env.now - came)
+
+    def arrive() -> Iterator[simpy.Event]:
+        for gap in rng.exponential(1 / rate, jobs):
+            yield env.timeout(gap)
+            env.process(job())  # type: ignore[arg-type]
+
+    env.process(arrive())  # type: ignore[arg-type]
+    env.run()
+    return taken
+
+
+@pytest.mark.parametrize("busy", [0.3, 0.7])
+def test_exponential_service_waits_as_theory_has_it(busy: float) -> None:
+    """M/M/1: time in it is exponential, with rate mu - lambda."""
+    taken = sojourns(busy, lambda rng: float(rng.exponential(1.0)), 30_000)
+    assert np.quantile(taken, 0.99) == pytest.approx(-math.log(0.01) / (1 - busy), rel=0.12)
+    assert np.mean(taken) == pytest.approx(1 / (1 - busy), rel=0.08)
+
+
+@pytest.mark.parametrize("busy", [0.3, 0.7])
+def test_constant_service_waits_as_theory_has_it(busy: float) -> None:
+    """M/D/1: Erlang's distribution of waits."""
+
+    def no_longer_than(t: float) -> float:
+        terms = ((busy * (k - t)) ** k / math.factorial(k) * math.exp(-busy * (k - t)) for k in range(int(t) + 1))
+        return (1 - busy) * sum(terms)
+
+    taken = sojourns(busy, lambda _: 1.0, 30_000)
+    p99 = next(t / 100 for t in count() if no_longer_than(t / 100) >= 0.99)
+    assert np.quantile(taken, 0.99) == pytest.approx(1 + p99, rel=0.08)
+
+
+def test_other_replicas_work_is_found_as_often_as_a_shard_is_busy() -> None:
+    waits = stationary_waits(0.6, 1e-3, np.random.default_rng(0))
+    assert np.mean(waits > 0) == pytest.approx(0.6, abs=0.02)
+    assert np.mean(waits) == pytest.approx(0.6 * 1e-3 / 0.4, rel=0.05)
+
+
+@pytest.fixture(scope="module")
+def times(tmp_path_factory: pytest.TempPathFactory) -> Times:
+    return Times(made_constants(tmp_path_factory.mktemp("docs")))
+
+
+def test_one_request_at_a_time_takes_what_its_parts_take(times: Times) -> None:
+    for need in (HELD, COLD):
+        alone = simulate([need], Load(1.0, 200, "even"), times, LOCAL, seed=0)
+        assert alone.quantile_ms(0.5) == pytest.approx(1e3 * (times.replica(need) + times.redis(need)))
+        assert alone.replica_busy == pytest.approx(times.replica(need), rel=0.02)
+        assert alone.shard_busy == pytest.approx(times.redis(need), rel=0.02)
+
+
+def test_what_is_measured_as_a_whole_is_the_sum_of_its_parts(times: Times) -> None:
+    """With made constants: 1,000 µs held; read anew 2,000, 10 a followee, 5 an entry, 2 a candidate, 100 of them."""
+    held = Need(6, 1_000, False, 0, 0, 0, 0)
+    assert 1e6 * times.replica(held) == pytest.approx(1_000)
+    assert 1e6 * times.replica(COLD) == pytest.approx(2_000 + 60 + 500 + 200)
+    assert 1e6 * times.redis(COLD) == pytest.approx(200 + 6 + 50 + 100)
+
+
+def test_looks_are_shared_under_load(times: Times) -> None:
+    """A look is 400 of 1,000 µs: without sharing 1,200 requests/s are more than a replica can do."""
+    rates = {rate: simulate([HELD], Load(rate, 3_000), times, LOCAL, seed=0) for rate in (100.0, 1_200.0)}
+    few, many = (rates[rate].replica_busy / rate for rate in (100.0, 1_200.0))
+    assert many < 0.85 * few
+    assert rates[1_200.0].quantile_ms(0.5) < 20
+
+
+def test_a_round_trip_is_as_slow_as_the_slowest_shard(times: Times) -> None:
+    wide = Need(500, 500, True, 500, 500, 500, 500)
+    layout = Layout(shards=50, rtt_s=1e-3, bytes_a_second=math.inf)
+    idle, busy = (simulate([wide], Load(1.0, 100), times, layout, seed=0, others=others) for others in (0.0, 0.7))
+    piece = times.piece([wide])
+    slowest = sum(1 / k for k in range(1, 36)) * piece / 0.3  # of 35 exponential waits
+    assert busy.quantile_ms(0.5) - idle.quantile_ms(0.5) == pytest.approx(3e3 * slowest, rel=0.3)
+
+
+def test_the_same_seed_is_the_same_run(times: Times) -> None:
+    first, again, other = (simulate([COLD], Load(100.0, 300), times, LOCAL, seed) for seed in (1, 1, 2))
+    assert np.array_equal(first.seconds, again.seconds)
+    assert not np.array_equal(first.seconds, other.seconds)
+
+
+def made_follows(user: int) -> tuple[Ints, Ints]:
+    """Three followees each, ten entries; every user shares one followee with the next."""
+    return np.arange(2 * user, 2 * user + 3), np.full(3, 10)
+
+
+def test_what_was_read_is_held_until_all_is_dropped() -> None:
+    memory = Memory(made_follows, held_mb=0.1)
+    first, again, next_user = memory.need(0, 1), memory.need(1, 1), memory.need(2, 2)
+    assert (first.view, first.timelines, first.entries, first.vectors) == (True, 3, 30, 30)
+    assert again.nothing
+    assert (next_user.view, next_user.timelines, next_user.vectors) == (True, 2, 20)
+    assert memory.dropped == 0
+    full = [memory.need(3, user) for user in range(10, 20)]
+    assert memory.dropped > 0
+    assert all(need.timelines in (2, 3) for need in full)
+    assert not memory.need(4, 1).nothing
+
+
+def test_what_changed_is_read_anew() -> None:
+    quiet, busy = Memory(made_follows, 100), Memory(made_follows, 100, changes=1e-3)
+    for memory in (quiet, busy):
+        memory.need(0, 1)
+    assert quiet.need(1e6, 1).nothing
+    stale = busy.need(1e6, 1)
+    assert (stale.timelines, stale.entries, stale.vectors) == (3, 30, 3)
+
+
+def test_memory_counts_bytes_as_the_service_does() -> None:
+    entries, authors = 40, [f"author-{n}" for n in range(6)]
+    held = Held("v", 400)
+    view = held.view("user", UserView(exists=True, followee_ids=authors, seen_tweet_ids=set()))
+    held.keep(held.views, "user", view)
+    for author in authors:
+        posts = [TimelineEntry(f"{author}-{n}", author, n) for n in range(entries)]
+        held.keep(held.timelines, author, held.timeline(posts, entries))
+    memory = Memory(lambda _: (np.arange(6), np.full(6, entries)), held_mb=100)
+    memory.need(0.0, 0)
+    assert memory.bytes == pytest.approx(held.nbytes, rel=0.05)
+
+
+def test_an_affine_users_visit_finds_what_its_first_request_read() -> None:
+    network = Network(1e8, Assumptions())
+    by_chance, affine = (
+        trace(network, Routing(50, is_affine), 20.0, 1_500, np.random.default_rng(0)) for is_affine in (False, True)
+    )
+    assert by_chance.held < 0.05
+    assert affine.held > 0.5
+
+
+def test_visits_have_as_many_requests_as_is_assumed() -> None:
+    network = Network(1e8, Assumptions())
+    stream = asked(network, Routing(50, affine=True), 100.0, np.random.default_rng(0))
+    asks = [next(stream) for _ in range(10_000)]
+    assert len(asks) / (asks[-1][0] - asks[0][0]) == pytest.approx(100, rel=0.15)
+    visits = [sum(1 for _ in asks_of) for _, asks_of in groupby(sorted(user for _, user in asks))]
+    assert np.mean(visits) == pytest.approx(5, rel=0.3)  # those that go on beyond the end are cut
+    assert [at for at, _ in asks] == sorted(at for at, _ in asks)
+
+
+def test_an_inbox_is_one_read_beside_the_timelines_of_the_much_followed() -> None:
+    memory = Memory(made_follows, 100)
+    need = memory.need(0, 1, pulled=lambda _: 1)
+    assert (need.timelines, need.entries, need.vectors) == (2, 30, 30)
+
+
+def test_pushing_is_behind_by_as_much_as_the_largest_posts_take() -> None:
+    network = Network(1e9, Assumptions())
+    writers = writers_for(network, math.inf, push_s=2e-5, redis_s=4e-6)
+    some, all_ = (push(network, writers, below, seed=0, events=5_000) for below in (1e4, math.inf))
+    most = float(network.followers_of(np.array([0]))[0]) * writers.push_s / writers.processes
+    assert some.quantile(0.99) < all_.quantile(0.99) < 3 * most
+    assert some.busy < all_.busy <= pushes_a_second(network, math.inf) * writers.push_s / writers.processes * 1.2
+
+
+def test_where_nobody_has_many_followers_nobody_waits() -> None:
+    network = Network(1e9, Assumptions())
+    assert push(network, Writers(8, 2e-5, 4e-6), below=1_000, seed=0).quantile(0.99) == 0
