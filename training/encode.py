@@ -27,7 +27,7 @@ from training.encoding.shards import Refused, Shard
 from training.encoding.stored import encode_missing
 from training.encoding.vector_files import VectorFolder
 from training.errors import InputRejected
-from training.publish import register
+from training.registry import register
 from training.stores import Stores, with_sql_and_pictures
 
 _ROWS_A_FILE = 100_000
@@ -56,7 +56,7 @@ async def encode_stored(
     version = exported.manifest.version
     files = VectorFolder(to, exported.manifest, "the database") if to is not None else None
     vectors = VectorStore(stores.redis, stores.namespace)
-    await register(stores.engine, exported, None)
+    await register(stores.engine, exported.manifest, None)
     async with writing(stores.redis, stores.namespace, version):
         known = await count_vectors(stores.engine, version)
         missing = await encode_missing(stores, version, engine(exported, model, cluster), progress)

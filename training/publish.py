@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract import artifact
@@ -48,6 +47,7 @@ from training.encoding.stored import encode_missing, need_pictures, store_vector
 from training.errors import InputRejected
 from training.gate import Verdict
 from training.redaction import redact
+from training.registry import register
 from training.stores import Stores, fetch_kept
 
 _VECTORS_A_TURN = 200
@@ -90,7 +90,7 @@ async def publish(
         await need_active(stores, version)
     model = OnnxModel(exported)
     model.verify_golden(exported)
-    await register(stores.engine, exported, verdict)
+    await register(stores.engine, exported.manifest, None if verdict is None else verdict.told())
     await asyncio.to_thread(stores.models.share_anew, version)
     async with writing(stores.redis, stores.namespace, version) as mark, announced(version, vectors):
         await copy_user_vectors(stores.engine, vectors, exported, progress)
@@ -182,20 +182,6 @@ async def write_version(folder: Path, stores: Stores, progress: Progress) -> Non
     vectors, graph = VectorStore(stores.redis, stores.namespace), OnlineGraph(stores.redis, stores.namespace)
     await write_vectors(stores.engine, vectors, exported, progress)
     await fold_in_untrained(exported, OnnxModel(exported), FoldInStores(stores.engine, graph, vectors), progress)
-
-
-async def register(engine: AsyncEngine, exported: Artifact, verdict: Verdict | None) -> None:
-    """A row in model_versions, not active yet."""
-    manifest = exported.manifest
-    metrics: dict[str, Any] = {**manifest.metrics} if verdict is None else {**manifest.metrics, "gate": verdict.told()}
-    async with engine.begin() as connection:
-        known = await connection.scalar(select(ModelVersion.version).where(ModelVersion.version == manifest.version))
-        if known is not None and verdict is not None:
-            mine = update(ModelVersion).where(ModelVersion.version == manifest.version)
-            await connection.execute(mine.values(metrics=metrics))
-        if known is None:
-            values = {"version": manifest.version, "created_at": manifest.created_at, "metrics": metrics}
-            await connection.execute(insert(ModelVersion), values)
 
 
 async def store_computed(engine: AsyncEngine, version: str, computed: Vectors, progress: Progress) -> int:

@@ -1,13 +1,10 @@
 """The batch retrain: from the network in the database to a new version that serves, a line a stage."""
 
 import asyncio
-import fcntl
 import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +24,7 @@ from training.backbones import load_backbone
 from training.checkpoints import FORMAT
 from training.computed import Vectors, keep_vectors, kept_vectors
 from training.encoding.engines import Cluster
-from training.errors import InputRejected, TrainingError
+from training.errors import InputRejected
 from training.evaluate import judge, popularity_scorer, random_scorer
 from training.export import export
 from training.features import pixels_digest
@@ -40,7 +37,7 @@ from training.publish import Published, need_active, publish
 from training.redaction import redact
 from training.retention import VERSION, forget_old
 from training.settings import Gate, Placement, TrainingSettings
-from training.stores import fetch_kept, with_models, with_stores
+from training.stores import fetch_kept, one_at_a_time, with_models, with_stores
 from training.train import Fitted, fit
 from training.verify import verify
 
@@ -247,18 +244,3 @@ def open_run(runs: Path, settings: TrainingSettings, network: Network) -> Run:
         partial.write_text(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{fingerprint}", "utf-8")
         partial.rename(version_file)
     return Run(folder, version_file.read_text("utf-8"))
-
-
-@contextmanager
-def one_at_a_time(runs: Path) -> Iterator[None]:
-    """Hold the lock of this VAR_DIR; the kernel releases it however the process ends.
-
-    Raises TrainingError where another retrain holds it.
-    """
-    runs.mkdir(parents=True, exist_ok=True)
-    with (runs / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise TrainingError("another retrain or publish is running here: wait for it, or end it") from error
-        yield

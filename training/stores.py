@@ -1,9 +1,12 @@
 """The stores that a command works on, opened together."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import fcntl
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -15,6 +18,7 @@ from contract.keyspace import RedisStore
 from contract.model_folders import ModelFolders, open_models
 from contract.tables import open_database
 from contract.versions import kept_versions, known_versions
+from training.errors import TrainingError
 
 T = TypeVar("T")
 
@@ -80,3 +84,18 @@ async def fetch_kept(models: ModelFolders, engine: AsyncEngine) -> None:
         there = models.shared.versions()
         for version in kept_versions(await known_versions(engine)) & there:
             await asyncio.to_thread(models.need, version)
+
+
+@contextmanager
+def one_at_a_time(runs: Path) -> Iterator[None]:
+    """Hold the lock of this VAR_DIR; the kernel releases it however the process ends.
+
+    Raises TrainingError where another retrain holds it.
+    """
+    runs.mkdir(parents=True, exist_ok=True)
+    with (runs / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainingError("another retrain or publish is running here: wait for it, or end it") from error
+        yield

@@ -43,7 +43,7 @@ from training.stores import Stores, with_stores
 from training.synthesize import SynthesisSettings, synthesize
 
 COMMAND = command("scale --only encoding")
-TWEETS = 768
+TWEETS = 640
 SHARD = 32
 """Smaller than usual, so that the end, when workers have nothing left to do, is short."""
 PICTURES = 32

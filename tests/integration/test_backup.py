@@ -31,8 +31,7 @@ from training.backup_pictures import copy_picture
 from training.errors import BackupFailed
 from training.redaction import take_out
 from training.restore import restore
-from training.retrain import one_at_a_time
-from training.stores import with_sql_and_pictures
+from training.stores import one_at_a_time, with_sql_and_pictures
 
 
 @pytest.mark.parametrize("url", ["memory://backups/monday", "simplecache::memory://backups/tuesday"])

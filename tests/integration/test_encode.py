@@ -36,7 +36,7 @@ from training.stores import Stores, with_stores
 KILLED_AT = """
 import importlib, os, signal, sys
 module, name, calls = importlib.import_module(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-import training.__main__, training.encoding.stored
+import training.__main__, training.encoding.stored, training.encode
 training.encoding.stored.SHARD = 16
 real, called = getattr(module, name), [0]
 def counted(*arguments, **named):
@@ -362,7 +362,7 @@ def test_a_folder_of_other_vectors_or_a_bad_file_is_refused(
     assert "--workers needs --ray" in refused("--workers", "2", status=2)
 
 
-def test_without_ray_its_extra_is_named_and_nothing_imports_it(
+def test_without_ray_its_extra_is_named_and_neither_it_nor_torch_is_imported(
     stores: StoreSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(engines, "find_spec", lambda _: None)
@@ -372,6 +372,6 @@ def test_without_ray_its_extra_is_named_and_nothing_imports_it(
     script = (
         "import sys, training.__main__ as command\n"
         "assert command.main(['encode']) == 0\n"
-        "assert not [name for name in sys.modules if name.partition('.')[0] == 'ray']"
+        "assert not {'ray', 'torch'} & {*sys.modules}"
     )
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment_of(stores), check=True)

@@ -31,7 +31,7 @@ from training.cli import parser as training_parser
 
 CURRENT = [page for page in PAGES if not page.is_history]
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-OTHERS = {"cd", "set", ".", "export", "unset", "pip", ".venv/bin/pip", "PEERS/bin/pip", "curl", "systemctl"}
+OTHERS = {"cd", "set", ".", "export", "unset", "pip", ".venv/bin/pip", "PEERS/bin/pip", "curl", "systemctl", "ray"}
 """Commands of others."""
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

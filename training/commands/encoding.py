@@ -14,8 +14,7 @@ from training.encode import EncodeReport, encode_files, encode_stored, serving_v
 from training.encoding.engines import Cluster, need_cluster
 from training.errors import InputRejected
 from training.importer import list_rejects
-from training.retrain import one_at_a_time
-from training.stores import with_stores
+from training.stores import one_at_a_time, with_stores
 
 
 def encode(options: argparse.Namespace) -> Encoded:

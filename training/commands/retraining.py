@@ -13,6 +13,7 @@ from training.cli.retraining import Published, Retrained
 from training.commands.encoding import cluster_of
 from training.processes import of_torchrun
 from training.settings import Gate, Placement, TrainingSettings
+from training.stores import one_at_a_time
 
 
 def train(options: argparse.Namespace) -> Retrained:
@@ -45,6 +46,6 @@ def publish_version(options: argparse.Namespace) -> Published:
     """Put an exported version into service."""
     cluster, stores = cluster_of(options), environment(StoreSettings)
     folder = open_models(stores).need(options.version)
-    with retrain.one_at_a_time(stores.var_dir / "runs"):
+    with one_at_a_time(stores.var_dir / "runs"):
         published = retrain.publish_folder(folder, stores, progress.terminal, share=options.trial, cluster=cluster)
     return Published(version=options.version, folder=folder, trial=options.trial, new_vectors=published.new_vectors)
