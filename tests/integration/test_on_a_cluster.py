@@ -134,11 +134,14 @@ def test_the_log_tells_of_each_part(trained: StoreSettings) -> None:
 
 
 async def test_a_part_whose_server_was_started_again_is_written_anew(service: Service) -> None:
-    """As the run of its server tells: nobody knows what it had not saved."""
+    """As the run of its server tells, since nobody knows what it had not saved; the others stay as they are."""
     vectors, keys = service.parts.ingest.vectors, service.parts.ingest.graph._keys
     assert not await vectors.has_gaps()
     expected = await answer(service, USER)
     part = keys.of(USER)
+    other = next(user for user in (f"u{n:04}" for n in range(2, 60)) if keys.of(user) != part)
+    stays = keys.of(other).key("follow", other)
+    await keys.of(other).redis.sadd(stays, "behind-the-log")
     await part.redis.set(part.key("whole"), "another run")
     await part.redis.unlink(part.key("follow", USER))  # what was lost, and nobody had read of
     assert await vectors.has_gaps()
@@ -154,6 +157,7 @@ async def test_a_part_whose_server_was_started_again_is_written_anew(service: Se
     await until(whole, 30)
     assert not await vectors.has_gaps()
     assert await answer(service, USER) == expected
+    assert await keys.of(other).redis.srem(stays, "behind-the-log") == 1
 
 
 def test_a_publish_sees_that_a_server_took_over_meanwhile(
