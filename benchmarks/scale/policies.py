@@ -65,7 +65,7 @@ POLICIES = {
     "read, a user's replica": Policy(affine=True, mended=True),
     "write": Policy(affine=True, mended=True, below=math.inf),
     "hybrid": Policy(affine=True, mended=True, below=HYBRID_BELOW),
-    "hybrid, proxy": Policy(affine=True, mended=True, below=HYBRID_BELOW, proxy=True, most=HEAVY),
+    "hybrid, proxy, heavy apart": Policy(affine=True, mended=True, below=HYBRID_BELOW, proxy=True, most=HEAVY),
 }
 
 
