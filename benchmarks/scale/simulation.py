@@ -159,25 +159,16 @@ class Outcome:
         return 1e3 * float(np.quantile(self.seconds, q))
 
 
-def simulate(
-    needs: list[Need], load: Load, times: Times, layout: Layout, seed: int, others: float = 0.0, client_s: float = 0.0
-) -> Outcome:
-    """One replica and all shards; requests need what `needs` says, in its order. The first tenth does not count.
-
-    `client_s`: of a load generator's own thread, half before each request and half after it, as where it is measured.
-    """
+def simulate(needs: list[Need], load: Load, times: Times, layout: Layout, seed: int, others: float = 0.0) -> Outcome:
+    """One replica and all shards; requests need what `needs` says, in its order. The first tenth does not count."""
     rng, env = np.random.default_rng(seed), simpy.Environment()
     shards = Shards(env, layout, others, times.piece(needs), rng)
-    replica, client = Replica(env, shards, times, rng), Queue(env)
+    replica = Replica(env, shards, times, rng)
     taken: list[tuple[float, float]] = []
 
     def request(need: Need) -> Event:
         due = env.now
-        if client_s:
-            yield client.work(client_s / 2)
         yield from replica.answer(need)
-        if client_s:
-            yield client.work(client_s / 2)
         taken.append((due, env.now - due))
 
     def arrive() -> Event:

@@ -173,7 +173,7 @@ def test_a_constant_that_is_missing_is_named_and_not_invented(tmp_path: Path) ->
         plan.sql_bytes(MILLION, lacking)
     text = plan_table(LINES, lacking, ASSUMED)
     assert "lacks “SQL, a row of tweets” (bytes) of storage" in text
-    assert "lacks “100 M, hybrid, proxy: within the p99 wanted”" in text
+    assert "lacks “100 M, hybrid, proxy, heavy apart: within the p99 wanted”" in text
 
 
 def test_assumptions_have_reasons() -> None:

@@ -15,7 +15,9 @@ from benchmarks.scale.shape import Ints, Network
 from benchmarks.scale.simulation import Layout, Load, Queue, simulate, stationary_waits
 from benchmarks.scale.times import Times
 from contract.graph import TimelineEntry, UserView
-from service.held import Held
+from contract.runtime import Attended
+from service.held import Held, People, Selection
+from service.table import packed_directions
 from tests.unit.test_plan import made_constants
 
 LOCAL = Layout(shards=1, rtt_s=0.0, bytes_a_second=math.inf)
@@ -149,9 +151,15 @@ def test_memory_counts_bytes_as_the_service_does() -> None:
     for author in authors:
         posts = [TimelineEntry(f"{author}-{n}", author, n) for n in range(entries)]
         held.keep(held.timelines, author, held.timeline(posts, entries))
+    directions_2D = np.zeros((2, 400), dtype=np.float32)
+    attended = Attended(directions_2D, np.zeros(6, dtype=np.float32), knows_user=True)
+    people = People(view, 0, np.arange(6), attended, packed_directions(directions_2D))
+    held.keep(held.people, "user", people)
+    chosen = np.concatenate([held.timelines[author].entries for author in authors], axis=1)
+    held.keep(held.selections, "user", Selection(view, [0] * 6, chosen))
     memory = Memory(lambda _: (np.arange(6), np.full(6, entries)), held_mb=100)
     memory.need(0.0, 0)
-    assert memory.bytes == pytest.approx(held.nbytes, rel=0.05)
+    assert memory.bytes == pytest.approx(held.nbytes, rel=0.02)
 
 
 def test_an_affine_users_visit_finds_what_its_first_request_read() -> None:
