@@ -94,7 +94,7 @@ def test_what_is_measured_as_a_whole_is_the_sum_of_its_parts(times: Times) -> No
 
 
 def test_looks_are_shared_under_load(times: Times) -> None:
-    """A look is 400 of 1,000 µs: without sharing 1,200 requests/s are more than a replica can do."""
+    """And nobody wakes a loop that is busy: alone 1,200 requests/s are more than a replica can do."""
     rates = {rate: simulate([HELD], Load(rate, 3_000), times, LOCAL, seed=0) for rate in (100.0, 1_200.0)}
     few, many = (rates[rate].replica_busy / rate for rate in (100.0, 1_200.0))
     assert many < 0.85 * few
