@@ -39,16 +39,21 @@ class ShardedVectors(nn.Module):
     """
 
     def __init__(self, rows: int, dim: int, learning_rate: float, device: torch.device) -> None:
-        """Draws what nn.Embedding draws, so that what is drawn next is the same."""
+        """Draws what nn.Embedding draws, so that what is drawn next is the same.
+
+        Raises InputRejected where no row is left for this process.
+        """
         super().__init__()
         self.rows, self.dim = rows, dim
         with torch.random.fork_rng(devices=[]):
             table = _table(rows, dim, learning_rate, device)
         self._table = [table]  # out of sight of torch, which would take it for parameters
         ((_, states),) = table.fused_optimizer.state_dict()["state"].items()
-        (shard,) = next(iter(states.values())).local_shards()
-        self.start: int = shard.metadata.shard_offsets[0]
-        self.sums: Tensor = shard.tensor
+        shards = next(iter(states.values())).local_shards()
+        if not shards:
+            raise InputRejected(f"--shard-users: {rows} users are too few for so many processes: start fewer")
+        self.start: int = shards[0].metadata.shard_offsets[0]
+        self.sums: Tensor = shards[0].tensor
         self.weight: Tensor
         self.register_buffer("weight", next(iter(table.parameters())).data)
         self.draw(1.0)

@@ -35,7 +35,7 @@ from training.trainer import Objective
 COMMAND = command("scale --only training")
 NETWORK = SynthesisSettings(users=1_000, tweets=1_000)
 SETTINGS = TrainingSettings(backbone="tiny", epochs=4)
-ROUNDS = 2
+ROUNDS = 1
 _ID_BYTES = 8
 
 
@@ -67,7 +67,7 @@ class Trained:
 
 
 def measure() -> Section:
-    """All ways in turns: some three minutes."""
+    """All ways in turns: some two minutes."""
     with tempfile.TemporaryDirectory(prefix="itr") as folder:
         work = Path(folder)
         synthesize(work / "network", NETWORK, silent)

@@ -39,7 +39,7 @@ def made_by(stores: StoreSettings) -> Artifact:
     return load(folder)
 
 
-@pytest.mark.parametrize(("processes", "more"), [(4, []), (1, ["--shard-users"]), (2, ["--shard-users"])])
+@pytest.mark.parametrize(("processes", "more"), [(2, []), (4, []), (1, ["--shard-users"]), (2, ["--shard-users"])])
 def test_a_version_does_not_depend_on_who_made_it(
     tiny_network: Path, tmp_path: Path, by_one: Artifact, processes: int, more: list[str]
 ) -> None:
