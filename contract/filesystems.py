@@ -61,15 +61,16 @@ def is_s3(fs: Any) -> bool:
 
 @contextmanager
 def os_errors(fs: Any) -> Iterator[None]:
-    """What botocore raises where S3 does not answer, as OSError, which other file systems raise."""
+    """What botocore raises where S3 does not answer, or breaks off, as OSError, which other file systems raise."""
     if not is_s3(fs):
         yield
         return
-    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # the extra s3
+    from aiohttp import ClientError as ConnectionFailed  # of the extra s3
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # the same
 
     try:
         yield
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ConnectionFailed) as error:
         raise OSError(without_passwords(_reason(error))) from error
 
 

@@ -201,9 +201,9 @@ class VectorStore:
 
     async def _declare_whole(self, mark: Mark) -> None:
         """Of a cluster's parts. Raises StoreUnavailable where one of their servers is another one than at the start."""
-        await self._keys.mark_whole(mark.run_ids)
-        if await self._keys.parts_not_whole():
+        if await self._keys.run_ids() != mark.run_ids:
             raise StoreUnavailable("Redis lost its contents while they were written: run the same command again")
+        await self._keys.mark_whole(mark.run_ids)
 
 
 def _in_order(

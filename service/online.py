@@ -8,7 +8,8 @@ Where Redis lost its contents (service/restore.py), what is held stays until all
 meanwhile, and nothing new is kept; a user who is not there is written from SQL at once. The log is looked at twice a
 second where nobody asks, too, so that nothing of an older state is held then.
 
-The same where Redis forgot what was written last, as after a failover: what it has left is not trusted.
+The same where Redis forgot what was written last, as after a failover: what it has left is not trusted. On a cluster
+every server that was started again, or took over, may have forgotten.
 
 Where Redis does not answer, what is held goes on being answered from, and what is not held is read from SQL
 (service/stored.py), until a look succeeds again: only looks wait for Redis meanwhile. Nobody can change anything then,

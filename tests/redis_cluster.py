@@ -3,7 +3,6 @@
 import os
 import random
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -87,18 +86,15 @@ class Node:
 
     def kill(self) -> None:
         """With SIGKILL, as a machine that loses power."""
-        self._end(signal.SIGKILL)
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
 
     def stop(self) -> None:
         """In the end."""
         self._client.close()
-        self._end(signal.SIGKILL)
-
-    def _end(self, how: signal.Signals) -> None:
-        if self.process is not None:
-            self.process.send_signal(how)
-            self.process.wait()
-            self.process = None
+        self.kill()
 
 
 @dataclass(frozen=True)

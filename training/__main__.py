@@ -18,7 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     # Before torch is imported: threads that spin while they wait take the cores from whatever else runs here.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     arguments = sys.argv[1:] if arguments is None else arguments
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and arguments[:1] != [BY_SEVERAL]:
+    several = "TORCHELASTIC_RUN_ID" in os.environ and os.environ["WORLD_SIZE"] != "1"
+    if several and arguments[:1] != [BY_SEVERAL]:
         if os.environ["RANK"] == "0":
             write_error(f"several processes can {BY_SEVERAL} and nothing else: run this without torchrun")
         return Status.USAGE

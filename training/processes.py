@@ -29,12 +29,11 @@ from training.errors import ProcessLost
 from training.evaluate import Scorer
 from training.network import Ints
 from training.problem import CandidateLists, Floats
-from training.settings import Device, Placement
+from training.settings import BY_TORCHRUN, Device, Placement
 from training.sharded import need_torchrec
 
 T = TypeVar("T")
 
-BY_TORCHRUN = "torchrun --standalone --nproc-per-node 2 -m training retrain"
 LONGEST_WAIT = timedelta(minutes=30)
 """For what the others do, too, step by step; a process that is gone is noticed at once, one that hangs after this."""
 _CALLED, _ENDED, _FAILED = "called", "ended", "failed"
@@ -73,8 +72,8 @@ class Processes:
             number = int(os.environ.get("LOCAL_RANK", "0"))
             if number >= torch.cuda.device_count():
                 raise DeviceUnavailable(
-                    f"--device cuda: {torch.cuda.device_count()} GPUs are here, and process {number} has none: "
-                    "start fewer processes, or leave --device out"
+                    f"--device cuda: of {torch.cuda.device_count()} GPUs on this machine none is left for process "
+                    f"{number}: start fewer processes, or leave --device out"
                 )
             torch.cuda.set_device(number)
 
@@ -97,8 +96,9 @@ class Processes:
             )
             yield
             distributed.barrier()
-        except RuntimeError as error:
+        except Exception as error:
             if not _of_connections(error):
+                self.claims_the_error()  # before the others see that this one leaves
                 raise
             raise ProcessLost(
                 "another process of this training was killed or cannot be reached: run the same command again to go on"
@@ -229,6 +229,6 @@ def of_torchrun(expected: Mapping[type[Exception], Status]) -> Iterator[Processe
             ours.ends(status)
 
 
-def _of_connections(error: RuntimeError) -> bool:
+def _of_connections(error: Exception) -> bool:
     """Of torch.distributed's own kinds, or gloo's, which are plain ones that name a file of its source."""
-    return isinstance(error, distributed.DistError) or "gloo" in str(error)
+    return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))

@@ -167,7 +167,8 @@ def train_and_export(
         processes.from_first(Task(problem, network.image_keys, checkpoint.resolve()))
         fitted = fit(problem, settings, checkpoint, progress, tuned, placement, processes)
         metrics = judge_all(fitted, problem, settings.seed)
-    fitted.model.cpu(), backbone.cpu()
+    for part in (fitted.model, backbone):
+        part.cpu()
     draft = folder.with_name(f".{folder.name}.draft")
     graphs = export(draft, run.version, fitted, backbone, tokenizer, preprocessing, network, metrics, settings)
     verify(draft, graphs)

@@ -52,6 +52,10 @@ class TrainingSettings(BaseModel):
     seed: int = Field(0, ge=0, description="of all random numbers of the training")
 
 
+BY_TORCHRUN = "torchrun --standalone --nproc-per-node 2 -m training retrain"
+"""How several processes of one machine are started."""
+
+
 class Placement(BaseModel):
     """Where a training is computed: what comes of it is the same but for rounding, so a run may go on elsewhere."""
 

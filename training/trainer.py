@@ -26,6 +26,7 @@ from training.network import Ints
 from training.problem import CandidateLists
 from training.processes import ALONE, Processes
 from training.settings import Loss
+from training.sharded import ShardedVectors
 
 Curve = list[dict[str, float]]
 Triples = tuple[Ints, Ints, Ints]
@@ -166,15 +167,16 @@ class Objective(nn.Module):
 
 
 def _objective(model: PairwiseModel, schedule: Schedule, processes: Processes) -> nn.Module:
-    """All start from the same weights, and every parameter has a gradient: unless a part of a backbone has none."""
+    """Wrapped for several processes: they start with the first one's weights, but for what each has a part of."""
     objective = Objective(model, schedule, processes)
     if not processes.several:
         return objective
+    own = [f"{name}.weight" for name, part in objective.named_modules() if isinstance(part, ShardedVectors)]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(objective, own)  # type: ignore[no-untyped-call]
     if next(model.parameters()).is_cuda:
         dense_gradients(model)  # nccl adds up no sparse ones
-    return DistributedDataParallel(
-        objective, init_sync=False, forward_sync_buffers=False, find_unused_parameters=bool(schedule.rates)
-    )
+    not_all_used = bool(schedule.rates)  # a backbone may have layers above the features; all else is in the penalty
+    return DistributedDataParallel(objective, forward_sync_buffers=False, find_unused_parameters=not_all_used)
 
 
 def dense_gradients(model: Weights) -> None:

@@ -51,6 +51,7 @@ ROWS = {
     "held_few": _times("held few, 16 connections, service"),
     "few_candidates": Row("held few, candidates", "candidates", "service_times"),
     "looks_shared": Row("held, 16 connections, looks", "a request", "service_times"),
+    "look_client": _stored("a look, nothing changed, client", "µs of a core"),
     "look_service": _times("look, service"),
     "look_redis": _times("held, 1 connection, Redis"),
     "client": _times("held, 16 connections, client"),

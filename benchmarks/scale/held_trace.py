@@ -16,8 +16,10 @@ import numpy as np
 
 from benchmarks.scale.shape import Ints, Network
 from contract.graph import TIMELINE_LIMIT, UserView, entries_per_followee
-from service.held import NO_ENTRIES, AuthorTimeline, Held
+from contract.runtime import Attended
+from service.held import NO_ENTRIES, AuthorTimeline, Held, People, Selection
 from service.settings import Settings
+from service.table import packed_directions
 
 MOST_CANDIDATES: int = Settings.model_fields["max_candidates"].default
 _DAY = 86_400.0
@@ -65,13 +67,16 @@ class Inbox:
 
 @cache
 def held_bytes() -> tuple[int, int, int]:
-    """Of a vector's row, of an empty timeline, of a view with attention: as the service counts them."""
+    """Of a vector's row, an empty timeline, a user's view with what attention made of it: as the service counts."""
     held = Held("", _DIM)
     held.tweets.rows(["1"])
     row = held.nbytes
     view = held.view("1", UserView(exists=True, followee_ids=["2"], seen_tweet_ids=set()))
-    directions = 4 * _DIM * (4 + 2 * 2)  # float32 [2, D] and twice as many packed fp16 ones
-    return row, AuthorTimeline(NO_ENTRIES, 0, 0).nbytes, view.nbytes + directions
+    directions_2D = np.zeros((2, _DIM), dtype=np.float32)
+    attended = Attended(directions_2D, np.zeros(1, dtype=np.float32), knows_user=True)
+    people = People(view, 0, np.zeros(1, dtype=np.int64), attended, packed_directions(directions_2D))
+    chosen = Selection(view, [0], NO_ENTRIES)
+    return row, AuthorTimeline(NO_ENTRIES, 0, 0).nbytes, view.nbytes + people.nbytes + chosen.nbytes
 
 
 def asked(network: Network, routing: Routing, rate: float, rng: np.random.Generator) -> Iterator[tuple[float, int]]:
@@ -123,7 +128,7 @@ class Memory:
         view = user not in self._followees
         if view:
             self._followees[user] = self._follows(user)
-            self.bytes += self._view
+            self.bytes += self._view + 16 * int(self._followees[user][1].sum())
         authors_N, entries_N = self._followees[user]
         both = list(zip(authors_N.tolist(), entries_N.tolist(), strict=True))
         stale = [size for author, size in both if self._is_changed(author, size, at_s)]

@@ -22,7 +22,7 @@ _MONTH_HOURS = 730.0
 GB = 1e9
 _QUANTILES: Floats = (np.arange(20_000) + 0.5) / 20_000
 _GPU_GB = 80.0
-PLANNED = "hybrid, proxy"
+PLANNED = "hybrid, proxy, heavy apart"
 """The policy (policies.py) whose replicas are counted."""
 
 

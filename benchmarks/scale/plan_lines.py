@@ -33,7 +33,7 @@ LINES = [
     ),
     Line("Redis, shards", "", plan.shards_planned),
     Line("Redis, processes with copies", "", lambda n, c: plan.shards_planned(n, c) * n.assumed.copies),
-    Line("plan.replicas, one core each (hybrid)", "", plan.replicas),
+    Line("replicas, one core each (hybrid)", "", plan.replicas),
     Line("held in replicas' memory", "GB", lambda n, c: plan.replicas(n, c) * n.assumed.held_mb / 1e3),
     Line("Redis to replicas", "Gbit/s", plan.network_gbit),
     Line("cores for tweets that are posted", "", plan.posting_cores),

@@ -21,7 +21,7 @@ def by_load(policies: Mapping[str, Mapping[str, Found]], limit_ms: float) -> Fig
             axes.errorbar(rates, p99, [one.within for one in found.points], fmt=style, markersize=4, label=name)
         axes.axhline(limit_ms, color="black", linewidth=0.8)
         shards = {found.shards for found in by_policy.values()}
-        axes.set_title(f"{size} users, {', '.join(map(str, shards))} shards")
+        axes.set_title(f"{size} users, shards: {', '.join(map(str, shards))}")
         _scaled(axes, "requests/s a replica")
         axes.set_yscale("log")
     panels[0].set_ylabel("p99, ms")

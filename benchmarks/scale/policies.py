@@ -28,7 +28,7 @@ SEEDS = range(5)
 BUSY = (0.1, 0.3, 0.5, 0.7, 0.85)
 """Of what a replica's processor could do."""
 FOLLOWEES = (6, 20, 60, 200, 600, 2_000, 6_000, 10_000)
-_TRACED, _REQUESTS = 60_000, 3_000
+_TRACED, _REQUESTS = 40_000, 2_000
 _FIRST_GUESS = 400.0
 
 
@@ -65,7 +65,7 @@ POLICIES = {
     "read, a user's replica": Policy(affine=True, mended=True),
     "write": Policy(affine=True, mended=True, below=math.inf),
     "hybrid": Policy(affine=True, mended=True, below=HYBRID_BELOW),
-    "hybrid, proxy": Policy(affine=True, mended=True, below=HYBRID_BELOW, proxy=True, most=HEAVY),
+    "hybrid, proxy, heavy apart": Policy(affine=True, mended=True, below=HYBRID_BELOW, proxy=True, most=HEAVY),
 }
 
 

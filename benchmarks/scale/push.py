@@ -66,7 +66,7 @@ def push(network: Network, writers: Writers, below: float, seed: int, events: in
     rng, env = np.random.default_rng(seed), simpy.Environment()
     small = pushes_a_second(network, min(_MANY, below)) * writers.push_s / writers.processes
     each_s = writers.push_s / writers.processes / (1 - small)
-    most, least = network.share_of_authors(_MANY), network.share_of_authors(below) if np.isfinite(below) else 0.0
+    most, least = network.share_of_authors(_MANY), network.share_of_authors(below)
     rate = posts_a_second(network) * (most - least)
     deliveries: list[tuple[float, float, float]] = []
     found: list[float] = []
@@ -124,5 +124,5 @@ class Storm:
 def storm(network: Network, below: float, push_s: float, redis_s: float, seeds: range) -> Storm:
     """As many writers as are busy half of the time on average."""
     writers = writers_for(network, below, push_s, redis_s)
-    pulled = network.share_of_follows(below) if np.isfinite(below) else 0.0
-    return Storm(below, writers, [push(network, writers, below, seed) for seed in seeds], pulled)
+    by_seed = [push(network, writers, below, seed) for seed in seeds]
+    return Storm(below, writers, by_seed, network.share_of_follows(below))

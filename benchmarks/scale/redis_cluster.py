@@ -34,8 +34,8 @@ from training.retrain import publish_folder
 
 COMMAND = "python -m benchmarks.scale --only redis_cluster"
 PARTS = (1, 16, 64)
-ROUNDS = 5
-SECONDS = 2.0
+ROUNDS = 3
+SECONDS = 1.5
 CONNECTIONS = 16
 LOOKS = 500
 WRITES = 500
@@ -54,7 +54,7 @@ class Work:
 
 
 def measure() -> Section:
-    """All of it: some two minutes."""
+    """All of it: some three minutes."""
     with tempfile.TemporaryDirectory(prefix="itr") as folder, redis_on_a_port() as port, redis_cluster() as cluster:
         stores = made_stores(Path(folder), f"redis://127.0.0.1:{port}/0", cluster)
         version = train(Path(folder) / "network", stores[PLAIN], "tiny")

@@ -65,8 +65,9 @@ class Network:
         return float(min(1.0, (followers / (self.follows * (1 - self._zipf))) ** -self.assumed.followers_tail))
 
     def share_of_follows(self, followers: float) -> float:
-        """Of all follows, those of authors with at least so many followers."""
-        return float(self.share_of_authors(followers) ** (1 - self._zipf))
+        """Of all follows, those of authors with at least so many followers: none where nobody has as many."""
+        share = self.share_of_authors(followers)
+        return 0.0 if share * self.users < 0.5 else float(share ** (1 - self._zipf))
 
     def entries_of(self, rank_N: Ints) -> Ints:
         """How many entries an author's timeline has: drawn, and the same whenever it is asked for."""

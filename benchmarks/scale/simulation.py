@@ -17,18 +17,24 @@ from benchmarks.scale.held_trace import Need
 from benchmarks.scale.times import Times
 
 Floats = npt.NDArray[np.float64]
+_AT_ONCE = 1e-9
 Event = Generator[simpy.Event, Any, Any]
 
 
 class Queue:
-    """One thread, first come first served: work that is given to it is done when what came before is."""
+    """One thread, first come first served: work that is given to it is done when what came before is.
 
-    def __init__(self, env: simpy.Environment) -> None:
-        self._env, self._free_at, self.busy = env, 0.0, 0.0
+    `wake`: seconds more of work that comes when there was nothing to do.
+    """
+
+    def __init__(self, env: simpy.Environment, wake: float = 0.0) -> None:
+        self._env, self._wake, self._free_at, self.busy = env, wake, -1.0, 0.0
 
     def work(self, seconds: float) -> simpy.Timeout:
         """An event for when it is done."""
         now = self._env.now
+        if now - self._free_at > _AT_ONCE:
+            seconds += self._wake
         self._free_at = max(now, self._free_at) + seconds
         self.busy += seconds
         return self._env.timeout(self._free_at - now)
@@ -88,7 +94,7 @@ class Replica:
 
     def __init__(self, env: simpy.Environment, shards: Shards, times: Times, rng: np.random.Generator) -> None:
         self._env, self._shards, self._times, self._rng = env, shards, times, rng
-        self.loop = Queue(env)
+        self.loop = Queue(env, times.wake)
         self._next_look: simpy.Event | None = None
         self._looking = simpy.Resource(env)
 
@@ -159,25 +165,16 @@ class Outcome:
         return 1e3 * float(np.quantile(self.seconds, q))
 
 
-def simulate(
-    needs: list[Need], load: Load, times: Times, layout: Layout, seed: int, others: float = 0.0, client_s: float = 0.0
-) -> Outcome:
-    """One replica and all shards; requests need what `needs` says, in its order. The first tenth does not count.
-
-    `client_s`: of a load generator's own thread, half before each request and half after it, as where it is measured.
-    """
+def simulate(needs: list[Need], load: Load, times: Times, layout: Layout, seed: int, others: float = 0.0) -> Outcome:
+    """One replica and all shards; requests need what `needs` says, in its order. The first tenth does not count."""
     rng, env = np.random.default_rng(seed), simpy.Environment()
     shards = Shards(env, layout, others, times.piece(needs), rng)
-    replica, client = Replica(env, shards, times, rng), Queue(env)
+    replica = Replica(env, shards, times, rng)
     taken: list[tuple[float, float]] = []
 
     def request(need: Need) -> Event:
         due = env.now
-        if client_s:
-            yield client.work(client_s / 2)
         yield from replica.answer(need)
-        if client_s:
-            yield client.work(client_s / 2)
         taken.append((due, env.now - due))
 
     def arrive() -> Event:

@@ -51,17 +51,20 @@ def spread(constants: Constants, kind: str) -> Spread:
 class Times:
     """Raises NotMeasured where a row is missing.
 
-    `by_author`: whether a tweet's vector lies where its author's timeline does. `one_command`: whether a replica sends
-    one command a round trip, whatever the number of shards; what divides it costs nothing here.
+    `wake` is what a loop that has nothing else to do takes to go on with a request or an answer: by that, and by looks
+    of their own, requests cost more alone than beside others. `by_author`: whether a tweet's vector lies where its
+    author's timeline does. `one_command`: whether a replica sends one command a round trip, whatever the number of
+    shards; what divides it costs nothing here.
     """
 
     def __init__(self, constants: Constants, by_author: bool = True, one_command: bool = False) -> None:
         self._of, self._by_author = constants, by_author
         alone, shared, looks = (constants[name] for name in ("held_alone", "held_shared", "looks_shared"))
-        self.look = _US * (alone - shared) / (1 - looks)
+        self.look = _US * constants["look_client"]
+        self.wake = max(0.0, (_US * (alone - shared) - (1 - looks) * self.look) / 2)
         many, few = constants["held_candidates"], constants["few_candidates"]
         self._ranked = _US * (shared - constants["held_few"]) / (many - few)
-        self._held = _US * alone - self.look - many * self._ranked
+        self._held = _US * alone - self.look - 2 * self.wake - many * self._ranked
         self.look_redis = _US * constants["look_redis"]
         self.command = 0.0 if one_command else _US * constants["command_client"]
         self._spreads = {kind: spread(constants, kind) for kind in ("held", "read anew")}
@@ -73,7 +76,7 @@ class Times:
     @cached_property
     def _round_trip(self) -> tuple[float, float]:
         """What one costs whatever it brings: of the replica and of Redis."""
-        service = self._part("request", "service") - self._held - self.look
+        service = self._part("request", "service") - self._held - self.look - (2 + _PHASES) * self.wake
         store = self._part("request", "redis") - self.look_redis
         return max(0.0, service) / _PHASES, max(0.0, store) / _PHASES
 
@@ -120,13 +123,9 @@ class Times:
         return Phase(trip / 2, trip / 2 + service, trip_r + store, keys, transferred)
 
     def replica(self, need: Need) -> float:
-        """Of a replica's processor, with a look of its own, one shard."""
-        return (
-            self.before_look
-            + self.look
-            + self.after_look(need)
-            + sum(phase.before + phase.after for phase in self.phases(need))
-        )
+        """Of a replica's processor that has nothing else to do, so that it wakes for each answer; one shard."""
+        work = self.before_look + self.look + self.after_look(need) + 2 * self.wake
+        return work + sum(phase.before + phase.after + self.wake for phase in self.phases(need))
 
     def redis(self, need: Need) -> float:
         """Of Redis' processors."""

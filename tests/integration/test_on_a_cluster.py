@@ -10,7 +10,7 @@ from contract.changelog import EVERYTHING, ChangeLog
 from contract.environment import StoreSettings
 from contract.errors import StoreUnavailable
 from contract.graph import OnlineGraph
-from contract.keyspace import Keyspace
+from contract.keyspace import Keyspace, Part
 from contract.progress import silent
 from contract.vectors import VectorStore
 from tests.agreement import disagreements
@@ -35,6 +35,7 @@ from tests.integration.test_online import (
 from tests.load import at_work
 from tests.redis_cluster import RedisCluster
 from training.publish import rebuild_redis
+from training.retrain import publish_folder
 from training.stores import Stores, with_stores
 
 pytestmark = pytest.mark.anyio
@@ -133,11 +134,14 @@ def test_the_log_tells_of_each_part(trained: StoreSettings) -> None:
 
 
 async def test_a_part_whose_server_was_started_again_is_written_anew(service: Service) -> None:
-    """As the run of its server tells: nobody knows what it had not saved."""
+    """As the run of its server tells, since nobody knows what it had not saved; the others stay as they are."""
     vectors, keys = service.parts.ingest.vectors, service.parts.ingest.graph._keys
     assert not await vectors.has_gaps()
     expected = await answer(service, USER)
     part = keys.of(USER)
+    other = next(user for user in (f"u{n:04}" for n in range(2, 60)) if keys.of(user) != part)
+    stays = keys.of(other).key("follow", other)
+    await keys.of(other).redis.sadd(stays, "behind-the-log")
     await part.redis.set(part.key("whole"), "another run")
     await part.redis.unlink(part.key("follow", USER))  # what was lost, and nobody had read of
     assert await vectors.has_gaps()
@@ -153,6 +157,29 @@ async def test_a_part_whose_server_was_started_again_is_written_anew(service: Se
     await until(whole, 30)
     assert not await vectors.has_gaps()
     assert await answer(service, USER) == expected
+    assert await keys.of(other).redis.srem(stays, "behind-the-log") == 1
+
+
+def test_a_publish_sees_that_a_server_took_over_meanwhile(
+    trained: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written to the one before may be lost: the version does not serve, and services write anew."""
+    (folder,) = trained.models_dir.iterdir()
+    real = Keyspace.run_ids
+    asked = 0
+
+    async def another_run_later(keys: Keyspace) -> dict[Part, str]:
+        nonlocal asked
+        asked += 1
+        found = await real(keys)
+        return found if asked == 1 else {**found, keys.of(USER): "another run"}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Keyspace, "run_ids", another_run_later)
+        with pytest.raises(StoreUnavailable, match="lost its contents while"):
+            publish_folder(folder, trained, silent)
+    assert asked == 2
+    publish_folder(folder, trained, silent)
 
 
 async def test_a_slot_that_moves_to_another_server_is_followed(service: Service, cluster: RedisCluster) -> None:

@@ -26,7 +26,8 @@ MADE = {
     "held_candidates": 1_000.0,
     "held_few": 590.0,
     "few_candidates": 100.0,
-    "look_redis": 0.0,
+    "look_client": 200.0,
+    "look_redis": 10.0,
     "request_service": 2_000.0,
     "followee_service": 10.0,
     "entry_service": 5.0,
@@ -173,7 +174,7 @@ def test_a_constant_that_is_missing_is_named_and_not_invented(tmp_path: Path) ->
         plan.sql_bytes(MILLION, lacking)
     text = plan_table(LINES, lacking, ASSUMED)
     assert "lacks “SQL, a row of tweets” (bytes) of storage" in text
-    assert "lacks “100 M, hybrid, proxy: within the p99 wanted”" in text
+    assert "lacks “100 M, hybrid, proxy, heavy apart: within the p99 wanted”" in text
 
 
 def test_assumptions_have_reasons() -> None:

@@ -148,7 +148,7 @@ def test_a_gpu_that_is_not_there(capsys: pytest.CaptureFixture[str], monkeypatch
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert main(["retrain", "--device", "cuda"]) == 1
-    assert "1 GPUs are here, and process 1 has none: start fewer processes" in one_error(capsys)
+    assert "of 1 GPUs on this machine none is left for process 1: start fewer processes" in one_error(capsys)
 
 
 def test_sharding_without_torchrec(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +161,7 @@ def test_sharding_without_torchrec(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_commands_are_not_for_several_processes(
     rank: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", rank)
     assert main(["reproduce", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2

@@ -11,7 +11,7 @@ from contract.cli.result import Result
 from contract.cli.statuses import Status
 from contract.cli.verbs import Verb
 from training.cli.arguments import add_cluster, add_trial, add_version
-from training.settings import Gate, Placement, TrainingSettings
+from training.settings import BY_TORCHRUN, Gate, Placement, TrainingSettings
 
 
 class Retrained(Result):
@@ -93,8 +93,7 @@ VERBS = (
         options=_retrain,
         result=Retrained,
         more="One that was interrupted goes on when the same command is run again on the same data.\n"
-        "By several processes, on one machine or more (docs/retraining.md): "
-        "torchrun --standalone --nproc-per-node 2 -m training retrain",
+        f"By several processes, on one machine or more (docs/retraining.md): {BY_TORCHRUN}",
         statuses=(Status.GATE_CLOSED,),
     ),
     Verb(
