@@ -43,8 +43,8 @@ from training.stores import Stores, with_stores
 from training.synthesize import SynthesisSettings, synthesize
 
 COMMAND = command("scale --only encoding")
-TWEETS = 640
-SHARD = 32
+TWEETS = 384
+SHARD = 16
 """Smaller than usual, so that the end, when workers have nothing left to do, is short."""
 PICTURES = 32
 WORKERS = (1, 2, 4)

@@ -284,27 +284,30 @@ def test_bad_rows_of_parquet_are_listed_also_by_a_call_that_goes_on(
         {**rows[5], "image": "none.png"},
         {**rows[6], "image": "one.png", "text": "x" * 2_001},
         {**rows[7], "image": None},
+        {**rows[7], "tweet_id": "folder", "image": "."},
     ]
     pq.write_table(pa.Table.from_pylist(paths), folder / "a.parquet")
     bad = [*rows[8:38], {**rows[38], "image": b"no picture"}, {**rows[39], "tweet_id": "no id!"}]
     pq.write_table(pa.Table.from_pylist([*bad, rows[8], {**rows[0]}]), folder / "b.parquet", row_group_size=8)
     arguments = [version, "--from", str(folder), "--to", str(tmp_path / "out"), "--rejects", str(tmp_path / "bad")]
     answer = told(*arguments)
-    assert (answer["encoded"], answer["rejected"]) == (34, {"a": 4, "b": 4})
+    assert (answer["encoded"], answer["rejected"]) == (34, {"a": 5, "b": 4})
     listed = (tmp_path / "bad").read_text("utf-8")
     found = [(Path(line["file"]).name, line["line"], line["field"]) for line in map(json.loads, listed.splitlines())]
     a = [("a.parquet", 5, "image"), ("a.parquet", 6, "image"), ("a.parquet", 7, "text"), ("a.parquet", 8, "image")]
+    a.append(("a.parquet", 9, "image"))
     b = [("b.parquet", 31, "image"), ("b.parquet", 32, "tweet_id"), ("b.parquet", 33, None), ("b.parquet", 34, None)]
     assert found == a + b
     reasons = [json.loads(line)["reason"] for line in listed.splitlines()]
     assert reasons[1] == "none.png is missing"
-    assert reasons[6] == f"duplicate of {folder / 'b.parquet'} row 1 ({rows[8]['tweet_id']}): remove one of the two"
-    assert f"{folder / 'a.parquet'} row 1 " in reasons[7]
+    assert reasons[4] == ". is no file"
+    assert reasons[7] == f"duplicate of {folder / 'b.parquet'} row 1 ({rows[8]['tweet_id']}): remove one of the two"
+    assert f"{folder / 'a.parquet'} row 1 " in reasons[8]
     written = vectors_of(rows_of(tmp_path / "out"))
     assert sorted(written) == sorted(row["tweet_id"] for row in [*good, *rows[8:38]])
     next((tmp_path / "out").glob("*-000003.parquet")).unlink()
     answer = told(*arguments)
-    assert (answer["encoded"], answer["rejected"]) == (8, {"a": 4, "b": 4})
+    assert (answer["encoded"], answer["rejected"]) == (8, {"a": 5, "b": 4})
     assert (tmp_path / "bad").read_text("utf-8") == listed
 
 

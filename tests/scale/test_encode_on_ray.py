@@ -284,15 +284,18 @@ def test_parquet_by_a_cluster_is_parquet_by_this_process(stores: StoreSettings, 
     there = encode(stores, *given, "--to", str(tmp_path / "there"), *on_cluster(nodes))
     assert (tmp_path / "rejects").read_bytes() == listed
     assert (here["encoded"], here["rejected"]) == (there["encoded"], there["rejected"]) == (40, {"in": 2})
-    files = sorted(path.name for path in (tmp_path / "here").glob("*.*"))
+    files = sorted(path.name for path in (tmp_path / "here").glob("[!.]*"))
     assert len(files) == 7
-    assert sorted(path.name for path in (tmp_path / "there").glob("*.*")) == files
+    assert sorted(path.name for path in (tmp_path / "there").glob("[!.]*")) == files
     for name in files:
         assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
 
 
 def test_where_there_is_no_cluster_one_line_says_so(stores: StoreSettings) -> None:
-    process = command(stores, "--ray", "127.0.0.1:1")
-    output, errors = process.communicate(timeout=200)
-    assert (process.returncode, output) == (1, "")
-    assert errors.splitlines()[-1].startswith("error: no Ray cluster at 127.0.0.1:1 (")
+    forget(stores)
+    for address in ("127.0.0.1:1", "nowhere"):
+        process = command(stores, "--ray", address)
+        output, errors = process.communicate(timeout=60)
+        assert (process.returncode, output) == (1, "")
+        assert errors.startswith(f"error: no Ray cluster at {address} (")
+        assert errors.count("\n") == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from contract.cli.options import UsageWrong, environment
 from contract.environment import StoreSettings
+from contract.model_folders import open_models
 from training import progress
 from training.cli.encoding import Encoded
 from training.commands.data import default_rejects_file
@@ -25,7 +26,7 @@ def encode(options: argparse.Namespace) -> Encoded:
     cluster, settings = cluster_of(options), environment(StoreSettings)
     version = options.version or serving_version(settings)
     rejects = Rejects(strict=options.strict)
-    report = _run(options, settings.models_dir / version, settings, cluster, rejects)
+    report = _run(options, open_models(settings).need(version), settings, cluster, rejects)
     rejects_file = options.rejects or default_rejects_file(Path("encode"), settings)
     list_rejects(rejects, rejects_file)
     if rejects.rows and not report.encoded + report.known:

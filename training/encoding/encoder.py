@@ -91,6 +91,8 @@ class Encoder:
             pixels_HWC = decode_image(data, self._exported.manifest.preprocessing.image_size)
         except FileNotFoundError:
             reason = f"{shard.place(str(row.image))} is missing"
+        except (IsADirectoryError, NotADirectoryError):
+            reason = f"{shard.place(str(row.image))} is no file"
         except ImageRejected as error:
             reason = f"{shard.place(str(row.image))}: {error}" if named else str(error)
         else:

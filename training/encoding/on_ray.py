@@ -9,6 +9,7 @@ import logging
 import os
 import pickle
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
@@ -22,13 +23,14 @@ from contract.runtime import OnnxModel
 from training.encoding.encoder import Encoder
 from training.encoding.engines import Cluster
 from training.encoding.shards import Encoded, Shard
-from training.errors import ClusterFailed
+from training.errors import ClusterFailed, TrainingError
 
 _QUIET = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+_PATIENCE_SECONDS = 5.0
 _ROOM_BYTES = 200_000_000
 """For shards without their pictures, and vectors, in a cluster of this process's own."""
 
@@ -36,8 +38,8 @@ _ROOM_BYTES = 200_000_000
 def encode_on_ray(shards: Sequence[Shard], exported: Artifact, cluster: Cluster) -> Generator[Encoded, None, None]:
     """By the workers of a cluster, each shard once.
 
-    Raises ClusterFailed where there is no such cluster or a worker fails; ArtifactInvalid or DeviceUnavailable where
-    the model does not run on a node.
+    Raises ClusterFailed where there is no such cluster or it fails, and what a worker raises: ArtifactInvalid or
+    DeviceUnavailable where the model does not run there, InputRejected or OSError where it cannot read.
     """
     if not shards:
         return
@@ -60,7 +62,7 @@ def encode_on_ray(shards: Sequence[Shard], exported: Artifact, cluster: Cluster)
         )
         for row in encoded.iter_rows():
             found = pickle.loads(row["encoded"])  # noqa: S301 - of our own workers
-            if isinstance(found, ContractError):
+            if isinstance(found, Exception):
                 raise found
             yield found
 
@@ -75,6 +77,8 @@ def connected(cluster: Cluster, room: int) -> Iterator[dict[str, float]]:
     if cluster.address == "local":
         # Before Ray is imported, which reads it then: as on macOS and Windows, no node of another machine may join.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    elif cluster.address != "auto":
+        _need_answer(cluster.address)
     import ray
     import ray.data
 
@@ -88,7 +92,7 @@ def connected(cluster: Cluster, room: int) -> Iterator[dict[str, float]]:
             **(own if cluster.address == "local" else {}),
         )
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        raise ClusterFailed(f"no Ray cluster at {cluster.address} ({_first_line(error)}): see `ray status`") from error
+        raise _no_cluster(cluster.address, error) from error
     signal.signal(signal.SIGTERM, told_to_end)  # Ray's own would end the command with another status
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is raised
     context = ray.data.DataContext.get_current()
@@ -101,6 +105,19 @@ def connected(cluster: Cluster, room: int) -> Iterator[dict[str, float]]:
         ray.shutdown()
 
 
+def _need_answer(address: str) -> None:
+    """Raises ClusterFailed at once, where Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _PATIENCE_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> ClusterFailed:
+    return ClusterFailed(f"no Ray cluster at {address} ({_first_line(error)}): give HOST:PORT, `auto` or `local`")
+
+
 class Worker:
     """An actor: one model, loaded at its first shard, so that what is wrong with it comes back as a result."""
 
@@ -111,12 +128,12 @@ class Worker:
         self._encoder: Encoder | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
-        """One shard, pickled, to what came of it, or to the ContractError that says why nothing can."""
+        """One shard, pickled, to what came of it, or to the error that says why nothing can."""
         (packed,) = batch["shard"]
         try:
             self._encoder = self._encoder or self._load()
-            found: Encoded | ContractError = self._encoder.encode(pickle.loads(packed))  # noqa: S301 - of our driver
-        except ContractError as error:
+            found: Encoded | Exception = self._encoder.encode(pickle.loads(packed))  # noqa: S301 - of our driver
+        except (ContractError, TrainingError, OSError, RuntimeError) as error:
             found = error
         return {"encoded": [pickle.dumps(found)]}
 
