@@ -1,7 +1,6 @@
 """The replicas of tests/e2e/test_replicas.py on a Redis Cluster, and a retrain from pictures on S3 that they follow."""
 
 import asyncio
-import shutil
 from collections.abc import Iterator
 
 import httpx
@@ -15,7 +14,7 @@ from tests.object_store import object_store
 from tests.redis_cluster import RedisCluster
 from training.retrain import retrain
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 WITHIN_SECONDS = 60.0
 
 
@@ -38,7 +37,7 @@ def test_one_is_killed_under_load_and_one_that_is_new_takes_its_place(replicas: 
 
 
 def test_all_follow_a_retrain_from_pictures_on_s3(replicas: Replicas) -> None:
-    shutil.rmtree(replicas.stores.var_dir / "features")  # they are computed anew
+    assert not (replicas.stores.var_dir / "features").exists()  # they are computed from the pictures
     settings = SMALL.model_copy(update={"seed": 11})
     version = retrain(settings, replicas.stores, silent).version
     asyncio.run(asyncio.wait_for(followed(replicas, version), WITHIN_SECONDS))
