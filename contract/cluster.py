@@ -28,7 +28,7 @@ _CONNECTIONS = 16
 
 def is_cluster(url: str) -> bool:
     """Whether a URL is that of a cluster."""
-    return urlsplit(url).scheme in _SCHEMES
+    return url.partition("://")[0] in _SCHEMES
 
 
 class Cluster:

@@ -8,6 +8,9 @@ from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from contract.cluster import Cluster, is_cluster
+from contract.embedded import open_store
+from contract.environment import StoreSettings
+from contract.errors import StoreUnavailable
 from contract.keyspace import Keyspace
 
 IDS = [f"u{n:05}" for n in range(4_000)]
@@ -60,6 +63,7 @@ def test_another_process_finds_the_same_part() -> None:
         ("rediss+cluster://u:p@h:1,i:2", True),
         ("redis://h:1/0", False),
         ("unix:///var/valkey.sock", False),
+        ("redis://[::1", False),
     ],
 )
 def test_a_cluster_s_url_says_so(url: str, known: bool) -> None:
@@ -76,6 +80,14 @@ def test_a_url_names_servers_user_and_password() -> None:
 def test_a_url_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         cluster(url=url)
+
+
+@pytest.mark.anyio
+async def test_a_url_that_is_none_is_told_without_its_password() -> None:
+    with pytest.raises(StoreUnavailable, match=r"not valid .*me:\*\*\*@one:seven.*redis\+cluster://host") as caught:
+        async with open_store("redis+cluster://me:hush@one:seven", StoreSettings()):
+            pass
+    assert "hush" not in str(caught.value)
 
 
 @pytest.mark.anyio
