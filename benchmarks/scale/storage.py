@@ -8,27 +8,24 @@ A Valkey of its own without a file, and a database of its own at TEST_DATABASE_U
 import asyncio
 import os
 import time
-import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
-import psycopg
 from redis.asyncio import Redis as AsyncRedis
-from sqlalchemy import create_engine, insert, make_url, text
 
 from benchmarks.redis_memory import own_server, used_bytes
 from benchmarks.results import Result, Section, result
 from benchmarks.scale.cpu import cpu_seconds
+from benchmarks.scale.sql_storage import in_sql
 from benchmarks.site import DIM
 from contract.changelog import ChangeLog
 from contract.embedded import open_redis
 from contract.graph import TIMELINE_LIMIT, OnlineGraph, TimelineEntry, UserState
-from contract.tables import Base, Follow, ModelVersion, Retweet, Tweet, TweetVector, User
 from contract.vectors import VectorStore
 
 COMMAND = "python -m benchmarks.scale --only storage"
+POSTGRES = os.environ.get("TEST_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/test")
 NAMESPACE, VERSION = "imagetweets", "20260401T120000Z-0123456789ab"
 TIMELINES = (1, 10, 100, TIMELINE_LIMIT)
 FOLLOWS = (1, 6, 100, 1_000)
@@ -38,7 +35,6 @@ _KEYS = 2_000
 _TIMES = 300
 _NOW = datetime(2026, 4, 1, 12, tzinfo=UTC)
 _NOW_MS = int(_NOW.timestamp() * 1_000)
-_SQL_USERS = 20_000
 
 
 def measure() -> Section:
@@ -50,7 +46,7 @@ def measure() -> Section:
         f"Valkey and PostgreSQL, d = {DIM}, fp16, ids of 19 digits. Bytes are Redis' own account and PostgreSQL's "
         "`pg_total_relation_size`, indexes included. Commands are of one client; microseconds are Redis' own processor "
         "time, its network included.",
-        [*rows, *in_sql(os.environ.get("TEST_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/test"))],
+        [*rows, *(_row(f"SQL, a row of {name}", size, "bytes") for name, size in in_sql(POSTGRES))],
     )
 
 
@@ -189,70 +185,6 @@ async def cost(pid: int, times: int, call: Callable[[int], Awaitable[object]]) -
     took, mine = time.perf_counter() - started, time.process_time() - mine
     await asyncio.sleep(0.01)  # what is counted is counted when it sleeps
     return 1e6 * (cpu_seconds(pid) - before) / times, 1e6 * mine / times, 1e6 * took / times
-
-
-def in_sql(url: str) -> Iterator[Result]:
-    """Bytes of a row, with its share of the indexes."""
-    with own_database(url) as mine:
-        engine = create_engine(make_url(mine).set(drivername="postgresql+psycopg"))
-        Base.metadata.create_all(engine)
-        with engine.begin() as connection:
-            for table, rows in network().items():
-                for start in range(0, len(rows), 5_000):
-                    connection.execute(insert(table), rows[start : start + 5_000])
-        with engine.connect() as connection:
-            for table, rows in network().items():
-                if table is not ModelVersion:
-                    found = connection.scalar(text(f"SELECT pg_total_relation_size('{table.__tablename__}')"))
-                    yield _row(f"SQL, a row of {table.__tablename__}", float(found) / len(rows), "bytes")
-        engine.dispose()
-
-
-def network() -> dict[type[Base], list[dict[str, object]]]:
-    """As many follows, tweets and retweets a user as the paper's network has."""
-    generator = np.random.default_rng(0)
-    users = [str(_FIRST + n) for n in range(_SQL_USERS)]
-    tweets = [str(_FIRST + int(n)) for n in range(int(0.73 * _SQL_USERS))]
-
-    def pairs(count: int, others: int) -> list[tuple[int, int]]:
-        drawn = np.unique(generator.integers(0, [_SQL_USERS, others], (count, 2)), axis=0)
-        return [(int(a), int(b)) for a, b in drawn]
-
-    words = "a picture of the harbour this morning #boats #fog and nobody"
-    vector = generator.uniform(-1.7, 1.7, DIM).astype("<f2").tobytes()
-    return {
-        User: [{"user_id": user, "created_at": _NOW} for user in users],
-        Follow: [
-            {"follower_id": users[a], "followee_id": users[b], "created_at": _NOW} for a, b in pairs(60_000, len(users))
-        ],
-        Tweet: [
-            {
-                "tweet_id": id_,
-                "author_id": users[n],
-                "text": words,
-                "image_key": uuid.uuid4().hex * 2,
-                "created_at": _NOW,
-            }
-            for n, id_ in enumerate(tweets)
-        ],
-        Retweet: [
-            {"user_id": users[a], "tweet_id": tweets[b], "created_at": _NOW} for a, b in pairs(100_000, len(tweets))
-        ],
-        ModelVersion: [{"version": VERSION, "created_at": _NOW, "metrics": {}}],
-        TweetVector: [{"version": VERSION, "tweet_id": id_, "vector": vector} for id_ in tweets],
-    }
-
-
-@contextmanager
-def own_database(url: str) -> Iterator[str]:
-    """Made on the server, and dropped."""
-    name = f"itr_scale_{os.getpid()}"
-    with psycopg.connect(url, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}".encode())
-        try:
-            yield make_url(url).set(database=name).render_as_string(hide_password=False)
-        finally:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 def _row(name: str, value: float, unit: str) -> Result:

@@ -14,7 +14,7 @@ from docs.generate.markdown import Row, all_filled, table
 
 _SIZES = {"1 million": 1e6, "100 million": 1e8, "1 billion": 1e9}
 _OURS = {"service_times": False, "storage": True, "loads": False, "simulation": False}
-"""The sections that the plan rests on, and whether their rows are shown: the others' texts have them."""
+"""The sections that plan and simulation rest on, and whether their rows are shown: the others' texts have them."""
 
 
 def scale_page(page: Path, docs: Path) -> str:
