@@ -31,9 +31,7 @@ def scale_page(page: Path, docs: Path) -> str:
             "breaks": plan(BREAKS, constants, assumed),
             "changes": plan(CHANGES, constants, assumed),
             "assumptions": table(("What", "Value", "Unit", "Why"), rows(assumed)),
-            "simulation": section(sections["simulation"], shown=False)
-            if "simulation" in sections
-            else "Not run yet.\n",
+            "simulation": sections["simulation"]["text"] + "\n" if "simulation" in sections else "Not run yet.\n",
             "measurements": "\n".join(section(sections[one], _OURS[one]) for one in rest if one in sections),
             "constants": table(("Constant", "Value", "Unit", "Row", "Of"), _constants(constants)),
         },
