@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from redis.asyncio.client import Pipeline
+from redis.exceptions import RedisError
 
 from contract.keyspace import Keyspace, Part, RedisStore
 
@@ -36,7 +37,7 @@ class ChangeLog:
         self._connection: Any = None if self._keys.divided else self._keys.home.redis.client()
         self._read: dict[Part, bytes] = {}
         self._told: list[str] = []
-        """Names that a call was told which did not come to its end."""
+        """Names that nobody has been told yet."""
         self._run_ids: dict[Part, str | None] = {}
         self.went_back = False
         """Whether Redis has forgotten the newest of what it had told, as a replica that was behind and took over."""
@@ -44,17 +45,29 @@ class ChangeLog:
         """Whether a part of a cluster is on another server than before, which may lack what was written last."""
 
     async def changed(self) -> list[str]:
-        """Names since the last call; [EVERYTHING] at first, and where the log does not reach back so far."""
+        """Names since the last call; [EVERYTHING] at first, and where the log does not reach back so far.
+
+        Where a server of a cluster does not answer that is raised, and `told` has what the others told.
+        """
         parts = self._keys.parts
+        fault: RedisError | None = None
         for part, entries in zip(parts, await self._newer(parts), strict=True):
-            if entries and entries[0][0] == self._read.get(part):  # the last one read is there still: none is missing
+            if isinstance(entries, RedisError):
+                fault = entries
+            elif entries and entries[0][0] == self._read.get(part):  # the last one read is there still: none is missing
                 self._read[part] = entries[-1][0]
                 self._told += [name for _, fields in entries[1:] for name in fields[_FIELD].decode().split("\n")]
             else:
                 self._told.append(EVERYTHING)
                 await self._begin_anew(part)
+        if fault is not None:
+            raise fault
         if self._keys.divided:
             self._see_who_answers()
+        return self.told()
+
+    def told(self) -> list[str]:
+        """Names that were read by calls of `changed` which raised, once."""
         names, self._told = self._told, []
         return names
 
@@ -68,14 +81,14 @@ class ChangeLog:
         if self._connection is not None:
             await self._connection.aclose()
 
-    async def _newer(self, parts: Sequence[Part]) -> list[list[Any]]:
-        """Of each part the last entry that was read, and the newer ones."""
+    async def _newer(self, parts: Sequence[Part]) -> list[list[Any] | RedisError]:
+        """Of each part the last entry that was read, and the newer ones, or why they cannot be read."""
         if self._connection is not None:
             (part,) = parts
             last = self._read.get(part)
             return [[] if last is None else await self._connection.xrange(part.key("changes"), min=last)]
         asked = [(part, (part.key("changes"), last)) for part in parts if (last := self._read.get(part)) is not None]
-        found = await self._keys.read(asked, lambda pipeline, one: pipeline.xrange(one[0], min=one[1]))
+        found = await self._keys.read_what_answers(asked, lambda pipeline, one: pipeline.xrange(one[0], min=one[1]))
         newer = dict(zip((part for part, _ in asked), found, strict=True))
         return [newer.get(part, []) for part in parts]
 

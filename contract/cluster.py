@@ -13,7 +13,7 @@ from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnecti
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.crc import key_slot
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -42,7 +42,7 @@ class Cluster:
         self._tls = options.pop("connection_class", Connection) is not Connection
         self._patience_seconds = patience_seconds
         self._options = {**options, "socket_timeout": patience_seconds, "socket_connect_timeout": patience_seconds}
-        self._ranges: list[tuple[int, int, Address]] = []
+        self._addresses: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         self._run_ids: dict[Address, str] = {}
         self._clients: dict[int, Redis] = {}
         self._asking: asyncio.Task[None] | None = None
@@ -72,7 +72,7 @@ class Cluster:
 
     def address(self, slot: int) -> Address | None:
         """Of the server that has a slot, as far as is known."""
-        return next((address for first, last, address in self._ranges if first <= slot <= last), None)
+        return self._addresses[slot]
 
     def run_id(self, slot: int) -> str | None:
         """The run of the server that has a slot: another one once it was started again or another server took over."""
@@ -96,26 +96,31 @@ class Cluster:
         fault: Exception | None = None
         try:
             async with asyncio.timeout(self._patience_seconds):
-                known = list({*self._seeds, *(address for *_, address in self._ranges)})
+                known = list({*self._seeds, *filter(None, self._addresses)})
                 for host, port in random.sample(known, len(known)):
                     try:
-                        self._ranges = await self._told_by(host, port)
+                        self._addresses = await self._told_by(host, port)
                         return
                     except RedisError as error:
                         fault = error
         except TimeoutError as error:
             fault = error
-        raise RedisConnectionError(f"no server of the cluster says who has which slot: {fault}") from fault
+        raise RedisConnectionError(f"no server of the cluster says who has which slot: {fault!r}") from fault
 
-    async def _told_by(self, host: str, port: int) -> list[tuple[int, int, Address]]:
+    async def _told_by(self, host: str, port: int) -> list[Address | None]:
+        """Of each slot; where one hangs there is time for others."""
         plain = SSLConnection if self._tls else Connection
-        options = {**self._options, "socket_connect_timeout": self._patience_seconds / 4}
+        short = self._patience_seconds / 4
+        options = {**self._options, "socket_connect_timeout": short, "socket_timeout": short}
         pool = BlockingConnectionPool(connection_class=plain, host=host, port=port, **options)
         async with Redis.from_pool(pool) as client:
             told: Any = await client.execute_command("CLUSTER SLOTS")  # type: ignore[no-untyped-call]
         if not told:
             raise RedisConnectionError(f"{host}:{port} is of no cluster")
-        return [(first, last, ((name or b"").decode() or host, at)) for first, last, (name, at, *_), *_ in told]
+        addresses: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
+        for first, last, (name, at, *_), *_ in told:
+            addresses[first : last + 1] = [((name or b"").decode() or host, at)] * (last + 1 - first)
+        return addresses
 
 
 def _parsed(url: str) -> tuple[list[Address], dict[str, Any]]:
@@ -155,10 +160,19 @@ class _Follower(Connection):
             await self._look_for_another()
             raise
 
+    async def connect(self) -> None:
+        if self._cluster.address(self._slot) not in (None, self._address):  # others were told that it moved
+            await self.disconnect()
+        await super().connect()  # type: ignore[no-untyped-call]
+
     async def on_connect_check_health(self, check_health: bool = True) -> None:
-        await super().on_connect_check_health(check_health)
-        await self.send_command("INFO", "server", check_health=False)
-        lines = (await self.read_response()).decode().split("\r\n")
+        try:
+            await super().on_connect_check_health(check_health)
+            await self.send_command("INFO", "server", check_health=False)
+            lines = (await self.read_response()).decode().split("\r\n")
+        except RedisError:  # as of a server that hangs, and takes connections all the same
+            await self._look_for_another()
+            raise
         self._cluster.met(self._address, next(line[7:] for line in lines if line.startswith("run_id:")))
 
     async def read_response(self, *arguments: Any, **named: Any) -> Any:

@@ -22,7 +22,7 @@ class StoreSettings(BaseSettings):
         default="imagetweets", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="first part of every Redis key"
     )
     redis_parts: int = Field(
-        default=16, ge=1, le=1_024, description="on a Redis Cluster: parts that keys are divided into, for good"
+        default=16, ge=1, le=256, description="on a Redis Cluster: parts that keys are divided into, for good"
     )
     blob_url: str | None = Field(
         default=None,

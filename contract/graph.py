@@ -161,7 +161,7 @@ class OnlineGraph:
         """Who is online; every key is looked at, and one may come twice."""
         for part in self._keys.parts:
             start = len(part.key("user", ""))
-            async for key in part.redis.scan_iter(match=part.key("user", "*"), count=_CHUNK):
+            async for key in part.scan("user", "*"):
                 yield key.decode()[start:]
 
     async def user(self, user_id: str) -> UserView:

@@ -14,15 +14,16 @@ import asyncio
 import itertools
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 from contract.cluster import Address, Cluster
 from contract.errors import StoreUnavailable
@@ -31,6 +32,8 @@ RedisStore = Redis | Cluster
 """One server (or what looks like one), or a cluster."""
 
 T = TypeVar("T")
+
+_SCANNED_AT_A_TIME = 1_000
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Part:
         """A key of this part."""
         return ":".join((self.prefix, *names))
 
-    @property
+    @cached_property
     def _slot(self) -> int:
         return key_slot(self.prefix.encode())
 
@@ -58,6 +61,21 @@ class Part:
     def run_id(self) -> str | None:
         """The run of its server, as that said when it was connected with; None where there is only one."""
         return None if self._cluster is None else self._cluster.run_id(self._slot)
+
+    async def scan(self, *names: str) -> AsyncIterator[bytes]:
+        """Its keys that match, one after the other, all that are there throughout; some may come twice."""
+        while True:
+            server = await self._server()
+            async for key in self.redis.scan_iter(match=self.key(*names), count=_SCANNED_AT_A_TIME):
+                yield key
+            if await self._server() == server:  # it has not moved meanwhile
+                return
+
+    async def _server(self) -> Address | None:
+        """What has it now. SCAN names no key, so that no server would say to whom the slot has moved."""
+        if self._cluster is not None:
+            await self.redis.exists(self.key("whole"))
+        return self.address
 
 
 class Keyspace:
@@ -101,19 +119,28 @@ class Keyspace:
 
         Where a part has moved meanwhile all are read once more.
         """
+        replies = await self.read_what_answers(items, command)
+        for reply in replies:
+            if isinstance(reply, RedisError):
+                raise reply
+        return replies
+
+    async def read_what_answers(
+        self, items: Sequence[tuple[Part, T]], command: Callable[[Pipeline, T], object]
+    ) -> list[Any]:
+        """The same, with the RedisError of a server that does not answer as the reply to each of its items."""
         servers = _by_server(items)
-        try:
-            return await _read(items, servers, command)
-        except RedisConnectionError:
-            if (moved := _by_server(items)) == servers:
-                raise
+        replies = await _read(items, servers, command)
+        failed = any(isinstance(reply, RedisConnectionError) for reply in replies)
+        if failed and (moved := _by_server(items)) != servers:
             return await _read(items, moved, command)
+        return replies
 
     async def run_ids(self) -> dict[Part, str]:
         """The run of each part's server, now; nothing where there is only one server."""
         if not self.divided:
             return {}
-        await self.read([(part, part) for part in self.parts], lambda pipeline, _: pipeline.ping())
+        await self.read([(part, part.key("whole")) for part in self.parts], lambda pipeline, key: pipeline.exists(key))
         return {part: part.run_id for part in self.parts if part.run_id is not None}
 
     async def parts_not_whole(self) -> list[Part]:
@@ -171,7 +198,10 @@ async def _read(
         pipeline = items[places[0]][0].redis.pipeline(transaction=False)
         for place in places:
             command(pipeline, items[place][1])
-        replies: list[Any] = await pipeline.execute()
+        try:
+            replies: list[Any] = await pipeline.execute()
+        except RedisError as error:
+            return [error] * len(places)
         return replies
 
     if len(servers) == 1:

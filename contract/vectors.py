@@ -143,7 +143,7 @@ class VectorStore:
         """Remove all vectors of a version."""
         for part in self._keys.parts:
             batch: list[bytes] = []
-            async for key in part.redis.scan_iter(match=part.key("v", version, "*"), count=_CHUNK):
+            async for key in part.scan("v", version, "*"):
                 batch.append(key)
                 if len(batch) == _CHUNK:
                     await part.redis.unlink(*batch)
@@ -161,7 +161,7 @@ class VectorStore:
     async def _scan(self, pattern: str) -> AsyncIterator[tuple[Part, str]]:
         for part in self._keys.parts:
             start = len(part.key("v", ""))
-            async for key in part.redis.scan_iter(match=part.key("v", pattern), count=_CHUNK):
+            async for key in part.scan("v", pattern):
                 yield part, key.decode()[start:]
 
     async def _put(self, version: str, kind: str, ids: Sequence[str], vectors_KD: Vectors) -> None:
@@ -193,8 +193,12 @@ class VectorStore:
     async def _get(self, version: str, kind: str, ids: Sequence[str], dim: int) -> tuple[list[str], Vectors]:
         groups = self._keys.grouped(ids, self._keys.of) if ids else {}
         asked = [(part, [part.key("v", version, kind, id_) for id_ in some]) for part, some in groups.items()]
-        replies = await self._keys.read(asked, lambda pipeline, keys: pipeline.mget(keys)) if asked else []
-        values: Any = replies[0] if len(replies) == 1 else _in_order(ids, groups.values(), replies)
+        if len(asked) == 1:
+            ((part, keys),) = asked
+            values: Any = await part.redis.mget(keys)
+        else:
+            replies = await self._keys.read(asked, lambda pipeline, keys: pipeline.mget(keys)) if asked else []
+            values = _in_order(ids, groups.values(), replies)
         found = [id_ for id_, value in zip(ids, values, strict=True) if value is not None]
         data = b"".join(value for value in values if value is not None)
         return found, np.frombuffer(data, dtype="<f2").reshape(len(found), dim)

@@ -13,13 +13,14 @@ every server that was started again, or took over, may have forgotten.
 
 Where Redis does not answer, what is held goes on being answered from, and what is not held is read from SQL
 (service/stored.py), until a look succeeds again: only looks wait for Redis meanwhile. Nobody can change anything then,
-but through another process that still reaches Redis.
+but through another process that still reaches Redis. Where one server of a cluster does not answer, changes on the
+others go on: looks drop what those tell.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Literal, TypeVar
@@ -74,6 +75,8 @@ class OnlineNetwork:
         """Of each reading that goes on: what changed meanwhile."""
         self._unseen: list[str] = []
         """What the log told and no look was through with."""
+        self._anew = False
+        """Whether that was everything, and is dropped already."""
         self._looked_at = time.monotonic()
         """Last tried: while Redis does not answer, nobody changes anything."""
         self._again: set[str] = set()
@@ -231,10 +234,20 @@ class OnlineNetwork:
                 changed = await self._changed()
             except RedisError as error:
                 self._went_away(error)
+                self._drop_what_others_told()
                 raise
+        again, self._again = self._again, set()
+        self._drop(changed, again)
+
+    def _drop_what_others_told(self) -> None:
+        """While a server of a cluster is away the others' changes go on."""
+        told, self._unseen = self._unseen + self._log.told(), []
+        self._anew = self._anew or EVERYTHING in told
+        self._drop(told)
+
+    def _drop(self, changed: Collection[str], again: Collection[str] = ()) -> None:
         for names in self._reads:
             names.update(changed)
-        again, self._again = self._again, set()
         for version, held in list(self._held.items()):
             if not held.drop([*changed, *again]):
                 del self._held[version]
@@ -243,7 +256,7 @@ class OnlineNetwork:
         """Names since the last look; while contents are lost without families, as the one who writes all notes them."""
         was_lost, last_look, self._looked_at = self.lost, self._looked_at, time.monotonic()
         self._unseen += await self._log.changed()
-        anew = EVERYTHING in self._unseen
+        anew = self._anew or EVERYTHING in self._unseen
         lost = await self._vectors.active_version() is None if was_lost or anew else False
         gaps = not lost and (was_lost or anew or self._log.moved) and await self._vectors.has_gaps()
         if not lost and (gaps or self._log.went_back):
@@ -254,7 +267,7 @@ class OnlineNetwork:
         self._log.went_back = self._log.moved = False
         if lost and anew:  # the log is a new one, and short
             self._unseen += await self._log.all()
-        changed, self._unseen, self.lost = self._unseen, [], lost
+        changed, self._unseen, self._anew, self.lost = self._unseen, [], False, lost
         if self.away:
             log.warning("Redis answers again")
             self.away = False

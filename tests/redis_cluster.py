@@ -119,6 +119,10 @@ class RedisCluster:
                     return next(one for one in self.nodes if one.port == port)
         raise AssertionError(f"nobody has slot {slot}")
 
+    def replicas_of(self, master: Node) -> list[Node]:
+        """Those that copy from it now."""
+        return [node for node in self.nodes if node.info("replication").get("master_port") == master.port]
+
     def masters(self) -> list[Node]:
         """Those that live and serve slots."""
         alive = [node for node in self.nodes if node.process is not None]

@@ -168,17 +168,21 @@ def test_a_publish_sees_that_a_server_took_over_meanwhile(
     real = Keyspace.run_ids
     asked = 0
 
-    async def another_run_later(keys: Keyspace) -> dict[Part, str]:
+    async def another_run_before(keys: Keyspace) -> dict[Part, str]:
         nonlocal asked
         asked += 1
         found = await real(keys)
-        return found if asked == 1 else {**found, keys.of(USER): "another run"}
+        return {**found, keys.of(USER): "another run"} if asked == 1 else found
+
+    async def has_gaps(opened: Stores) -> bool:
+        return await VectorStore(opened.redis, opened.namespace).has_gaps()
 
     with monkeypatch.context() as patch:
-        patch.setattr(Keyspace, "run_ids", another_run_later)
+        patch.setattr(Keyspace, "run_ids", another_run_before)
         with pytest.raises(StoreUnavailable, match="lost its contents while"):
             publish_folder(folder, trained, silent)
     assert asked == 2
+    assert not with_stores(trained, has_gaps), "a part that was written anew meanwhile is whole all the same"
     publish_folder(folder, trained, silent)
 
 
