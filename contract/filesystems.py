@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+from fsspec.exceptions import FSTimeoutError
 from fsspec.implementations.local import LocalFileSystem
 
 from contract.errors import StoreUnavailable
@@ -61,7 +62,7 @@ def is_s3(fs: Any) -> bool:
 
 @contextmanager
 def os_errors(fs: Any) -> Iterator[None]:
-    """What botocore raises where S3 does not answer, or breaks off, as OSError, which other file systems raise."""
+    """What is raised where S3 does not answer, or breaks off, as OSError that says so, as other file systems do."""
     if not is_s3(fs):
         yield
         return
@@ -70,7 +71,7 @@ def os_errors(fs: Any) -> Iterator[None]:
 
     try:
         yield
-    except (BotoCoreError, ClientError, ConnectionFailed) as error:
+    except (BotoCoreError, ClientError, ConnectionFailed, FSTimeoutError) as error:
         raise OSError(without_passwords(_reason(error))) from error
 
 
@@ -163,6 +164,8 @@ def _reason(error: Exception) -> str:
             return "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         case "EndpointConnectionError" | "ConnectTimeoutError" | "ReadTimeoutError" | "ConnectionClosedError":
             return f"it does not answer ({error}): check AWS_ENDPOINT_URL"
+        case "FSTimeoutError":
+            return "it fell silent in the middle of an answer"
         case "ImportError" | "ModuleNotFoundError" if "s3fs" in str(error):
             return "S3 needs the extra s3: pip install '.[s3]'"
         case _:

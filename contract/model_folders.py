@@ -2,6 +2,7 @@
 
 import fcntl
 import shutil
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,10 @@ from contract.errors import ArtifactInvalid
 from contract.shared_models import SharedModels
 
 LOCK = ".redaction.lock"
-"""In MODELS_DIR: who puts another folder in the place of one, or needs that nobody does, holds it."""
-_FETCHING = ".fetch.lock"
+"""In a folder of versions: who puts one in the place of another or of none, or needs that nobody does, holds it."""
 _DRAFT, _OLD = ".fetch", ".fetched-before"
+_DAMAGED_SECONDS = 1_800.0
+"""How long what is damaged there, and was fetched in vain, is not fetched again by `renew`."""
 
 
 class ModelFolders:
@@ -26,6 +28,8 @@ class ModelFolders:
     def __init__(self, models_dir: Path, shared: SharedModels | None = None, fetched: Path | None = None) -> None:
         self.models_dir, self.shared = models_dir, shared
         self._fetched = fetched or models_dir
+        self._damaged: dict[str, float] = {}
+        """Versions, by when to try again."""
 
     def path(self, version: str) -> Path:
         """Where a version is on this machine, or would be."""
@@ -48,7 +52,7 @@ class ModelFolders:
         """Its folder, fetched where it is missing: whole or not at all. Raises ArtifactInvalid where it is nowhere."""
         folder = self.path(version)
         if self.shared is not None and not folder.exists():
-            with alone(self._fetched, _FETCHING):
+            with alone(self._fetched):
                 self._remove_left()
                 if not folder.exists():  # another process may have been faster
                     self._download(version).rename(folder)
@@ -64,24 +68,38 @@ class ModelFolders:
         if self.shared is not None and self.shared.manifest_bytes(version) != _read(self.need(version) / MANIFEST):
             self._upload(self.shared, self.need(version))
 
+    def share_whole(self, version: str) -> None:
+        """The same of every file, also where one with its name is there: that may be damaged."""
+        if self.shared is not None:
+            self._upload(self.shared, self.need(version), whole=True)
+
+    def tidy(self) -> None:
+        """Remove what processes that were killed left here and there of versions. Raises StoreUnavailable."""
+        if self.shared is not None:
+            with alone(self._fetched):
+                self._remove_left()
+                for version in self.shared.versions():
+                    self.shared.tidy(version)
+
     def renew(self, serving: Collection[str]) -> None:
         """Of what was fetched here, what is another one there is fetched anew, and what is gone there is removed.
 
         What serves here stays. So a user who was deleted is on no machine for longer than it takes to come here.
+        Raises ArtifactInvalid once it did all that can be done, where one is damaged there.
         """
         if self.shared is None or not self._fetched.exists():
             return
-        with alone(self._fetched, _FETCHING):
+        damaged: list[ArtifactInvalid] = []
+        with alone(self._fetched):
             self._remove_left()
             for folder in self._fetched.glob("[!.]*"):
-                there = self.shared.manifest_bytes(folder.name)
-                if there is None and folder.name not in serving:
-                    shutil.rmtree(folder.rename(self._beside(folder.name, _OLD)))
-                elif there not in (None, _read(folder / MANIFEST)):
-                    draft, old = self._download(folder.name), self._beside(folder.name, _OLD)
-                    folder.rename(old)
-                    draft.rename(folder)
-                    shutil.rmtree(old)
+                try:
+                    self._renew(folder, self.shared.manifest_bytes(folder.name), serving)
+                except ArtifactInvalid as error:
+                    self._damaged[folder.name] = time.monotonic() + _DAMAGED_SECONDS
+                    damaged.append(error)
+        if damaged:
+            raise damaged[0]
 
     def delete(self, version: str) -> None:
         """Everywhere; here last. Other machines follow (`renew`)."""
@@ -91,9 +109,18 @@ class ModelFolders:
             if folder.exists():
                 shutil.rmtree(folder)
 
-    def _upload(self, shared: SharedModels, folder: Path) -> None:
+    def _renew(self, folder: Path, there: bytes | None, serving: Collection[str]) -> None:
+        if there is None and folder.name not in serving:
+            shutil.rmtree(folder.rename(self._beside(folder.name, _OLD)))
+        elif there not in (None, _read(folder / MANIFEST)) and time.monotonic() >= self._damaged.get(folder.name, 0.0):
+            draft, old = self._download(folder.name), self._beside(folder.name, _OLD)
+            folder.rename(old)
+            draft.rename(folder)
+            shutil.rmtree(old)
+
+    def _upload(self, shared: SharedModels, folder: Path, whole: bool = False) -> None:
         with alone(folder.parent):
-            shared.upload(folder)
+            shared.upload(folder, whole)
 
     def _download(self, version: str) -> Path:
         """To a draft, of which nothing is left where it fails."""
@@ -125,10 +152,10 @@ def open_models(settings: StoreSettings, fetched: Path | None = None) -> ModelFo
 
 
 @contextmanager
-def alone(folder: Path, lock: str = LOCK) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Wait for the lock; the kernel releases it however the process ends. A file, since NFS locks no folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / lock).open("w") as file:
+    with (folder / LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -64,18 +64,28 @@ class SharedModels:
                 return data
         raise self._damaged(version, f"{_USER_IDS} is missing")
 
-    def upload(self, folder: Path) -> None:
-        """Put a version there, in the place of what is there of it. Nobody may change the folder meanwhile."""
+    def upload(self, folder: Path, whole: bool = False) -> None:
+        """Put a version there, in the place of what is there of it. Nobody may change the folder meanwhile.
+
+        Files that are there are not put again, but where it is to be `whole`: one of them may be damaged.
+        """
         version, data = folder.name, (folder / MANIFEST).read_bytes()
         manifest = _manifest(data, str(folder / MANIFEST))
         with self._answering():
-            for name in manifest.files:
-                path = self._path(_stored(version, name, manifest))
-                if not exists(self._fs, path):
-                    put_whole(self._fs, path, folder / name)
+            self._put(folder, manifest, again=whole)
             write_whole(self._fs, self._path(f"{version}/{MANIFEST}"), data)
-            named = {Path(_stored(version, name, manifest)).name for name in manifest.files}
-            self._remove(version, keep={MANIFEST, *named})
+            self._put(folder, manifest, again=False)  # no manifest named them: who tidies removed them
+        self.tidy(version)
+
+    def tidy(self, version: str) -> None:
+        """Remove what no manifest names, which one who was killed left. A manifest that is damaged names all."""
+        there = self._files(version)  # before its manifest is read: what comes meanwhile is not looked at
+        try:
+            manifest = self.manifest(version)
+        except ArtifactInvalid:
+            return
+        named = set() if manifest is None else {self._path(_stored(version, name, manifest)) for name in manifest.files}
+        self._remove(there - named - {self._path(f"{version}/{MANIFEST}")})
 
     def download(self, version: str, draft: Path) -> None:
         """Make a folder of a version, verified and on the disk.
@@ -102,7 +112,7 @@ class SharedModels:
             manifest = self._path(f"{version}/{MANIFEST}")
             if exists(self._fs, manifest):
                 self._fs.rm_file(manifest)
-            self._remove(version, keep=set())
+            self._remove(self._files(version))
             if not is_s3(self._fs) and self._fs.exists(self._path(version)):
                 self._fs.rmdir(self._path(version))
 
@@ -124,12 +134,26 @@ class SharedModels:
         (draft / MANIFEST).write_bytes(data)
         return True
 
-    def _remove(self, version: str, keep: set[str]) -> None:
-        with suppress(FileNotFoundError):  # there is no such folder
-            for path in self._fs.ls(self._path(version), detail=False):
-                if Path(path).name not in keep:
-                    with suppress(FileNotFoundError):  # another process was faster
-                        self._fs.rm_file(path)
+    def _put(self, folder: Path, manifest: Manifest, again: bool) -> None:
+        for name in manifest.files:
+            path = self._path(_stored(folder.name, name, manifest))
+            if again or not exists(self._fs, path):
+                put_whole(self._fs, path, folder / name)
+
+    def _files(self, version: str) -> set[str]:
+        """Paths of all there is of it."""
+        with self._answering():
+            try:
+                found = self._fs.ls(self._path(version), detail=False)
+            except FileNotFoundError:
+                return set()
+        return {self._path(f"{version}/{Path(path).name}") for path in found}
+
+    def _remove(self, paths: set[str]) -> None:
+        with self._answering():
+            for path in paths:
+                with suppress(FileNotFoundError):  # another process was faster
+                    self._fs.rm_file(path)
 
     def _read(self, name: str) -> bytes | None:
         with self._answering():

@@ -91,7 +91,7 @@ async def publish(
     model = OnnxModel(exported)
     model.verify_golden(exported)
     await register(stores.engine, exported.manifest, None if verdict is None else verdict.told())
-    await asyncio.to_thread(stores.models.share_anew, version)
+    await asyncio.to_thread(stores.models.share_whole, version)
     async with writing(stores.redis, stores.namespace, version) as mark, announced(version, vectors):
         await copy_user_vectors(stores.engine, vectors, exported, progress)
         stored = await store_computed(stores.engine, version, computed or {}, progress)

@@ -43,7 +43,7 @@ class Redacted:
 async def redact(models: ModelFolders, engine: AsyncEngine) -> list[str]:
     """Take deleted users out of all exported models, also at MODELS_URL; returns the versions that had some.
 
-    A version that they cannot be taken out of is logged, and left. Raises StoreUnavailable.
+    A version that they cannot be taken out of is logged, and left. Raises StoreUnavailable; here it is done then.
     """
     return (await redact_all(models, engine)).versions
 
@@ -51,23 +51,42 @@ async def redact(models: ModelFolders, engine: AsyncEngine) -> list[str]:
 async def redact_all(models: ModelFolders, engine: AsyncEngine) -> Redacted:
     """The same, with those that failed."""
     deleted = await _deleted(engine)
-    shared = _shared_with_some(models, deleted)
-    for version in shared:
-        models.need(version)
-    redacted = _redact_here(models.models_dir, deleted)
-    done = [version for version in shared if version not in redacted.failed]
-    for version in done:
-        models.share_anew(version)
-    return Redacted(sorted({*redacted.versions, *done}), redacted.failed)
+    here = _redact_here(models.models_dir, deleted)
+    there = _redact_there(models, deleted, here.failed)
+    return Redacted(sorted({*here.versions, *there.versions}), sorted({*here.failed, *there.failed}))
 
 
-def _redact_here(models_dir: Path, deleted: set[str]) -> Redacted:
+def _redact_here(models_dir: Path, deleted: set[str], version: str = "[!.]*") -> Redacted:
     """One at a time of all who share the folder of models: the others wait."""
-    if not (_left(models_dir) or _with_some(models_dir, deleted)):
+    if not (_left(models_dir) or _with_some(models_dir, deleted, version)):
         return Redacted()
     with alone(models_dir):  # nothing is awaited in it: a second task of this process would wait for ever
         _finish_killed(models_dir)
-        return _redact_each(_with_some(models_dir, deleted), deleted)
+        return _redact_each(_with_some(models_dir, deleted, version), deleted)
+
+
+def _redact_there(models: ModelFolders, deleted: set[str], failed_here: list[str]) -> Redacted:
+    """The same at MODELS_URL: what is in MODELS_DIR is done already, and the rest is fetched for it."""
+    redacted = Redacted()
+    if models.shared is None or not deleted:
+        return redacted
+    models.tidy()
+    for version in sorted(models.shared.versions() - {*failed_here}):
+        try:
+            data = models.shared.user_ids_bytes(version)
+            if data is None or not _names(data, deleted):
+                continue
+            models.need(version)
+            if version in _redact_here(models.models_dir, deleted, version).failed:
+                redacted.failed.append(version)
+                continue
+            models.share_anew(version)
+        except ArtifactInvalid as error:
+            log.error("version %s at MODELS_URL may have deleted users, who cannot be taken out: %s", version, error)
+            redacted.failed.append(version)
+        else:
+            redacted.versions.append(version)
+    return redacted
 
 
 def take_out(folder: Path, deleted: set[str]) -> None:
@@ -147,18 +166,10 @@ async def _deleted(engine: AsyncEngine) -> set[str]:
         return set(await connection.scalars(select(DeletedUser.user_sha256)))
 
 
-def _with_some(models_dir: Path, deleted: set[str]) -> list[Path]:
-    """Folders that name some of them, or may."""
-    found = sorted(models_dir.glob("[!.]*/user_ids.json")) if deleted else []
+def _with_some(models_dir: Path, deleted: set[str], version: str) -> list[Path]:
+    """Folders that name some of them, or may. `version`: one, or a pattern."""
+    found = sorted(models_dir.glob(f"{version}/user_ids.json")) if deleted else []
     return [path.parent for path in found if _may_name(path, deleted)]
-
-
-def _shared_with_some(models: ModelFolders, deleted: set[str]) -> list[str]:
-    """The same of versions at MODELS_URL."""
-    if models.shared is None or not deleted:
-        return []
-    ids = {version: models.shared.user_ids_bytes(version) for version in sorted(models.shared.versions())}
-    return [version for version, data in ids.items() if data is not None and _names(data, deleted)]
 
 
 def _may_name(path: Path, deleted: set[str]) -> bool:

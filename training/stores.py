@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contract.blobs import BlobStore
 from contract.embedded import open_store, redis_server
 from contract.environment import StoreSettings
+from contract.errors import ArtifactInvalid
 from contract.keyspace import RedisStore
 from contract.model_folders import ModelFolders, open_models
 from contract.tables import open_database
@@ -21,6 +23,8 @@ from contract.versions import kept_versions, known_versions
 from training.errors import TrainingError
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,11 +83,17 @@ def with_models(settings: StoreSettings, work: Callable[[ModelFolders, AsyncEngi
 
 
 async def fetch_kept(models: ModelFolders, engine: AsyncEngine) -> None:
-    """Have the folders of kept versions on this machine, where MODELS_URL has them and it has not."""
+    """Have the folders of kept versions on this machine, where MODELS_URL has them and it has not.
+
+    One that is damaged there is logged, and left: who cannot do without it says so.
+    """
     if models.shared is not None:
         there = models.shared.versions()
         for version in kept_versions(await known_versions(engine)) & there:
-            await asyncio.to_thread(models.need, version)
+            try:
+                await asyncio.to_thread(models.need, version)
+            except ArtifactInvalid as error:
+                log.error("version %s is not on this machine, and cannot be fetched: %s", version, error)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from fsspec.asyn import sync
 
 from contract.blobs import BlobStore, blob_key
 from contract.errors import StoreUnavailable
-from contract.filesystems import S3_OPTIONS
+from contract.filesystems import S3_OPTIONS, os_errors
+from contract.shared_models import SharedModels
 from tests.object_store import ObjectStore, object_store
 from training.backup_files import Place
 
@@ -158,6 +160,9 @@ def test_a_server_that_hangs_is_not_waited_for_for_ever(server: ObjectStore, mon
 class BreaksOff(BaseHTTPRequestHandler):
     """Says more than it sends."""
 
+    silent_seconds = 0.0
+    """Before it closes the connection."""
+
     def do_HEAD(self) -> None:
         self.send_response(200)
         self.end_headers()
@@ -167,18 +172,30 @@ class BreaksOff(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "1000")
         self.end_headers()
         self.wfile.write(b"half")
+        self.wfile.flush()
+        time.sleep(self.silent_seconds)
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
 
 
-def test_an_answer_that_breaks_off_is_no_picture(server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("silent_seconds", "said"), [(0.0, r"not completed"), (3.0, r"^it fell silent in the middle")])
+def test_an_answer_that_breaks_off_is_no_picture_and_no_model(
+    server: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, silent_seconds: float, said: str
+) -> None:
+    monkeypatch.setattr(BreaksOff, "silent_seconds", silent_seconds)
+    monkeypatch.setitem(S3_OPTIONS["config_kwargs"], "read_timeout", 1)
     with ThreadingHTTPServer(("127.0.0.1", 0), BreaksOff) as broken, ThreadPoolExecutor(1) as thread:
         thread.submit(broken.serve_forever)
         try:
             monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{broken.server_port}")
             blobs = BlobStore(server.url("broken"))
-            with pytest.raises(OSError, match=r"."):
+            with pytest.raises(OSError, match=said):
                 blobs.get(blob_key(b"picture"))
+            models = SharedModels(server.url("broken"))
+            with pytest.raises(StoreUnavailable, match=rf"cannot be used now: .*{said.removeprefix('^')}"):
+                models.manifest("v1")
+            with pytest.raises(OSError, match=said), os_errors(models._fs):
+                models._fs.get_file(f"{models._root}/v1/x", str(tmp_path / "x"))
         finally:
             broken.shutdown()

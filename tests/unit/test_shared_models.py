@@ -1,23 +1,27 @@
 """Exported versions where all machines find them, and their copies on each."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TookTooLong
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contract import artifact
+from contract import artifact, shared_models
 from contract.artifact import MANIFEST
 from contract.errors import ArtifactInvalid, StoreUnavailable
 from contract.ids import id_hash
-from contract.model_folders import ModelFolders
+from contract.model_folders import ModelFolders, alone
 from contract.shared_models import SharedModels
 from tests.conftest import SMALL, exported_model
 from tests.object_store import ObjectStore, object_store
-from training.redaction import take_out
+from training import redaction
+from training.redaction import Redacted, take_out
 from training.retention import FOLDERS, forget_shared
 
 
@@ -251,3 +255,138 @@ def test_a_folder_of_this_machine_is_used_as_it_is(tmp_path: Path) -> None:
     folders.renew(set())
     folders.delete("v1")
     assert list(tmp_path.iterdir()) == []
+
+
+def stored(shared: SharedModels, version: str, name: str) -> str:
+    """The path of a version's file there, of which there is one."""
+    (path,) = (path for path in shared._fs.ls(f"{shared._root}/{version}", detail=False) if f"/{name}." in path)
+    return str(path)
+
+
+def first_user(folder: Path) -> str:
+    users: list[str] = json.loads((folder / "user_ids.json").read_bytes())
+    return users[0]
+
+
+def redacted(folders: ModelFolders, user: str) -> Redacted:
+    """As where that user was deleted."""
+
+    async def deleted(_: object) -> set[str]:
+        return {id_hash(user)}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redaction, "_deleted", deleted)
+        return asyncio.run(redaction.redact_all(folders, cast("AsyncEngine", None)))
+
+
+def test_what_a_killed_upload_left_goes_with_the_next_redaction(
+    here: ModelFolders, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the manifest, so that nothing is to be taken out any more; and before that of a version nobody has."""
+    version, user = name_of(here), first_user(here.path(name_of(here)))
+    shared = here.shared
+    assert shared is not None
+    with monkeypatch.context() as patch:
+        fails_at(patch, shared, "rm_file", 1)
+        with pytest.raises(KeyboardInterrupt):
+            redacted(here, user)
+    fs, root = shared._fs, shared._root
+    fs.pipe_file(f"{root}/killed/user_ids.json.{'0' * 64}", json.dumps([user]).encode())
+    assert sum("/user_ids.json." in path for path in fs.find(root)) == 3
+    (here.models_dir / f".{version}.fetch").mkdir()  # of a fetch that was killed, with all its users
+    assert redacted(here, user) == Redacted([], [])
+    assert all(user.encode() not in fs.cat_file(path) for path in fs.find(root))
+    assert visible(here.models_dir) == [version]
+    assert contents(another(tmp_path, url).need(version)) == contents(here.path(version))
+
+
+def test_a_version_that_is_damaged_there_holds_up_no_other_redaction(
+    here: ModelFolders, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    version = name_of(here)
+    user = first_user(here.path(version))
+    shutil.copytree(here.path(version), here.models_dir / "zz-other")
+    here.share("zz-other")
+    assert here.shared is not None
+    here.shared._fs.rm_file(stored(here.shared, version, "user_ids.json"))
+    elsewhere = ModelFolders(tmp_path / "none", here.shared)
+    for folders, versions in ((here, [version, "zz-other"]), (elsewhere, [])):
+        assert redacted(folders, user) == Redacted(versions, [version])
+    assert f"version {version} at MODELS_URL may have deleted users" in caplog.text
+    assert first_user(here.path(version)) != user
+    assert user.encode() not in (here.shared.user_ids_bytes("zz-other") or user.encode())
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_what_is_damaged_there_is_put_right_by_publishing_it_again(
+    here: ModelFolders, tmp_path: Path, url: str, missing: bool
+) -> None:
+    version = name_of(here)
+    assert here.shared is not None
+    path = stored(here.shared, version, "ranker.onnx")
+    if missing:
+        here.shared._fs.rm_file(path)
+    else:
+        here.shared._fs.pipe_file(path, b"other bytes")
+    with pytest.raises(ArtifactInvalid, match="is damaged"):
+        another(tmp_path, url).need(version)
+    here.share_whole(version)
+    assert contents(another(tmp_path, url).need(version)) == contents(here.path(version))
+
+
+def test_what_is_damaged_there_holds_up_no_other_renewal(here: ModelFolders, tmp_path: Path, url: str) -> None:
+    version, there = name_of(here), another(tmp_path, url)
+    user = first_user(here.path(version))
+    versions = {version, "a-other", "zz-other"}
+    for name in versions - {version}:
+        shutil.copytree(here.path(version), here.models_dir / name)
+        here.share(name)
+    for name in versions:
+        there.need(name)
+    assert redacted(here, user) == Redacted(sorted(versions), [])
+    assert here.shared is not None
+    here.shared._fs.pipe_file(stored(here.shared, version, "ranker.onnx"), b"other bytes")
+    with pytest.raises(ArtifactInvalid, match=f"version {version} is damaged"):
+        there.renew(versions)
+    assert {name for name in versions if first_user(there.path(name)) == user} == {version}
+    there.renew(versions)  # and is not fetched again at once
+    assert first_user(there.path(version)) == user
+    here.share_whole(version)
+    there._damaged.clear()
+    there.renew(versions)
+    assert first_user(there.path(version)) != user
+
+
+def test_of_two_who_upload_neither_breaks_what_the_other_put(
+    here: ModelFolders, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What no manifest names yet is removed, by another machine, before its manifest comes."""
+    version = name_of(here)
+    user = first_user(here.path(version))
+    take_out(here.path(version), {id_hash(user)})
+    assert here.shared is not None
+    real = shared_models.write_whole
+
+    def just_before(fs: Any, path: str, data: bytes) -> None:
+        SharedModels(url).tidy(version)
+        real(fs, path, data)
+
+    monkeypatch.setattr(shared_models, "write_whole", just_before)
+    here.share_anew(version)
+    assert contents(another(tmp_path, url).need(version)) == contents(here.path(version))
+
+
+def test_who_fetches_to_the_folder_of_models_waits_for_a_redaction_there(here: ModelFolders) -> None:
+    """Between its renames there is no folder, and what is fetched would be in the way."""
+    version = name_of(here)
+    folder, old = here.path(version), here.models_dir / f".{version}.old"
+    with ThreadPoolExecutor(1) as thread:
+        with alone(here.models_dir):
+            folder.rename(old)
+            fetching = thread.submit(here.need, version)
+            with pytest.raises(TookTooLong):
+                fetching.result(0.5)
+            assert not folder.exists()
+            old.rename(folder)
+        assert fetching.result(30) == folder
+    assert visible(here.models_dir) == [version]
