@@ -43,7 +43,7 @@ from contract.versions import (
 )
 from training.computed import Vectors
 from training.encoding.engines import Cluster, engine
-from training.encoding.stored import encode_missing, need_pictures, store_vectors
+from training.encoding.stored import encode_missing, store_vectors
 from training.errors import InputRejected
 from training.gate import Verdict
 from training.redaction import redact
@@ -95,19 +95,19 @@ async def publish(
     async with writing(stores.redis, stores.namespace, version) as mark, announced(version, vectors):
         await copy_user_vectors(stores.engine, vectors, exported, progress)
         stored = await store_computed(stores.engine, version, computed or {}, progress)
-        missing = await encode_missing(stores, version, engine(exported, model, cluster), progress)
-        stored += len(need_pictures(missing))
+        missing = await encode_missing(stores, version, engine(exported, model, cluster), progress, strict=True)
+        stored += len(missing.stored)
         await copy_tweet_vectors(stores.engine, vectors, exported.manifest, progress=progress)
         graph = OnlineGraph(stores.redis, stores.namespace)
         await rebuild_graph(stores.engine, graph, progress)
         await forget_the_deleted(stores.engine, graph, vectors)
         await fold_in_untrained(exported, model, FoldInStores(stores.engine, graph, vectors), progress)
         for _ in range(_LATE_ROUNDS):  # what was posted meanwhile: too little to call workers for
-            missing = await encode_missing(stores, version, engine(exported, model, None), progress)
-            if not (late := need_pictures(missing)):
+            late = await encode_missing(stores, version, engine(exported, model, None), progress, strict=True)
+            if not late.stored:
                 break
-            await copy_tweet_vectors(stores.engine, vectors, exported.manifest, late)
-            stored += len(late)
+            await copy_tweet_vectors(stores.engine, vectors, exported.manifest, late.stored)
+            stored += len(late.stored)
         async with changing(stores.engine) as connection:
             await hold_versions(connection)
             recommended = Recommended(stores.redis, stores.namespace)

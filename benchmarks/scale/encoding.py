@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest import mock
 
 from matplotlib.figure import Figure
 from sqlalchemy import delete, insert, select, update
@@ -64,8 +65,7 @@ class Run:
 
 def measure() -> Section:
     """All of it: some four minutes."""
-    stored.SHARD = SHARD
-    with made_stores() as (stores, exported):
+    with mock.patch.object(stored, "SHARD", SHARD), made_stores() as (stores, exported):
         pictures = [photograph(seed) for seed in range(PICTURES)]
         bare: dict[int, list[float]] = {threads: [] for threads in range(1, CORES + 1)}
         here: list[Run] = []

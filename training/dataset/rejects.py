@@ -9,8 +9,10 @@ from typing import Any
 from training.errors import InputRejected
 
 
-def place(path: Path, line: int) -> str:
-    """How a message names a row's place: a line of text, or a row of Parquet, counted from 1."""
+def place(path: Path, line: int | None) -> str:
+    """How a message names a row's place: a line of text, or a row of Parquet, counted from 1; None: of no file."""
+    if line is None:
+        return str(path)
     return f"{path} {'row' if path.suffix == '.parquet' else 'line'} {line}"
 
 
@@ -19,7 +21,7 @@ class Reject:
     """A bad row. `field` is None where the row as a whole is wrong; `row` is what was read, or its text."""
 
     path: Path
-    line: int
+    line: int | None
     field: str | None
     reason: str
     row: Any

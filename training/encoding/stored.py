@@ -6,7 +6,7 @@ Shape suffix: D dimensions.
 """
 
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -38,8 +38,10 @@ class Missing:
     picture_bytes: int = 0
 
 
-async def encode_missing(stores: Stores, version: str, encode: Encode, progress: Progress) -> Missing:
-    """Encode and store them."""
+async def encode_missing(
+    stores: Stores, version: str, encode: Encode, progress: Progress, strict: bool = False
+) -> Missing:
+    """Encode and store them. `strict`: the first shard that lacks a picture is stored, and raises InputRejected."""
     missing, after = Missing(), ""
     while posts := await _missing(stores.engine, version, after):
         after = posts[-1].tweet_id
@@ -50,15 +52,9 @@ async def encode_missing(stores: Stores, version: str, encode: Encode, progress:
                 missing.stored += await take_turn(stores.engine, store_vectors, version, _by_id(encoded))
                 missing.refused += await _still_there(stores.engine, encoded.refused)
                 missing.picture_bytes += encoded.picture_bytes
+                if strict and missing.refused:
+                    raise InputRejected(_lacking(missing.refused, len(encoded.tweet_ids) + len(encoded.refused)))
     return missing
-
-
-def need_pictures(missing: Missing) -> list[str]:
-    """The ids that were stored. Raises InputRejected where others' pictures are missing or damaged."""
-    if missing.refused:
-        more = f" ({len(missing.refused):,} in all)" if missing.refused[1:] else ""
-        raise InputRejected(f"{missing.refused[0].reason}: put it there, or check BLOB_URL{more}")
-    return missing.stored
 
 
 async def store_vectors(connection: AsyncConnection, version: str, vectors: dict[str, bytes]) -> list[str]:
@@ -80,16 +76,25 @@ async def _missing(engine: AsyncEngine, version: str, after: str) -> list[Post]:
         return [Post(row, *values) for row, values in enumerate(found, start=1)]
 
 
+def _lacking(refused: list[Refused], looked_at: int) -> str:
+    more = f" ({len(refused):,} of {looked_at:,} tweets lack theirs)" if refused[1:] else ""
+    return f"{refused[0].reason}: put it there, or check BLOB_URL{more}"
+
+
 def _by_id(encoded: Encoded) -> dict[str, bytes]:
     vectors = zip(encoded.tweet_ids, encoded.z_KD, strict=True)
     return {tweet_id: z_D.astype("<f2").tobytes() for tweet_id, z_D in vectors}
 
 
 async def _still_there(engine: AsyncEngine, refused: list[Refused]) -> list[Refused]:
-    """A picture goes after its tweet."""
+    """A picture goes after its tweet. Texts are left out: no deletion of a tweet reaches a list of rejected rows."""
     if not refused:
         return []
     ids = [row.raw["tweet_id"] for row in refused]
     async with engine.connect() as connection:
         there = set(await connection.scalars(select(Tweet.tweet_id).where(Tweet.tweet_id.in_(ids))))
-    return [row for row in refused if row.raw["tweet_id"] in there]
+    return [
+        replace(row, raw={name: row.raw[name] for name in ("tweet_id", "image")})
+        for row in refused
+        if row.raw["tweet_id"] in there
+    ]
