@@ -22,7 +22,7 @@ from contract.versions import activated_last, kept_versions, known_versions
 from training.dataset.rejects import Reject, Rejects
 from training.dump import snapshot
 from training.encoding.engines import Cluster, engine
-from training.encoding.parquet_rows import ids_digest, row_groups
+from training.encoding.parquet_rows import need_apart, row_groups, rows_digest
 from training.encoding.shards import Refused, Shard
 from training.encoding.stored import encode_missing
 from training.encoding.vector_files import VectorFolder
@@ -59,10 +59,12 @@ async def encode_stored(
     await register(stores.engine, exported.manifest, None)
     async with writing(stores.redis, stores.namespace, version):
         known = await count_vectors(stores.engine, version)
-        missing = await encode_missing(stores, version, engine(exported, model, cluster), progress)
+        encode = engine(exported, model, cluster)
+        missing = await encode_missing(stores, version, encode, progress, rejects.strict)
         if kept := version in kept_versions(await known_versions(stores.engine)):
             await copy_tweet_vectors(stores.engine, vectors, exported.manifest, progress=progress)
-    _reject(rejects, Path("tweets"), missing.refused)
+    for row in missing.refused:
+        rejects.add(Reject(Path("tweets"), None, row.field, row.reason, row.raw))
     if files is not None:
         await dump_vectors(files, version, exported.manifest.dim, len(missing.refused), stores.engine)
     return EncodeReport(len(missing.stored), known, missing.picture_bytes, rejects.counts(), kept)
@@ -92,8 +94,9 @@ def encode_files(
     be there by now. Raises ArtifactInvalid, InputRejected.
     """
     exported, model = loaded(folder)
+    need_apart(source, to)
     groups = row_groups(source)
-    files = VectorFolder(to, exported.manifest, {"row_groups": len(groups), "ids_sha256": ids_digest(groups)})
+    files = VectorFolder(to, exported.manifest, {"row_groups": len(groups), "rows_sha256": rows_digest(groups)})
     found_before = {group.number: files.written(group.number) for group in groups}
     written = {number: one for number, one in found_before.items() if one is not None and not one.lacks_pictures}
     known, picture_bytes = sum(one.rows for one in written.values()), 0

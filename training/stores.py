@@ -100,12 +100,12 @@ async def fetch_kept(models: ModelFolders, engine: AsyncEngine) -> None:
 def one_at_a_time(runs: Path) -> Iterator[None]:
     """Hold the lock of this VAR_DIR; the kernel releases it however the process ends.
 
-    Raises TrainingError where another retrain holds it.
+    Raises TrainingError where another retrain, publish or encode holds it.
     """
     runs.mkdir(parents=True, exist_ok=True)
     with (runs / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise TrainingError("another retrain or publish is running here: wait for it, or end it") from error
+            raise TrainingError("another retrain, publish or encode is running here: wait for it, or end it") from error
         yield

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from contract.artifact import load
 from contract.blobs import BlobStore
 from contract.environment import StoreSettings
 from contract.filesystems import open_url
+from contract.model_folders import open_models
 from contract.preprocessing import decode_image
 from contract.runtime import OnnxModel, encode_tweets
 from contract.tables import Tweet, TweetVector
@@ -177,19 +179,44 @@ def test_a_posted_tweet_is_encoded_in_bulk_as_by_the_service(stores: StoreSettin
     assert_same(in_redis(stores), served)
 
 
-def test_a_picture_that_is_lost_is_named_and_all_others_are_encoded(stores: StoreSettings, told: Told) -> None:
+def test_a_picture_that_is_lost_is_named_and_all_others_are_encoded(
+    stores: StoreSettings, told: Told, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     forget_vectors(stores)
-    lost = sorted((stores.var_dir / "images").glob("??/*"))[0]
+    lost, *others = sorted((stores.var_dir / "images").glob("??/*"))
     lost.unlink()
     answer = told()
     assert (answer["encoded"], answer["rejected"]) == (79, {"tweets": 1})
     (line,) = Path(answer["rejects_file"]).read_text("utf-8").splitlines()
     reject = json.loads(line)
     assert (reject["field"], reject["reason"]) == ("image", f"image {lost.name} of the blob store is missing")
+    assert reject["row"] == {"tweet_id": reject["row"]["tweet_id"], "image": lost.name}
+    assert (reject["file"], reject["line"]) == ("tweets", None)
     assert reject["row"]["tweet_id"] not in in_sql(stores)
     assert len(in_redis(stores)) == 79
     assert main(["encode", "--strict"]) == 1
     assert main(["publish", version_of(stores)]) == 1
+    forget_vectors(stores)
+    for picture in others:
+        picture.unlink()
+    monkeypatch.setattr("training.encoding.stored.SHARD", 16)
+    capsys.readouterr()
+    for verb in (["publish", version_of(stores)], ["encode", "--strict"]):
+        assert main(verb) == 1
+        assert "check BLOB_URL (16 of 16 tweets lack theirs)" in capsys.readouterr().err  # and read no more
+
+
+def test_a_version_that_other_machines_have_is_fetched(
+    stores: StoreSettings, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, shared = version_of(stores), tmp_path / "shared"
+    shared.mkdir()
+    elsewhere = stores.model_copy(update={"models_url": f"file://{shared}"})
+    open_models(elsewhere).share(version)
+    named(elsewhere, monkeypatch)
+    shutil.rmtree(stores.models_dir / version)
+    assert told(version)["known"] == 80
+    assert (stores.models_dir / version).exists()
 
 
 def test_all_vectors_of_a_version_as_parquet(
@@ -329,9 +356,7 @@ def test_a_picture_that_was_missing_is_encoded_once_it_is_there(
     (folder / "one.png").write_bytes(png())
     rows = [{"tweet_id": f"t{n}", "text": "Lake.", "image": "late.png" if n == 5 else "one.png"} for n in range(8)]
     pq.write_table(pa.Table.from_pylist(rows), folder / "a.parquet", row_group_size=4)
-    lenient, strict = (
-        [version, "--from", str(folder), "--to", str(tmp_path / name)] for name in ("lenient", "strict")
-    )
+    lenient, strict = ([version, "--from", str(folder), "--to", str(tmp_path / name)] for name in ("lenient", "strict"))
     assert main(["encode", *strict, "--strict"]) == 1
     answer = told(*lenient)
     assert (answer["encoded"], answer["rejected"]) == (7, {"a": 1})
@@ -356,7 +381,7 @@ def test_parquet_in_a_bucket(stores: StoreSettings, told: Told) -> None:
         arguments = [version, "--from", server.url("in"), "--to", server.url("out")]
         answer = told(*arguments)
         assert (answer["encoded"], answer["rejected"]) == (20, {"rows": 1})
-        assert told(*arguments)["known"] == 20
+        assert told(*arguments)["known"] == 16  # the row group that lacks a picture is encoded again
         names = {f"{version}-{shard:06d}.parquet" for shard in range(3)}
         assert server.keys("out") == {*names, "plan.json", "manifest.json"}
         found = []
@@ -383,6 +408,12 @@ def test_a_folder_of_other_vectors_or_a_bad_file_is_refused(
 
     source, out = ["--from", str(tmp_path / "all.parquet")], ["--to", str(tmp_path / "out")]
     told(version, *source, *out)
+    assert "lies within --from: name a folder outside" in refused("--from", str(tmp_path), "--to", f"{tmp_path}/a/b")
+    text = rows[0]["text"]
+    other = [{**rows[0], "text": text[::-1]}, *rows[1:]]
+    assert other != rows
+    pq.write_table(pa.Table.from_pylist(other), tmp_path / "all.parquet", row_group_size=16)
+    assert f"{tmp_path / 'out'} has the vectors of another version or input" in refused(*source, *out)
     pq.write_table(pa.Table.from_pylist(rows[1:]), tmp_path / "all.parquet")
     assert f"{tmp_path / 'out'} has the vectors of another version or input" in refused(*source, *out)
     assert "is not an empty folder" in refused("--to", str(stores.models_dir))

@@ -4,6 +4,7 @@ A shard is a row group, which is read a few rows at a time. Paths are of fsspec,
 """
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from training.errors import InputRejected
 
 _BUFFER_BYTES = 1 << 20
 """Of a column that is read: not the whole row group, whose pictures may be larger than the memory."""
+_LOOKED_AT = 4_096
+"""Rows at a time, without their pictures."""
 
 
 class ImageRow(Row):
@@ -53,7 +56,8 @@ class RowGroup:
     path: str
     group: int
     first_row: int
-    ids_sha256: str
+    sha256: str
+    """Of what is compared by a later call."""
     duplicates: dict[int, str] = field(default_factory=dict)
 
     def posts(self) -> Iterator[Post | Refused]:
@@ -105,17 +109,24 @@ def row_groups(source: str) -> list[RowGroup]:
             _check_columns(path, file.schema_arrow)
             first_row = 1
             for group in range(file.num_row_groups):
-                ids = pa.chunked_array([pa.array(_ids(file, group), pa.large_string())])
-                groups.append(RowGroup(len(groups), fs, path, group, first_row, _digest(ids)))
+                ids, sha256 = _looked_at(file, group)
+                groups.append(RowGroup(len(groups), fs, path, group, first_row, sha256))
                 columns.append(ids)
                 first_row += len(ids)
     _mark_duplicates(groups, columns)
     return groups
 
 
-def ids_digest(groups: list[RowGroup]) -> str:
-    """Of all ids and how they are cut into row groups, 64 hex digits."""
-    return hashlib.sha256("".join(group.ids_sha256 for group in groups).encode()).hexdigest()
+def rows_digest(groups: list[RowGroup]) -> str:
+    """Of all ids, texts and paths of pictures, and of how many bytes each row group has, 64 hex digits."""
+    return hashlib.sha256("".join(group.sha256 for group in groups).encode()).hexdigest()
+
+
+def need_apart(source: str, to: str) -> None:
+    """Raises InputRejected where vectors in `to` would be found among the rows; StoreUnavailable."""
+    (fs, root), (to_fs, to_root) = open_url(source, "--from"), open_url(to, "--to")
+    if type(fs) is type(to_fs) and f"{to_root}/".startswith(f"{root}/"):
+        raise InputRejected(f"--to {without_passwords(to)} lies within --from: name a folder outside")
 
 
 @contextmanager
@@ -148,14 +159,17 @@ def _check_columns(path: str, schema: pa.Schema) -> None:
             require_type(Path(path), name, kind)
 
 
-def _ids(file: pq.ParquetFile, group: int) -> list[Any]:
-    return [
-        value for chunk in file.read_row_group(group, ["tweet_id"]).column(0).chunks for value in python_values(chunk)
-    ]
-
-
-def _digest(ids: pa.ChunkedArray) -> str:
-    return hashlib.sha256("\n".join(str(value) for value in ids.to_pylist()).encode()).hexdigest()
+def _looked_at(file: pq.ParquetFile, group: int) -> tuple[pa.ChunkedArray, str]:
+    """The ids of a row group, and what tells it from another one: pictures' bytes are counted, not read."""
+    kind = file.schema_arrow.field("image").type
+    names = COLUMNS[:-1] if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) else COLUMNS
+    digest = hashlib.sha256(str(file.metadata.row_group(group).total_byte_size).encode())
+    ids: list[Any] = []
+    for batch in file.iter_batches(_LOOKED_AT, row_groups=[group], columns=names):
+        values = [python_values(batch.column(name)) for name in names]
+        ids += values[0]
+        digest.update(json.dumps(values).encode())
+    return pa.chunked_array([pa.array(ids, pa.large_string())]), digest.hexdigest()
 
 
 def _mark_duplicates(groups: list[RowGroup], columns: list[pa.ChunkedArray]) -> None:
