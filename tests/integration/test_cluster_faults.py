@@ -10,7 +10,8 @@ from typing import cast
 
 import numpy as np
 import pytest
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoPermissionError, RedisError
 
 from contract.changelog import ChangeLog
 from contract.cluster import Cluster
@@ -34,12 +35,15 @@ IDS = [f"u{n}" for n in range(100)]
 @pytest.fixture(scope="module")
 def own_cluster() -> Iterator[RedisCluster]:
     with redis_cluster() as started:
+        for node in started.nodes:
+            node.ask("ACL", "SETUSER", "service", "on", ">a,secret", "~*", "+@all", "-@dangerous", "+info")
+            node.ask("ACL", "SETUSER", "without-info", "on", ">a,secret", "~*", "+@all", "-info")
         yield started
 
 
 @asynccontextmanager
-async def connected(servers: RedisCluster) -> AsyncIterator[Cluster]:
-    cluster = Cluster(servers.url, 16, PATIENCE_SECONDS)
+async def connected(servers: RedisCluster, user: str = "service:a%2Csecret") -> AsyncIterator[Cluster]:
+    cluster = Cluster(servers.url.replace("://", f"://{user}@"), 16, PATIENCE_SECONDS)
     await cluster.ask_who_has_what()
     try:
         yield cluster
@@ -66,6 +70,17 @@ async def online(cluster: Cluster, namespace: str) -> OnlineNetwork:
         await vectors.activate("v1", mark)
     stored = cast(StoredNetwork, SimpleNamespace(models=SimpleNamespace(compared=None), user=print))
     return OnlineNetwork(ChangeLog(cluster, namespace), graph, vectors, stored, 10**8, Metrics())
+
+
+async def test_a_user_with_a_password_needs_info(own_cluster: RedisCluster) -> None:
+    async with connected(own_cluster) as cluster:
+        assert await Keyspace(cluster, "acl").home.redis.acl_whoami() == "service"
+    async with connected(own_cluster, "without-info:a%2Csecret") as cluster:
+        with pytest.raises(NoPermissionError, match="'info'"):
+            await Keyspace(cluster, "acl").home.redis.get("{acl}:active")
+    with pytest.raises(RedisConnectionError, match="invalid username-password"):
+        async with connected(own_cluster, "service:another"):
+            pass
 
 
 async def test_what_names_no_key_follows_a_slot_all_the_same(own_cluster: RedisCluster) -> None:
