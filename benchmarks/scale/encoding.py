@@ -47,7 +47,8 @@ TWEETS = 384
 SHARD = 16
 """Smaller than usual, so that the end, when workers have nothing left to do, is short."""
 PICTURES = 32
-WORKERS = (1, 2, 4)
+WORKERS = (1, 2)
+"""At most as many as there are cores here: of more, the first shards come back late, and the rest at once."""
 ROUNDS = 2
 CORES = len(os.sched_getaffinity(0))
 _BARE_SECONDS = 4.0
