@@ -88,23 +88,28 @@ def encode_files(
 ) -> EncodeReport:
     """Encode the rows of Parquet files into a folder of vectors; no store is opened, and none has to be there.
 
-    Shards that an earlier call wrote are not encoded again. Raises ArtifactInvalid, InputRejected.
+    Shards that an earlier call wrote are not encoded again, but for those that lack a picture that is a file: it may
+    be there by now. Raises ArtifactInvalid, InputRejected.
     """
     exported, model = loaded(folder)
     groups = row_groups(source)
     files = VectorFolder(to, exported.manifest, {"row_groups": len(groups), "ids_sha256": ids_digest(groups)})
-    written = {group.number: before for group in groups if (before := files.written(group.number)) is not None}
+    found_before = {group.number: files.written(group.number) for group in groups}
+    written = {number: one for number, one in found_before.items() if one is not None and not one.lacks_pictures}
     known, picture_bytes = sum(one.rows for one in written.values()), 0
     refused = {number: one.refused for number, one in written.items()}
     shards: list[Shard] = [group for group in groups if group.number not in written]
+    paths = {group.number: Path(group.path) for group in groups}
     encoded = 0
     with closing(engine(exported, model, cluster)(shards)) as found:
         for one in progress(found, len(shards), "encode rows (shards are row groups)"):
+            if rejects.strict:
+                _reject(rejects, paths[one.shard], one.refused)
             files.write(one.shard, one.tweet_ids, one.z_KD, one.refused)
             encoded, picture_bytes = encoded + len(one.tweet_ids), picture_bytes + one.picture_bytes
             refused[one.shard] = one.refused
-    for group in groups:
-        _reject(rejects, Path(group.path), refused[group.number])
+    for number, path in paths.items():
+        _reject(rejects, path, refused[number])
     files.finish(len(groups), known + encoded, len(rejects.rows))
     return EncodeReport(encoded, known, picture_bytes, rejects.counts())
 

@@ -277,6 +277,7 @@ def test_bad_rows_of_parquet_are_listed_also_by_a_call_that_goes_on(
     folder, version = tmp_path / "in", version_of(stores)
     folder.mkdir()
     (folder / "one.png").write_bytes(png())
+    (folder / "below").mkdir()
     good = [{**row, "image": "one.png"} for row in rows[:4]]
     paths = [
         *good,
@@ -285,30 +286,63 @@ def test_bad_rows_of_parquet_are_listed_also_by_a_call_that_goes_on(
         {**rows[6], "image": "one.png", "text": "x" * 2_001},
         {**rows[7], "image": None},
         {**rows[7], "tweet_id": "folder", "image": "."},
+        {**rows[7], "tweet_id": "nameless", "image": ""},
+        {**rows[7], "tweet_id": "below", "image": "below"},
+        {**rows[7], "tweet_id": "file", "image": "one.png/x"},
+        {**rows[7], "tweet_id": "long", "image": "x" * 300},
     ]
     pq.write_table(pa.Table.from_pylist(paths), folder / "a.parquet")
     bad = [*rows[8:38], {**rows[38], "image": b"no picture"}, {**rows[39], "tweet_id": "no id!"}]
     pq.write_table(pa.Table.from_pylist([*bad, rows[8], {**rows[0]}]), folder / "b.parquet", row_group_size=8)
     arguments = [version, "--from", str(folder), "--to", str(tmp_path / "out"), "--rejects", str(tmp_path / "bad")]
     answer = told(*arguments)
-    assert (answer["encoded"], answer["rejected"]) == (34, {"a": 5, "b": 4})
+    assert (answer["encoded"], answer["rejected"]) == (34, {"a": 9, "b": 4})
     listed = (tmp_path / "bad").read_text("utf-8")
     found = [(Path(line["file"]).name, line["line"], line["field"]) for line in map(json.loads, listed.splitlines())]
     a = [("a.parquet", 5, "image"), ("a.parquet", 6, "image"), ("a.parquet", 7, "text"), ("a.parquet", 8, "image")]
-    a.append(("a.parquet", 9, "image"))
+    a += [("a.parquet", row, "image") for row in range(9, 14)]
     b = [("b.parquet", 31, "image"), ("b.parquet", 32, "tweet_id"), ("b.parquet", 33, None), ("b.parquet", 34, None)]
     assert found == a + b
     reasons = [json.loads(line)["reason"] for line in listed.splitlines()]
     assert reasons[1] == "none.png is missing"
-    assert reasons[4] == ". is no file"
-    assert reasons[7] == f"duplicate of {folder / 'b.parquet'} row 1 ({rows[8]['tweet_id']}): remove one of the two"
-    assert f"{folder / 'a.parquet'} row 1 " in reasons[8]
+    assert reasons[4] == reasons[5] == "names no file: give its path beside this one"
+    assert reasons[6:9] == [
+        "below cannot be read (Is a directory)",
+        "one.png/x cannot be read (Not a directory)",
+        f"{'x' * 300} cannot be read (File name too long)",
+    ]
+    assert reasons[11] == f"duplicate of {folder / 'b.parquet'} row 1 ({rows[8]['tweet_id']}): remove one of the two"
+    assert f"{folder / 'a.parquet'} row 1 " in reasons[12]
     written = vectors_of(rows_of(tmp_path / "out"))
     assert sorted(written) == sorted(row["tweet_id"] for row in [*good, *rows[8:38]])
     next((tmp_path / "out").glob("*-000003.parquet")).unlink()
     answer = told(*arguments)
-    assert (answer["encoded"], answer["rejected"]) == (8, {"a": 5, "b": 4})
+    assert (answer["encoded"], answer["rejected"]) == (8 + len(good), {"a": 9, "b": 4})
     assert (tmp_path / "bad").read_text("utf-8") == listed
+
+
+def test_a_picture_that_was_missing_is_encoded_once_it_is_there(
+    stores: StoreSettings, told: Told, tmp_path: Path
+) -> None:
+    folder, version = tmp_path / "in", version_of(stores)
+    folder.mkdir()
+    (folder / "one.png").write_bytes(png())
+    rows = [{"tweet_id": f"t{n}", "text": "Lake.", "image": "late.png" if n == 5 else "one.png"} for n in range(8)]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "a.parquet", row_group_size=4)
+    lenient, strict = (
+        [version, "--from", str(folder), "--to", str(tmp_path / name)] for name in ("lenient", "strict")
+    )
+    assert main(["encode", *strict, "--strict"]) == 1
+    answer = told(*lenient)
+    assert (answer["encoded"], answer["rejected"]) == (7, {"a": 1})
+    (folder / "late.png").write_bytes(png())
+    answer = told(*lenient)
+    assert (answer["encoded"], answer["known"], answer["rejected"]) == (4, 4, {})
+    answer = told(*strict, "--strict")
+    assert (answer["encoded"], answer["known"]) == (4, 4)
+    for name in ("lenient", "strict"):
+        assert len(vectors_of(rows_of(tmp_path / name))) == 8
+        assert json.loads((tmp_path / name / "manifest.json").read_text())["rejected"] == 0
 
 
 def test_parquet_in_a_bucket(stores: StoreSettings, told: Told) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,17 @@ ENCODE = f"""
 import sys, training.__main__, training.encoding.stored
 training.encoding.stored.SHARD = {SHARD}
 sys.exit(training.__main__.main(sys.argv[1:]))
+"""
+
+DEADLY = """
+import os, pathlib, sys
+from contract.artifact import load
+from training.encoding.engines import Cluster
+from training.encoding.on_ray import encode_on_ray
+class Deadly:
+    def __reduce__(self):
+        return os.abort, ()  # of who unpickles it
+list(encode_on_ray([Deadly()], load(pathlib.Path(sys.argv[1])), Cluster("local", 1)))
 """
 
 
@@ -289,6 +301,23 @@ def test_parquet_by_a_cluster_is_parquet_by_this_process(stores: StoreSettings, 
     assert sorted(path.name for path in (tmp_path / "there").glob("[!.]*")) == files
     for name in files:
         assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+
+
+def test_a_shard_that_kills_its_workers_ends_the_command_and_no_model_is_left(
+    stores: StoreSettings, tmp_path: Path
+) -> None:
+    (model,) = stores.models_dir.iterdir()
+    folders = {"TMPDIR": str(tmp_path), "RAY_TMPDIR": gettempdir()}
+    done = subprocess.run(
+        [sys.executable, "-c", DEADLY, str(model)],
+        cwd=ROOT,
+        env=environment_of(stores) | LOOPBACK | folders,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "training.errors.ClusterFailed: a Ray worker failed (" in done.stderr.splitlines()[-1]
+    assert not list(tmp_path.glob("encoder*"))
 
 
 def test_where_there_is_no_cluster_one_line_says_so(stores: StoreSettings) -> None:

@@ -38,13 +38,13 @@ class Rejects:
 
     def __init__(self, strict: bool) -> None:
         """`strict`: the first bad row raises InputRejected."""
-        self._strict = strict
+        self.strict = strict
         self._places: dict[tuple[str, str], str] = {}
         self.rows: list[Reject] = []
 
     def add(self, reject: Reject) -> None:
         """Raises InputRejected where reading is strict."""
-        if self._strict:
+        if self.strict:
             raise InputRejected(str(reject))
         self.rows.append(reject)
         table = reject.path.stem

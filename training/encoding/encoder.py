@@ -3,7 +3,9 @@
 Shape suffixes: K tweets, D dimensions, H height, W width, C colours.
 """
 
+import errno
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -23,6 +25,8 @@ from training.encoding.shards import Encoded, Post, Refused, Shard
 log = logging.getLogger(__name__)
 
 BATCH = 16
+_OF_THE_NAME = (errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.ENAMETOOLONG, errno.ELOOP)
+"""Errors of one picture, not of the place where all of them are."""
 _AHEAD = 1
 """Batches that are read while one is encoded."""
 
@@ -91,8 +95,10 @@ class Encoder:
             pixels_HWC = decode_image(data, self._exported.manifest.preprocessing.image_size)
         except FileNotFoundError:
             reason = f"{shard.place(str(row.image))} is missing"
-        except (IsADirectoryError, NotADirectoryError):
-            reason = f"{shard.place(str(row.image))} is no file"
+        except OSError as error:
+            if error.errno not in _OF_THE_NAME:
+                raise
+            reason = f"{shard.place(str(row.image))} cannot be read ({os.strerror(error.errno)})"
         except ImageRejected as error:
             reason = f"{shard.place(str(row.image))}: {error}" if named else str(error)
         else:

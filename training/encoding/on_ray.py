@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import tempfile
+import warnings
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -31,6 +32,8 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _PATIENCE_SECONDS = 5.0
+_RETRIES = 3
+"""How often a shard is begun again whose worker or node died: after that it is the shard that kills them."""
 _ROOM_BYTES = 200_000_000
 """For shards without their pictures, and vectors, in a cluster of this process's own."""
 
@@ -47,19 +50,22 @@ def encode_on_ray(shards: Sequence[Shard], exported: Artifact, cluster: Cluster)
     room = _ROOM_BYTES + sum(map(len, files.values()))
     with redirect_stdout(sys.stderr), connected(cluster, room) as resources:  # Ray prints there what its raylets say
         import ray.data
+        from ray.util.annotations import RayDeprecationWarning
 
         gpus = int(resources.get("GPU", 0))
         workers = min(cluster.workers or gpus or int(resources.get("CPU", 1)), len(shards))
         rows = [{"shard": pickle.dumps(shard)} for shard in shards]
-        encoded = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            Worker,
-            fn_constructor_args=([ray.put(files)], exported.manifest.files["encoder.onnx"], bool(gpus)),
-            batch_size=1,
-            batch_format="numpy",
-            compute=ray.data.ActorPoolStrategy(size=workers),
-            num_cpus=1,
-            num_gpus=1 if gpus else 0,
-        )
+        with warnings.catch_warnings(action="ignore", category=RayDeprecationWarning):  # of max_task_retries
+            encoded = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+                Worker,
+                fn_constructor_args=([ray.put(files)], exported.manifest.files["encoder.onnx"], bool(gpus)),
+                batch_size=1,
+                batch_format="numpy",
+                compute=ray.data.ActorPoolStrategy(size=workers),
+                num_cpus=1,
+                num_gpus=1 if gpus else 0,
+                max_task_retries=_RETRIES,
+            )
         for row in encoded.iter_rows():
             found = pickle.loads(row["encoded"])  # noqa: S301 - of our own workers
             if isinstance(found, Exception):
@@ -93,11 +99,11 @@ def connected(cluster: Cluster, room: int) -> Iterator[dict[str, float]]:
         )
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise _no_cluster(cluster.address, error) from error
-    signal.signal(signal.SIGTERM, told_to_end)  # Ray's own would end the command with another status
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is raised
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
     try:
+        signal.signal(signal.SIGTERM, told_to_end)  # Ray's own would end the command with another status
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is raised
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
         yield ray.cluster_resources()
     except ray.exceptions.RayError as error:
         raise ClusterFailed(f"a Ray worker failed ({_first_line(error)}): see the logs of Ray") from error
@@ -124,7 +130,6 @@ class Worker:
     def __init__(self, files: list[Any], encoder_sha256: str, on_gpu: bool) -> None:
         """`files`: a reference to the model's files by name, in a list, or Ray would send them with each call."""
         self._files, self._sha256, self._on_gpu = files[0], encoder_sha256, on_gpu
-        self._folder = tempfile.TemporaryDirectory(prefix="encoder")
         self._encoder: Encoder | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
@@ -141,12 +146,12 @@ class Worker:
         import ray
 
         logging.basicConfig(level=logging.INFO)
-        folder = Path(self._folder.name)
-        for name, data in ray.get(self._files).items():
-            (folder / name).write_bytes(data)
-        exported = load_encoder(folder, self._sha256)
-        model = OnnxModel(exported, "cuda" if self._on_gpu else "cpu", threads=1)
-        model.verify_golden(exported)
+        with tempfile.TemporaryDirectory(prefix="encoder") as folder:  # at once in memory: a worker may be killed
+            for name, data in ray.get(self._files).items():
+                Path(folder, name).write_bytes(data)
+            exported = load_encoder(Path(folder), self._sha256)
+            model = OnnxModel(exported, "cuda" if self._on_gpu else "cpu", threads=1)
+            model.verify_golden(exported)
         return Encoder(exported, model, readers=1)
 
 

@@ -84,6 +84,8 @@ class RowGroup:
         if row in self.duplicates:
             reason = f"duplicate of {self.duplicates[row]} ({read.tweet_id}): remove one of the two"
             return Refused(row, None, reason, shown)
+        if read.image in ("", "."):
+            return Refused(row, "image", "names no file: give its path beside this one", shown)
         if isinstance(read.image, str) and not _inside(read.image):
             return Refused(row, "image", f"{read.image} lies outside the folder: move it in", shown)
         return Post(row, read.tweet_id, read.text, read.image)

@@ -35,6 +35,11 @@ class Written:
     rows: int
     refused: list[Refused]
 
+    @property
+    def lacks_pictures(self) -> bool:
+        """Whether a row has none because of a picture beside the input, which may be another one by now."""
+        return any(row.field == "image" and "image" in row.raw for row in self.refused)
+
 
 class VectorFolder:
     """The files of one version and one input. Calls block."""
