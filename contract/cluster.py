@@ -104,8 +104,9 @@ class Cluster:
                     except RedisError as error:
                         fault = error
         except TimeoutError as error:
-            fault = error
-        raise RedisConnectionError(f"no server of the cluster says who has which slot: {fault!r}") from fault
+            fault = fault or error
+        why = str(fault) or repr(fault)
+        raise RedisConnectionError(f"no server of the cluster says who has which slot: {why}") from fault
 
     async def _told_by(self, host: str, port: int) -> list[Address | None]:
         """Of each slot; where one hangs there is time for others."""

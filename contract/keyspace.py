@@ -175,8 +175,8 @@ async def agree_on_parts(redis: RedisStore, namespace: str) -> None:
     if there is not None and int(there) != redis.parts:
         raise StoreUnavailable(
             f"REDIS_PARTS is {redis.parts}, but what is in this Redis Cluster is divided into {int(there)} parts: set "
-            f"REDIS_PARTS={int(there)}, or choose another REDIS_NAMESPACE and run `python -m training models "
-            "rebuild-redis`"
+            f"REDIS_PARTS={int(there)}, or end all services and start them with another REDIS_NAMESPACE, which they "
+            "write anew"
         )
 
 

@@ -129,7 +129,7 @@ async def add_tweet(tweet: StoredTweet, image: bytes, parts: Ingest, is_given: b
     Raises TweetConflict where the id is of a deleted tweet: one that a client gave (`is_given`).
     """
     try:
-        async with parts.pictures.turn, changing(parts.database.engine) as connection:
+        async with parts.pictures.turn(), changing(parts.database.engine) as connection:
             await hold_picture(connection, tweet.image_key)
             await connection.execute(insert(Tweet).values(**vars(tweet)))
             if is_given and await is_deleted(connection, tweet.tweet_id):

@@ -75,8 +75,6 @@ class OnlineNetwork:
         """Of each reading that goes on: what changed meanwhile."""
         self._unseen: list[str] = []
         """What the log told and no look was through with."""
-        self._anew = False
-        """Whether that was everything, and is dropped already."""
         self._looked_at = time.monotonic()
         """Last tried: while Redis does not answer, nobody changes anything."""
         self._again: set[str] = set()
@@ -240,10 +238,10 @@ class OnlineNetwork:
         self._drop(changed, again)
 
     def _drop_what_others_told(self) -> None:
-        """While a server of a cluster is away the others' changes go on."""
-        told, self._unseen = self._unseen + self._log.told(), []
-        self._anew = self._anew or EVERYTHING in told
-        self._drop(told)
+        """While a server of a cluster is away, others' changes go on; whether one lost all is seen once it is back."""
+        told = {*self._unseen, *self._log.told()}
+        self._unseen = [EVERYTHING] if EVERYTHING in told else []
+        self._drop(told - {EVERYTHING})
 
     def _drop(self, changed: Collection[str], again: Collection[str] = ()) -> None:
         for names in self._reads:
@@ -256,7 +254,7 @@ class OnlineNetwork:
         """Names since the last look; while contents are lost without families, as the one who writes all notes them."""
         was_lost, last_look, self._looked_at = self.lost, self._looked_at, time.monotonic()
         self._unseen += await self._log.changed()
-        anew = self._anew or EVERYTHING in self._unseen
+        anew = EVERYTHING in self._unseen
         lost = await self._vectors.active_version() is None if was_lost or anew else False
         gaps = not lost and (was_lost or anew or self._log.moved) and await self._vectors.has_gaps()
         if not lost and (gaps or self._log.went_back):
@@ -267,7 +265,7 @@ class OnlineNetwork:
         self._log.went_back = self._log.moved = False
         if lost and anew:  # the log is a new one, and short
             self._unseen += await self._log.all()
-        changed, self._unseen, self._anew, self.lost = self._unseen, [], False, lost
+        changed, self._unseen, self.lost = self._unseen, [], lost
         if self.away:
             log.warning("Redis answers again")
             self.away = False

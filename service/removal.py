@@ -3,7 +3,9 @@
 A candidate needs a vector in Redis: without it a tweet is gone from the very next answer, whatever timeline it is on.
 """
 
+import asyncio
 import logging
+import random
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _OWNERS_AT_A_TIME = 500
 _FAILING = 4
+_AT_ONCE_SECONDS = 3.0
 
 
 async def hide_tweet(tweet_id: str, parts: Ingest) -> None:
@@ -56,7 +59,7 @@ async def delete_tweet(tweet_id: str, parts: Ingest) -> None:
                 raise UnknownTweet(f"tweet_id {tweet_id} is not known")
             tweet, owners = await _delete(connection, tweet_id, parts)
         await _sweep(tweet, owners, parts)
-    if not await _remove_picture(tweet.image_key, parts):
+    if not await _remove_at_once(tweet.image_key, parts):
         parts.behind.set()
 
 
@@ -68,6 +71,7 @@ async def remove_pictures(parts: Ingest) -> int:
     named = select(DeletedTweet.image_key).where(DeletedTweet.image_key.is_not(None)).distinct()
     async with parts.database.engine.connect() as connection:
         keys = [key for key in await connection.scalars(named) if key is not None]
+    random.shuffle(keys)  # else a few bad ones would keep the others behind them for ever
     left = failing = 0
     for done, key in enumerate(keys, 1):
         failing = 0 if await _remove_picture(key, parts) else failing + 1
@@ -77,10 +81,22 @@ async def remove_pictures(parts: Ingest) -> int:
     return left
 
 
+async def _remove_at_once(key: str, parts: Ingest) -> bool:
+    """Whether that is done; where the store fails, or takes long, the background does it, so that nobody waits."""
+    if parts.pictures.failing:
+        return False
+    removal = parts.pictures.removals.start(_remove_picture(key, parts))
+    await asyncio.wait({removal}, timeout=_AT_ONCE_SECONDS)
+    if not removal.done():
+        parts.pictures.failing = True
+        return False
+    return removal.result()
+
+
 async def _remove_picture(key: str, parts: Ingest) -> bool:
     """Unless a tweet shows it; whether that is done. Where it is not, the deleted tweet goes on naming the picture."""
     try:
-        async with parts.pictures.turn, changing(parts.database.engine) as connection:
+        async with parts.pictures.turn(), changing(parts.database.engine) as connection:
             await hold_picture(connection, key)
             shown = await connection.scalar(select(Tweet.tweet_id).where(Tweet.image_key == key).limit(1))
             if shown is None:

@@ -44,7 +44,7 @@ def test_any_url_of_fsspec_will_do(trained_embedded: StoreSettings, url: str) ->
 
 def test_a_url_that_cannot_be_used_is_named_without_its_password(trained_embedded: StoreSettings) -> None:
     status, said = command(trained_embedded, "backup", "nosuch://u:hushhush@h/b")
-    assert (status, said[:57]) == (1, "error: PLACE nosuch://u:***@h/b cannot be used (Protocol ")
+    assert (status, said[:57]) == (1, "error: PLACE nosuch://u:***@h/b cannot be used: Protocol ")
 
 
 @pytest.mark.parametrize("file", ["", "images"])

@@ -1,6 +1,8 @@
 """Tweets that nobody is to be recommended: hidden ones, which come back, and deleted ones, which do not."""
 
 import asyncio
+import threading
+from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ from sqlalchemy import delete
 from contract.blobs import blob_key
 from contract.rebuild import copy_tweet_vectors
 from contract.tables import DeletedTweet, Hide, Retweet, Tweet, TweetVector
+from service import leaving, removal
 from service.background import encode_pending
 from service.removal import remove_pictures
-from tests.integration.running import Service, changed, new_user, offered, png, problem
+from tests.integration.running import Service, changed, new_user, offered, png, problem, until
 
 pytestmark = pytest.mark.anyio
 
@@ -138,6 +141,96 @@ async def test_a_picture_that_cannot_be_removed_is_tried_again(
     assert await remove_pictures(service.parts.ingest) == 0
     assert (tweet, None) in await service.sql(DeletedTweet.tweet_id, DeletedTweet.image_key)
     assert blob_key(picture) not in service.blobs()
+
+
+async def test_pictures_that_cannot_be_removed_hold_up_no_others(
+    service: Service, monkeypatch: pytest.MonkeyPatch, author: str
+) -> None:
+    """Though that many in a row end a round."""
+    pictures = [png("orchid", (41, 31 + number)) for number in range(5)]
+    tweets = [(await service.post(picture, author_id=author)).json()["tweet_id"] for picture in pictures]
+    parts = service.parts.ingest
+    remove, bad, tried = parts.pictures.blobs.delete, {blob_key(picture) for picture in pictures}, list[str]()
+
+    def fails(key: str) -> None:
+        tried.append(key)
+        if key in bad:
+            raise PermissionError("read-only")
+        remove(key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.pictures.blobs, "delete", fails)
+        for tweet in tweets:
+            await changed(service, "DELETE", f"/tweets/{tweet}", 204)
+        tried.clear()
+        assert await remove_pictures(parts) == 5
+        (good,) = bad - {*tried[:4]}
+        bad.remove(good)
+        for _ in range(30):
+            if await remove_pictures(parts) == 4:
+                break
+        assert good not in service.blobs()
+    assert await remove_pictures(parts) == 0
+
+
+async def test_a_store_of_pictures_that_hangs_keeps_no_user_who_leaves_waiting(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = await new_user(service, "leaves-while-it-hangs")
+    for number in range(3):
+        assert (await service.post(png("tan", (41, 31 + number)), author_id=user)).status_code == 201
+    blobs, healed = service.parts.ingest.pictures.blobs, threading.Event()
+    remove, before = blobs.delete, service.blobs()
+
+    def hangs(key: str) -> None:
+        healed.wait(30)
+        remove(key)
+
+    monkeypatch.setattr(blobs, "delete", hangs)
+    monkeypatch.setattr(removal, "_AT_ONCE_SECONDS", 0.2)
+    monkeypatch.setattr(leaving, "AT_ONCE_SECONDS", 1.0)  # SQLite makes one change at a time
+    try:
+        async with asyncio.timeout(10):
+            assert (await service.client.delete(f"/users/{user}")).status_code in (202, 204)
+        assert service.blobs() == before
+    finally:
+        healed.set()
+
+    async def are_gone() -> bool:
+        return len(service.blobs()) == len(before) - 3
+
+    await until(are_gone, 30)
+
+
+async def test_who_gets_no_turn_at_a_store_of_pictures_that_hangs_is_refused(
+    service: Service, monkeypatch: pytest.MonkeyPatch, author: str
+) -> None:
+    monkeypatch.setattr("service.pictures._TURN_SECONDS", 0.2)
+    before = await service.state()
+    async with AsyncExitStack() as others:
+        for _ in range(8):
+            await others.enter_async_context(service.parts.ingest.pictures.turn())
+        problem(await service.post(png("wheat"), author_id=author), 503, "store-unavailable")
+        assert await service.state() == before
+    posted = await service.post(png("wheat"), author_id=author)
+    assert posted.status_code == 201
+    await changed(service, "DELETE", f"/tweets/{posted.json()['tweet_id']}", 204)
+
+
+async def test_reads_of_pictures_that_hang_hold_up_no_tweet(
+    service: Service, monkeypatch: pytest.MonkeyPatch, author: str
+) -> None:
+    pictures, healed = service.parts.ingest.pictures, threading.Event()
+    monkeypatch.setattr(pictures.blobs, "get", lambda _: healed.wait(30))
+    reads = [asyncio.create_task(pictures.get("")) for _ in range(20)]
+    try:
+        async with asyncio.timeout(10):
+            posted = await service.post(png("linen"), author_id=author)
+        assert posted.status_code == 201
+        await changed(service, "DELETE", f"/tweets/{posted.json()['tweet_id']}", 204)
+    finally:
+        healed.set()
+        await asyncio.gather(*reads)
 
 
 async def test_many_deletions_of_nothing_leave_the_database_free(service: Service) -> None:

@@ -12,9 +12,10 @@ from typing import Any, cast
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contract import artifact, shared_models
+from contract import artifact
 from contract.artifact import MANIFEST
 from contract.errors import ArtifactInvalid, StoreUnavailable
+from contract.filesystems import write_whole
 from contract.ids import id_hash
 from contract.model_folders import ModelFolders, alone
 from contract.shared_models import SharedModels
@@ -365,13 +366,12 @@ def test_of_two_who_upload_neither_breaks_what_the_other_put(
     user = first_user(here.path(version))
     take_out(here.path(version), {id_hash(user)})
     assert here.shared is not None
-    real = shared_models.write_whole
 
     def just_before(fs: Any, path: str, data: bytes) -> None:
         SharedModels(url).tidy(version)
-        real(fs, path, data)
+        write_whole(fs, path, data)
 
-    monkeypatch.setattr(shared_models, "write_whole", just_before)
+    monkeypatch.setattr("contract.shared_models.write_whole", just_before)
     here.share_anew(version)
     assert contents(another(tmp_path, url).need(version)) == contents(here.path(version))
 
