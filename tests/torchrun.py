@@ -19,17 +19,30 @@ RETRAIN = ["retrain", "--backbone", "tiny", "--dim", "16", "--text-dim", "16", "
 """With the settings SMALL of tests/conftest.py."""
 KILLED = """
 import os, signal, sys
-import training.__main__, training.trainer
+import torch, training.__main__, training.trainer
 real, called = training.trainer._train_epoch, [0]
+process, epoch = sys.argv[1:3]
 def counted(*arguments):
     called[0] += 1
-    if os.environ["RANK"] == sys.argv[1] and called[0] == int(sys.argv[2]):
+    if os.environ["RANK"] == process and called[0] == int(epoch):
         os.kill(os.getpid(), signal.SIGKILL)
     return real(*arguments)
 training.trainer._train_epoch = counted
-sys.exit(training.__main__.main(sys.argv[3:]))
+if "--shard-users" not in sys.argv:
+    real_seed = torch.manual_seed
+    torch.manual_seed = lambda seed: real_seed(seed + int(os.environ["RANK"]))
+del sys.argv[1:3]
+training.__main__.script()
 """
-"""A process is killed as it begins an epoch: which process, which epoch, and the command."""
+"""A process is killed as it begins an epoch: which process, which epoch, and the command.
+
+Each would start with weights of its own; all must start with the first one's.
+"""
+LOST = (
+    "error: another process of this training was killed or cannot be reached: run the same command again to go on",
+    "error: told to end, as torchrun does where another process was lost: run the same command again to go on",
+)
+"""The one line of a process whose peer is gone, by who notices it sooner: it or torchrun."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +61,9 @@ def torchrun(
     logs: Path,
     program: Sequence[str] = ("-m", "training"),
 ) -> Ended:
-    """Run it to its end; it looks after its processes so seldom that one whose peer is gone says so first."""
+    """Run it to its end."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command += ["--monitor-interval", "1", "--redirects", "3", "--log-dir", str(logs), *program, *arguments]
+    command += ["--redirects", "3", "--log-dir", str(logs), *program, *arguments]
     environment = environment_of(stores, OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"), PYTHONPATH=str(ROOT))
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False)
     folders = sorted(path.parent for path in logs.glob("*/attempt_0/*/stderr.log"))
