@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 
 from contract.artifact import Artifact, Epoch
 from contract.environment import StoreSettings
+from contract.tables import ModelVersion, create_engine
 from tests.conftest import ROOT
 from tests.processes import environment_of
 
@@ -74,10 +76,25 @@ def torchrun(
 
 
 def killed(process: int, epoch: int, folder: Path) -> list[str]:
-    """The program for `torchrun` in which a process is killed as it begins an epoch."""
+    """The program for `torchrun` in which a process is killed as it begins an epoch, counted from 1."""
     script = folder / "killed.py"
     script.write_text(KILLED, "utf-8")
     return [str(script), str(process), str(epoch)]
+
+
+def of_own_weights(folder: Path) -> list[str]:
+    """The same in which none is killed."""
+    return killed(0, 0, folder)
+
+
+async def versions(stores: StoreSettings) -> list[str]:
+    """In the database."""
+    engine = create_engine(stores.sqlalchemy_url)
+    try:
+        async with engine.connect() as connection:
+            return [*(await connection.execute(select(ModelVersion.version))).scalars()]
+    finally:
+        await engine.dispose()
 
 
 def same_but_for_rounding(made: Artifact, by_one: Artifact) -> None:
