@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 
 from contract.artifact import Artifact, Epoch
 from contract.environment import StoreSettings
+from contract.tables import ModelVersion, create_engine
 from tests.conftest import ROOT
 from tests.processes import environment_of
 
@@ -19,17 +21,30 @@ RETRAIN = ["retrain", "--backbone", "tiny", "--dim", "16", "--text-dim", "16", "
 """With the settings SMALL of tests/conftest.py."""
 KILLED = """
 import os, signal, sys
-import training.__main__, training.trainer
+import torch, training.__main__, training.trainer
 real, called = training.trainer._train_epoch, [0]
+process, epoch = sys.argv[1:3]
 def counted(*arguments):
     called[0] += 1
-    if os.environ["RANK"] == sys.argv[1] and called[0] == int(sys.argv[2]):
+    if os.environ["RANK"] == process and called[0] == int(epoch):
         os.kill(os.getpid(), signal.SIGKILL)
     return real(*arguments)
 training.trainer._train_epoch = counted
-sys.exit(training.__main__.main(sys.argv[3:]))
+if "--shard-users" not in sys.argv:
+    real_seed = torch.manual_seed
+    torch.manual_seed = lambda seed: real_seed(seed + int(os.environ["RANK"]))
+del sys.argv[1:3]
+training.__main__.script()
 """
-"""A process is killed as it begins an epoch: which process, which epoch, and the command."""
+"""A process is killed as it begins an epoch: which process, which epoch, and the command.
+
+Each would start with weights of its own; all must start with the first one's.
+"""
+LOST = (
+    "error: another process of this training was killed or cannot be reached: run the same command again to go on",
+    "error: told to end, as torchrun does where another process was lost: run the same command again to go on",
+)
+"""The one line of a process whose peer is gone, by who notices it sooner: it or torchrun."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +63,9 @@ def torchrun(
     logs: Path,
     program: Sequence[str] = ("-m", "training"),
 ) -> Ended:
-    """Run it to its end; it looks after its processes so seldom that one whose peer is gone says so first."""
+    """Run it to its end."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command += ["--monitor-interval", "1", "--redirects", "3", "--log-dir", str(logs), *program, *arguments]
+    command += ["--redirects", "3", "--log-dir", str(logs), *program, *arguments]
     environment = environment_of(stores, OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"), PYTHONPATH=str(ROOT))
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False)
     folders = sorted(path.parent for path in logs.glob("*/attempt_0/*/stderr.log"))
@@ -61,10 +76,25 @@ def torchrun(
 
 
 def killed(process: int, epoch: int, folder: Path) -> list[str]:
-    """The program for `torchrun` in which a process is killed as it begins an epoch."""
+    """The program for `torchrun` in which a process is killed as it begins an epoch, counted from 1."""
     script = folder / "killed.py"
     script.write_text(KILLED, "utf-8")
     return [str(script), str(process), str(epoch)]
+
+
+def of_own_weights(folder: Path) -> list[str]:
+    """The same in which none is killed."""
+    return killed(0, 0, folder)
+
+
+async def versions(stores: StoreSettings) -> list[str]:
+    """In the database."""
+    engine = create_engine(stores.sqlalchemy_url)
+    try:
+        async with engine.connect() as connection:
+            return [*(await connection.execute(select(ModelVersion.version))).scalars()]
+    finally:
+        await engine.dispose()
 
 
 def same_but_for_rounding(made: Artifact, by_one: Artifact) -> None:

@@ -7,6 +7,7 @@ torch.distributed.checkpoint; it counts once the file names it.
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from training.errors import CheckpointFailed
 from training.processes import Processes
 from training.sharded import ShardedVectors
 
@@ -49,7 +51,10 @@ class TrainingState:
 def save(
     state: TrainingState, model: Weights, optimizer: torch.optim.Optimizer, path: Path, processes: Processes
 ) -> None:
-    """Called by all processes; the first one writes the file."""
+    """Called by all processes; the first one writes the file.
+
+    Raises CheckpointFailed, in all of them, where one cannot write its part.
+    """
     saved = {"model": model.state_dict(), "optimizer": _by_name(model, optimizer), **vars(state)}
     sharded = _sharded(model)
     if sharded is not None:
@@ -59,7 +64,8 @@ def save(
         folder = path.with_name(f"{path.stem}.{state.epoch}")
         own = saved["model"].pop(name), state.best_weights[name], table.sums
         parts = {kind: table.as_distributed(rows_RD) for kind, rows_RD in zip(_KINDS, own, strict=True)}
-        save_parts(parts, checkpoint_id=folder)
+        with of_parts(folder, "written", "mend that, then run the same command again"):
+            save_parts(parts, checkpoint_id=folder)
         saved["best_weights"] = {key: value for key, value in state.best_weights.items() if key != name}
         saved["sharded"] = {"name": name, "folder": folder.name, "shape": [table.rows, table.dim]}
     if processes.first:
@@ -72,7 +78,10 @@ def save(
 def restore(
     state: TrainingState, model: Weights, optimizer: torch.optim.Optimizer, path: Path, processes: Processes
 ) -> None:
-    """Go on from a checkpoint that is there; called by all processes, of which the first one reads the file."""
+    """Go on from a checkpoint that is there; called by all processes, of which the first one reads the file.
+
+    Raises CheckpointFailed where a part cannot be read.
+    """
     saved = processes.from_first(torch.load(path, map_location="cpu", weights_only=True) if processes.first else None)
     _take_rows(saved, _sharded(model), path)
     model.load_state_dict(saved["model"])
@@ -107,12 +116,28 @@ def _read(folder: Path, shape: list[int], table: ShardedVectors | None) -> list[
     """The rows of this process, or without a table all: weight, best weight and Adagrad's sums."""
     from torch.distributed.checkpoint.state_dict_loader import load
 
+    mend = f"put it back, or delete {folder.parent} to begin anew"
+    if not (folder / ".metadata").exists():  # torch would print tracebacks
+        raise CheckpointFailed(f"{folder} is not there, or not whole: {mend}")
     rows = [torch.empty(shape if table is None else table.weight.shape) for _ in _KINDS]
     into = rows if table is None else [table.as_distributed(own_RD) for own_RD in rows]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), of_parts(folder, "read", mend):
         warnings.filterwarnings("ignore", "torch.distributed is disabled")  # by no_dist: each reads what it needs
         load(dict(zip(_KINDS, into, strict=True)), checkpoint_id=folder, no_dist=True)
     return rows
+
+
+@contextmanager
+def of_parts(folder: Path, done: str, mend: str) -> Iterator[None]:
+    """Raises CheckpointFailed for CheckpointException, which is no Exception and has the errors of all processes."""
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    try:
+        yield
+    except CheckpointException as failed:
+        error, _ = next(iter(failed.failures.values()))
+        why = (str(error).strip() or repr(error)).splitlines()[0]
+        raise CheckpointFailed(f"{folder} cannot be {done} ({why}): {mend}") from error
 
 
 def _sharded(model: Weights) -> tuple[str, ShardedVectors] | None:

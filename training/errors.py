@@ -37,6 +37,10 @@ class TrainingDiverged(TrainingError):
     """The loss is not finite any more."""
 
 
+class CheckpointFailed(TrainingError):
+    """What several processes keep of an unfinished training cannot be written or read."""
+
+
 class ProcessLost(TrainingError):
     """Another process of the same training is gone."""
 

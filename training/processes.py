@@ -7,6 +7,7 @@ Shape suffixes: L lists, C candidates.
 """
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from torch.distributed.rendezvous import rendezvous
 from contract.cli.faults import fault
 from contract.cli.options import UsageWrong
 from contract.cli.statuses import Status
+from contract.cli.terminal import write_error
 from contract.errors import DeviceUnavailable
 from training.errors import ProcessLost
 from training.evaluate import Scorer
@@ -39,6 +41,7 @@ LONGEST_WAIT = timedelta(minutes=30)
 _CALLED, _ENDED, _FAILED = "called", "ended", "failed"
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_TO_SAY_WHY = 1.0
+_TOLD_TO_END = "told to end, as torchrun does where another process was lost: run the same command again to go on"
 
 
 @dataclass(frozen=True)
@@ -159,12 +162,16 @@ class Processes:
         return score
 
     def claims_the_error(self) -> bool:
-        """Whether this one is the first to fail, and so the one that says why."""
+        """Whether this one is the first to fail, and so the one that says why, undisturbed by SIGTERM."""
+        before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, once another one has ended
         mine = str(self.rank).encode()
         try:
-            return bytes(self._store.compare_set(_FAILED, "", mine.decode())) == mine
+            claimed = bytes(self._store.compare_set(_FAILED, "", mine.decode())) == mine
         except RuntimeError:  # torchrun is gone
-            return self.first
+            claimed = self.first
+        if not claimed:
+            signal.signal(signal.SIGTERM, before)
+        return claimed
 
     def ends(self, status: int) -> None:
         """Tell the others how the first one ended."""
@@ -213,14 +220,18 @@ def of_torchrun(expected: Mapping[type[Exception], Status]) -> Iterator[Processe
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
         if ours.first:
+            ours.claims_the_error()
             raise
         sys.exit(status)
-    except SystemExit:
+    except SystemExit as ended:
         status = Status.TERMINATED
+        if ended.code == status and ours.claims_the_error():  # not by sys.exit of one that ends as the first one did
+            write_error(_TOLD_TO_END)
         raise
     except Exception as error:
+        claimed = ours.claims_the_error()
         status, _ = fault(error, expected)
-        if ours.claims_the_error():
+        if claimed:
             raise
         time.sleep(_SECONDS_TO_SAY_WHY)  # torchrun ends all when the first one ends
         sys.exit(status)

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import platform
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -164,7 +165,7 @@ def train_and_export(
     problem = problem_of(network, exposures(network), split, content)
     checkpoint = run.folder / "checkpoint.pt"
     with processes.joined(placement.device):
-        processes.from_first(Task(problem, network.image_keys, checkpoint.resolve()))
+        processes.from_first(Task(problem, network.image_keys, checkpoint.resolve(), run.version))
         fitted = fit(problem, settings, checkpoint, progress, tuned, placement, processes)
         metrics = judge_all(fitted, problem, settings.seed)
     for part in (fitted.model, backbone):
@@ -184,6 +185,16 @@ class Task:
     problem: Problem
     image_keys: list[str]
     checkpoint: Path
+    version: str
+
+    def need_shared(self) -> None:
+        """Raises InputRejected where this process does not see the run's folder, as with sharded vectors it must."""
+        told = self.checkpoint.with_name(VERSION)
+        if not told.exists() or told.read_text("utf-8") != self.version:
+            raise InputRejected(
+                f"--shard-users: {self.checkpoint.parent} of the first process is not there on {platform.node()}: "
+                "all processes must share one VAR_DIR, at the same path"
+            )
 
 
 def help_fit(settings: TrainingSettings, stores: StoreSettings, placement: Placement, processes: Processes) -> None:
@@ -195,6 +206,8 @@ def help_fit(settings: TrainingSettings, stores: StoreSettings, placement: Place
         return
     with processes.joined(placement.device):
         task = processes.from_first(cast(Task | None, None))
+        if placement.shard_users:
+            task.need_shared()
         tuned = None
         if settings.finetune != "none":
             backbone = load_backbone(settings.backbone, settings.weights)

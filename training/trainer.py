@@ -109,8 +109,8 @@ def train(
     """
     torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]  # said, so that torch does not warn
     optimizer = torch.optim.Adagrad(_groups(model, schedule.rates), lr=schedule.learning_rate)
-    state = TrainingState(0, -1.0, copy.deepcopy(model.state_dict()), [])
     objective = _objective(model, schedule, processes)
+    state = TrainingState(0, -1.0, copy.deepcopy(model.state_dict()), [])
     if checkpoint is not None and processes.from_first(checkpoint.exists()):
         checkpoints.restore(state, model, optimizer, checkpoint, processes)
 

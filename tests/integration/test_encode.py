@@ -280,6 +280,9 @@ def test_parquet_to_parquet_needs_no_store_and_goes_on_after_a_kill(
         "REDIS_URL": "redis://127.0.0.1:1",
     }
     method = ("training.encoding.vector_files", "write_whole")  # called for the plan, too
+    left = tmp_path / "vectors" / "plan.json.0.partial"  # as by a call that was killed at once
+    left.parent.mkdir()
+    left.write_bytes(b"{")
     killed = [sys.executable, "-c", KILLED_AT, *method, "4", "encode", *arguments]
     done = subprocess.run(killed, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -289,6 +292,7 @@ def test_parquet_to_parquet_needs_no_store_and_goes_on_after_a_kill(
     answer = told(*arguments)
     assert (answer["encoded"], answer["known"], answer["in_redis"]) == (48, 32, False)
     assert_same(vectors_of(rows_of(tmp_path / "vectors")), expected)
+    assert not left.exists()
     for path in (tmp_path / "vectors").glob("*.parquet"):
         ids = pq.read_table(path)["tweet_id"].to_pylist()
         assert ids == sorted(ids)

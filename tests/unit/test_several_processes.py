@@ -1,21 +1,31 @@
 """What each of several processes does, computed here by one after another: together it is what one does."""
 
+import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._C._distributed_c10d import HashStore
+from torch.distributed.checkpoint.state_dict_saver import save
 
 import training.sharded
+from contract.cli.statuses import Status
 from contract.progress import silent
 from tests.problems import checkerboard
 from training.__main__ import main
-from training.errors import InputRejected
+from training.checkpoints import _read as read_parts
+from training.checkpoints import of_parts
+from training.errors import CheckpointFailed, InputRejected
 from training.model import Amnl
 from training.problem import Problem
-from training.processes import Processes
+from training.processes import Processes, of_torchrun
+from training.retention import VERSION
+from training.retrain import Task
 from training.sampling import TripleSampler, triple_sampler
 from training.settings import Attention, TrainingSettings
 from training.sharded import _drawn as drawn
@@ -169,3 +179,107 @@ def test_other_commands_are_not_for_several_processes(
         assert "several processes can retrain and nothing else: run this without torchrun" in one_error(capsys)
     else:
         assert capsys.readouterr() == ("", "")
+
+
+def test_what_a_scheduler_sets_is_not_torchrun(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["completion", "bash"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def as_rank(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Of two processes, which find one another by a store in memory; RANK says which one this is."""
+    store = HashStore()
+    monkeypatch.setattr("training.processes.rendezvous", lambda _: iter([(store, int(os.environ["RANK"]), 2)]))
+    monkeypatch.setattr("training.processes._SECONDS_TO_SAY_WHY", 0.0)
+    for name, value in (("RUN_ID", "none"), ("RESTART_COUNT", "0")):
+        monkeypatch.setenv(f"TORCHELASTIC_{name}", value)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    before = signal.getsignal(signal.SIGTERM)
+    yield monkeypatch
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_wrong_setting_is_said_once(as_rank: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    as_rank.setenv("RANK", "1")
+    assert main(["retrain", "--batch", "0"]) == Status.USAGE
+    assert "--batch" in one_error(capsys)
+    as_rank.setenv("RANK", "0")
+    with pytest.raises(SystemExit) as ended:
+        main(["retrain", "--batch", "0"])
+    assert ended.value.code == Status.USAGE
+    assert capsys.readouterr() == ("", "")
+
+
+def test_told_to_end_by_torchrun_one_says_so(as_rank: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As where another one was killed, and torchrun noticed it first."""
+    for rank, said in (("1", 1), ("0", 0)):
+        as_rank.setenv("RANK", rank)
+        with pytest.raises(SystemExit), of_torchrun({}):
+            sys.exit(Status.TERMINATED)
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == said, rank
+        assert all(line.startswith("error: told to end, as torchrun does where") for line in lines)
+
+
+def test_who_ends_as_the_first_one_did_says_nothing(
+    as_rank: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    as_rank.setenv("RANK", "1")
+    with pytest.raises(SystemExit), of_torchrun({}):
+        sys.exit(Status.GATE_CLOSED)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_who_fails_first_is_not_ended_before_it_says_why(as_rank: pytest.MonkeyPatch) -> None:
+    as_rank.setenv("RANK", "0")
+    with pytest.raises(InputRejected), of_torchrun({}):
+        raise InputRejected("a reason")
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+
+
+def test_a_folder_that_is_not_shared(tmp_path: Path, problem: Problem) -> None:
+    task = Task(problem, [], tmp_path / "checkpoint.pt", "20260101T000000Z-0123456789ab")
+    with pytest.raises(InputRejected, match=r"--shard-users: .* all processes must share one VAR_DIR"):
+        task.need_shared()
+    (tmp_path / VERSION).write_text("20260101T000001Z-0123456789ab", "utf-8")  # another machine's run of the same
+    with pytest.raises(InputRejected, match="must share one VAR_DIR"):
+        task.need_shared()
+    (tmp_path / VERSION).write_text(task.version, "utf-8")
+    task.need_shared()
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_parts_that_cannot_be_written_or_read_are_an_error_of_ours(tmp_path: Path) -> None:
+    """torch.distributed.checkpoint's own is no Exception, and would be a traceback from each process."""
+    in_the_way, folder = tmp_path / "file", tmp_path / "checkpoint.1"
+    in_the_way.write_text("")
+    parts = {kind: torch.ones(2, 3) for kind in ("weight", "best", "sums")}
+    with (
+        pytest.raises(CheckpointFailed, match=r"file cannot be written .*: mend that$"),
+        of_parts(in_the_way, "written", "mend that"),
+    ):
+        save(parts, checkpoint_id=in_the_way / "folder", no_dist=True)
+    with pytest.raises(CheckpointFailed, match=r"checkpoint\.1 is not there, or not whole: put it back"):
+        read_parts(folder, [2, 3], None)
+    save(parts, checkpoint_id=folder, no_dist=True)
+    assert [rows_RD.tolist() for rows_RD in read_parts(folder, [2, 3], None)] == [[[1.0] * 3] * 2] * 3
+    (part,) = folder.glob("*.distcp")
+    part.write_bytes(part.read_bytes()[:100])
+    with pytest.raises(
+        CheckpointFailed, match=r"checkpoint\.1 cannot be read .*: put it back, or delete .* to begin anew"
+    ):
+        read_parts(folder, [2, 3], None)
+
+
+def test_an_address_without_ray_is_noticed_before_the_training(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.encoding.engines.find_spec", lambda name: name)
+    assert main(["retrain", "--ray", "127.0.0.1:1"]) == 1
+    assert one_error(capsys).startswith("error: no Ray cluster at 127.0.0.1:1 (")

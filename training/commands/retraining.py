@@ -19,13 +19,14 @@ from training.stores import one_at_a_time
 def train(options: argparse.Namespace) -> Retrained:
     """Retrain and activate, by all processes that torchrun started; those beside the first one say nothing."""
     started = time.monotonic()
-    settings, gate, placement = given(options, TrainingSettings), given(options, Gate), given(options, Placement)
-    cluster, stores = cluster_of(options), environment(StoreSettings)
     with of_torchrun(PROGRAM.expected) as processes:
+        settings, gate, placement = given(options, TrainingSettings), given(options, Gate), given(options, Placement)
+        stores = environment(StoreSettings)
         processes.need(placement)
         if not processes.first:
             retrain.help_fit(settings, stores, placement, processes)
             sys.exit(processes.status_of_first())
+        cluster = cluster_of(options)
         report = retrain.retrain(
             settings, stores, progress.terminal, gate, options.dry_run, options.trial, cluster, placement, processes
         )

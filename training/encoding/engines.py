@@ -1,6 +1,7 @@
 """Who encodes shards: this process, or workers of a Ray cluster."""
 
 import os
+import socket
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from training.errors import ClusterFailed
 Encode = Callable[[Sequence[Shard]], Generator[Encoded, None, None]]
 """Shards come back in any order, each once."""
 _MOST_READERS = 4
+_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,27 @@ class Cluster:
 
 
 def need_cluster(cluster: Cluster) -> Cluster:
-    """The same. Raises ClusterFailed where Ray is not installed."""
+    """The same. Raises ClusterFailed where Ray is not installed, or nothing answers at the address."""
     if find_spec("ray") is None:
         raise ClusterFailed("Ray is not installed: install .[ray], or leave --ray out")
+    if cluster.address not in ("local", "auto"):
+        _need_answer(cluster.address)
     return cluster
+
+
+def _need_answer(address: str) -> None:
+    """At once, where Ray itself would try for minutes, and after a training of hours."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _PATIENCE_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise no_cluster(address, error) from error
+
+
+def no_cluster(address: str, error: Exception) -> ClusterFailed:
+    """What to raise where a cluster cannot be joined."""
+    why = (str(error).strip() or repr(error)).splitlines()[0]
+    return ClusterFailed(f"no Ray cluster at {address} ({why}): give HOST:PORT, `auto` or `local`")
 
 
 def engine(exported: Artifact, model: OnnxModel, cluster: Cluster | None) -> Encode:

@@ -9,7 +9,6 @@ import logging
 import os
 import pickle
 import signal
-import socket
 import sys
 import tempfile
 import warnings
@@ -22,7 +21,7 @@ from contract.artifact import ENCODER_FILES, MANIFEST, Artifact, load_encoder
 from contract.errors import ContractError
 from contract.runtime import OnnxModel
 from training.encoding.encoder import Encoder
-from training.encoding.engines import Cluster
+from training.encoding.engines import Cluster, need_cluster, no_cluster
 from training.encoding.shards import Encoded, Shard
 from training.errors import ClusterFailed, TrainingError
 
@@ -31,7 +30,6 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-_PATIENCE_SECONDS = 5.0
 _RETRIES = 3
 """How often a shard is begun again whose worker or node died: after that it is the shard that kills them."""
 _ROOM_BYTES = 200_000_000
@@ -83,8 +81,7 @@ def connected(cluster: Cluster, room: int) -> Iterator[dict[str, float]]:
     if cluster.address == "local":
         # Before Ray is imported, which reads it then: as on macOS and Windows, no node of another machine may join.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    elif cluster.address != "auto":
-        _need_answer(cluster.address)
+    need_cluster(cluster)
     import ray
     import ray.data
 
@@ -98,7 +95,7 @@ def connected(cluster: Cluster, room: int) -> Iterator[dict[str, float]]:
             **(own if cluster.address == "local" else {}),
         )
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        raise _no_cluster(cluster.address, error) from error
+        raise no_cluster(cluster.address, error) from error
     try:
         signal.signal(signal.SIGTERM, told_to_end)  # Ray's own would end the command with another status
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is raised
@@ -109,19 +106,6 @@ def connected(cluster: Cluster, room: int) -> Iterator[dict[str, float]]:
         raise ClusterFailed(f"a Ray worker failed ({_first_line(error)}): see the logs of Ray") from error
     finally:
         ray.shutdown()
-
-
-def _need_answer(address: str) -> None:
-    """Raises ClusterFailed at once, where Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), _PATIENCE_SECONDS).close()
-    except (OSError, ValueError) as error:
-        raise _no_cluster(address, error) from error
-
-
-def _no_cluster(address: str, error: Exception) -> ClusterFailed:
-    return ClusterFailed(f"no Ray cluster at {address} ({_first_line(error)}): give HOST:PORT, `auto` or `local`")
 
 
 class Worker:

@@ -8,7 +8,6 @@ Shape suffixes: K tweets, D dimensions.
 
 import io
 import json
-import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -60,7 +59,7 @@ class VectorFolder:
         if self._fs.exists(f"{self._root}/{PLAN}"):
             if json.loads(self._fs.cat_file(f"{self._root}/{PLAN}")) != self._plan:
                 raise InputRejected(f"{shown} has the vectors of another version or input: name another folder")
-        elif self._fs.exists(self._root) and self._fs.ls(self._root):
+        elif self._fs.exists(self._root) and set(self._fs.ls(self._root, detail=False)) - set(self._left()):
             raise InputRejected(f"{shown} is not an empty folder: name a new one")
         else:
             self._write(PLAN, _as_json(self._plan))
@@ -97,6 +96,8 @@ class VectorFolder:
         """Say that it is whole."""
         files = [self._name(shard) for shard in range(shards)]
         self._write(MANIFEST, _as_json({**self._plan, "tweets": rows, "rejected": refused, "files": files}))
+        for path in self._left():
+            self._fs.rm_file(path)
 
     def clear(self) -> None:
         """Remove the files, and what says that they are whole."""
@@ -108,9 +109,11 @@ class VectorFolder:
         return f"{self._manifest.version}-{shard:06d}.parquet"
 
     def _write(self, name: str, data: bytes) -> None:
-        partial = f"{self._root}/.partial"
-        self._fs.makedirs(partial, exist_ok=True)
-        write_whole(self._fs, f"{self._root}/{name}", data, f"{partial}/{uuid.uuid4().hex}")
+        write_whole(self._fs, f"{self._root}/{name}", data)
+
+    def _left(self) -> list[str]:
+        """Parts of files that a killed process was writing."""
+        return list(self._fs.glob(f"{self._root}/*.partial"))
 
 
 def _as_json(value: Any) -> bytes:
