@@ -84,3 +84,30 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+_KILLED_AT = """
+import importlib, os, signal, sys
+import training.__main__
+turns, module, name, calls, *command = sys.argv[1:]
+of_turns, size = turns.split(":")
+setattr(importlib.import_module(of_turns), size, 16)
+importlib.import_module(f"training.{command[0]}")
+of_function, called = importlib.import_module(module), [0]
+real = getattr(of_function, name)
+def counted(*arguments, **named):
+    called[0] += 1
+    if called[0] == int(calls):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments, **named)
+setattr(of_function, name, counted)
+sys.exit(training.__main__.main(command))
+"""
+
+
+def killed_at(module: str, name: str, calls: int, turns: str, *command: str) -> list[str]:
+    """Python's arguments for a training command that is killed at the n-th call of a function.
+
+    `turns`: what says how much is done at a time, as `module:NAME`; it is 16 there.
+    """
+    return ["-c", _KILLED_AT, turns, module, name, str(calls), *command]

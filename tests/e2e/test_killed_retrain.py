@@ -13,7 +13,7 @@ import pytest
 
 from contract.environment import StoreSettings
 from tests.conftest import ROOT, copied_stores
-from tests.processes import environment_of, service_process
+from tests.processes import environment_of, killed_at, service_process
 
 RETRAIN = ["retrain", "--backbone", "tiny", "--dim", "16", "--text-dim", "16", "--word-dim", "16", "--epochs", "4"]
 RETRAIN += ["--seed", "7", "--worse-by", "1"]
@@ -39,21 +39,6 @@ STEPS = [
 """Where the process is killed: at the n-th call of a function, each run getting further than the one before."""
 ACTIVATED = STEPS.index(("training.publish", "forget_old_versions", 1))
 ON_STORES = STEPS.index(("training.publish", "register", 1))
-
-KILLED_AT = """
-import importlib, os, signal, sys
-module, name, calls = importlib.import_module(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-import training.__main__, training.publish, training.retrain
-training.publish._VECTORS_A_TURN = 16
-real, called = getattr(module, name), [0]
-def counted(*arguments, **named):
-    called[0] += 1
-    if called[0] == calls:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(*arguments, **named)
-setattr(module, name, counted)
-sys.exit(training.__main__.main(sys.argv[4:]))
-"""
 
 Answer = dict[str, Any]
 
@@ -96,7 +81,7 @@ async def kill_at_each_step(first: int, stores: StoreSettings, environment: dict
     async with httpx.AsyncClient(base_url=url, timeout=30) as client:
         old = await ask(client)
         for n, (module, name, calls) in list(enumerate(STEPS))[first:]:
-            killed = ["-c", KILLED_AT, module, name, str(calls), *RETRAIN]
+            killed = killed_at(module, name, calls, "training.publish:_VECTORS_A_TURN", *RETRAIN)
             status, output, answers = await run_beside_requests(killed, environment, client)
             assert status == -signal.SIGKILL, f"{name} was not reached: {output}"
             assert answers

@@ -30,26 +30,12 @@ from contract.vectors import VectorStore
 from tests.conftest import ROOT, copied_stores
 from tests.integration.running import named, png, serving
 from tests.object_store import object_store
-from tests.processes import environment_of
+from tests.processes import environment_of, killed_at
 from training.__main__ import main
 from training.encoding import engines
 from training.stores import Stores, with_stores
 
-KILLED_AT = """
-import importlib, os, signal, sys
-module, name, calls = importlib.import_module(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-import training.__main__, training.encoding.stored, training.encode
-training.encoding.stored.SHARD = 16
-real, called = getattr(module, name), [0]
-def counted(*arguments, **named):
-    called[0] += 1
-    if called[0] == calls:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(*arguments, **named)
-setattr(module, name, counted)
-sys.exit(training.__main__.main(sys.argv[4:]))
-"""
-
+TURNS = "training.encoding.stored:SHARD"
 KILLS = [
     ("training.encoding.stored", "store_vectors", 1, 0),
     ("training.encoding.stored", "store_vectors", 3, 32),
@@ -152,7 +138,7 @@ def test_killed_at_any_shard_it_goes_on_and_everything_is_there_once(stores: Sto
     forget_vectors(stores)
     there = 0
     for module, name, calls, there in KILLS if stores.database_url is None else KILLS[1:2]:
-        killed = [sys.executable, "-c", KILLED_AT, module, name, str(calls), "encode"]
+        killed = [sys.executable, *killed_at(module, name, calls, TURNS, "encode")]
         done = subprocess.run(killed, cwd=ROOT, env=environment_of(stores), capture_output=True, text=True)
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert len(in_sql(stores)) == there
@@ -283,7 +269,7 @@ def test_parquet_to_parquet_needs_no_store_and_goes_on_after_a_kill(
     left = tmp_path / "vectors" / "plan.json.0.partial"  # as by a call that was killed at once
     left.parent.mkdir()
     left.write_bytes(b"{")
-    killed = [sys.executable, "-c", KILLED_AT, *method, "4", "encode", *arguments]
+    killed = [sys.executable, *killed_at(*method, 4, TURNS, "encode", *arguments)]
     done = subprocess.run(killed, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert len(list((tmp_path / "vectors").glob("*.parquet"))) == 2
