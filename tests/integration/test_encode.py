@@ -329,9 +329,7 @@ def test_a_picture_that_was_missing_is_encoded_once_it_is_there(
     (folder / "one.png").write_bytes(png())
     rows = [{"tweet_id": f"t{n}", "text": "Lake.", "image": "late.png" if n == 5 else "one.png"} for n in range(8)]
     pq.write_table(pa.Table.from_pylist(rows), folder / "a.parquet", row_group_size=4)
-    lenient, strict = (
-        [version, "--from", str(folder), "--to", str(tmp_path / name)] for name in ("lenient", "strict")
-    )
+    lenient, strict = ([version, "--from", str(folder), "--to", str(tmp_path / name)] for name in ("lenient", "strict"))
     assert main(["encode", *strict, "--strict"]) == 1
     answer = told(*lenient)
     assert (answer["encoded"], answer["rejected"]) == (7, {"a": 1})
