@@ -85,15 +85,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Found:
-    """Of a policy at a size: points by load, up to the first beyond what is wanted; all else at the load planned for.
+    """Of a policy at a size: points by load, up to the first beyond what is planned for; all else at that load.
 
-    `within`: the highest load with p99 as wanted and a replica at most half busy; 0 where there is none, and it is
-    planned for the lowest then. `heavy`: of all requests, those of whom replicas apart serve, and `heavy_s` of a core
-    that each takes. Seconds are of a request.
+    It is the highest at which a replica is no busier than is assumed and p99, corrected, is as wanted, or, where it
+    never is, the highest at which a replica is no busier. `heavy`: of all requests, those that
+    replicas apart serve, and `heavy_s` of a core that each takes. Seconds are of a request.
     """
 
     points: list[Point]
-    within: float
     planned: Point
     burst: Point
     shards: int
@@ -163,21 +162,19 @@ def replica_seconds(needs: list[Need], times: Times, placed: Layout) -> float:
 
 
 def run_policy(network: Network, policy: Policy, constants: Constants, correction: float) -> Found:
-    """At more and more load. p99 is within what is wanted where it is so times `correction`."""
-    points, planned, within, wanted = list[Point](), None, 0.0, network.assumed.p99_ms
+    """At more and more load. p99 is what is simulated times `correction`."""
+    points, possible = list[Point](), list[Loaded]()
     for rate in RATES:
         one = loaded(network, policy, constants, rate)
         points.append(one.cycle())
-        planned = planned or one
-        if points[-1].p99 * correction > wanted:
+        if rate * one.replica_s > network.assumed.replica_busy and possible:
             break
-        if rate * one.replica_s <= network.assumed.replica_busy:
-            planned, within = one, rate
-    assert planned is not None  # noqa: S101 - RATES are not empty
+        possible.append(one)
+    met = [one for one, at in zip(possible, points, strict=False) if at.p99 * correction <= network.assumed.p99_ms]
+    planned = (met or possible)[-1]
     needs, apart, times = planned.needs, planned.apart, planned.times
     return Found(
         points=points,
-        within=within,
         planned=next(point for point in points if point.rate == planned.rate),
         burst=planned.point(_IN_BURSTS, "burst"),
         shards=planned.placed.shards,
