@@ -49,8 +49,8 @@ def by_policy(policies: Policies, off: float, assumed: Assumptions) -> str:
         f"the load planned for: the highest at which a replica is at most {assumed.replica_busy:.0%} busy and p99 is "
         "within that or, where what is read anew takes longer by itself, so that fewer requests do not help, the "
         "highest at which it is no busier. Nothing is simulated beyond the first load at which it is. "
-        f"*Heavy readers* follow more than {HEAVY}. Shards that would be busy more than all of the time are "
-        "*saturated*, if each request's look is its own: some are shared.\n",
+        f"*Heavy readers* follow more than {HEAVY}. *Saturated*: a replica or the shards would be busy more than all of "
+        "the time; of the shards that is at most so, since each request's look counts as its own and some are shared.\n",
     ]
     for size, found in policies.items():
         lines += [

@@ -156,7 +156,7 @@ def test_shards_are_no_busier_than_is_assumed(constants: Constants) -> None:
 
 def test_replicas_network_and_trainer_by_hand(constants: Constants) -> None:
     requests = 1e9 * 15 / 86_400
-    heavy = np.ceil(0.01 * requests * 0.05 / 0.5)
+    heavy = np.ceil(0.01 * requests * 0.05 / ASSUMED.replica_busy)
     each = 500 * (1 - 1e-6 * plan.changes_a_second(BILLION))
     assert plan.heavy_replicas(BILLION, constants) == heavy
     assert plan.replicas(BILLION, constants) == np.ceil(0.99 * requests / each) + heavy

@@ -13,12 +13,13 @@ import simpy
 from benchmarks.scale import policies
 from benchmarks.scale.assumptions import Assumptions
 from benchmarks.scale.held_trace import Memory, Need, Routing, Trace, asked, trace, with_newest
-from benchmarks.scale.plan import AS_BUILT
-from benchmarks.scale.policies import POLICIES, Found, Loaded, Point, loaded, run_policy
+from benchmarks.scale.plan import AS_BUILT, PLANNED
+from benchmarks.scale.policies import HYBRID, POLICIES, Found, Loaded, Point, loaded, run_policy
 from benchmarks.scale.push import Writers, push, small_s, writers_for
 from benchmarks.scale.shape import Ints, Network
 from benchmarks.scale.simulation import Layout, Load, Queue, simulate, stationary_waits
 from benchmarks.scale.times import Times
+from benchmarks.scale.told import beside, by_policy
 from benchmarks.scale.validate import Compared, correction, needs_of, open_loop
 from contract.graph import TimelineEntry, UserView
 from contract.runtime import Attended
@@ -329,3 +330,25 @@ def test_p99_is_corrected_by_the_worst_of_the_test_that_is_trusted() -> None:
     ]
     assert correction(compared) == pytest.approx(1.5)
     assert correction(compared[2:]) == 1.0
+
+
+def test_sentences_are_written_from_the_rows() -> None:
+    """By size, whether p99 is within what is wanted, corrected, and what inboxes change."""
+
+    def found(p99: float) -> Found:
+        points = [Point(100.0, 1.0, p99, 1_000)]
+        return Found(points, points[0], points[0], 3, 0.1, 0.5, 9.0, 1e-3, 1e-4, 1e4, 0.0, 0.0)
+
+    by_size = {"1 B": {AS_BUILT: found(math.inf), PLANNED: found(6.0), HYBRID: found(3.0)}}
+    told = by_policy(by_size, 2.0, Assumptions())
+    assert f"- 1 B, *{AS_BUILT}*: does not keep up with 100 requests/s a replica." in told
+    assert f"- 1 B, *{PLANNED}*: 100 requests/s a replica, p99 12.0 ms, corrected: not within the 10 ms wanted." in told
+    assert f"- 1 B, *{HYBRID}*: 100 requests/s a replica, p99 6.0 ms, corrected: within the 10 ms wanted." in told
+    assert "inboxes on top change p99 by -50% to -50%." in told
+    compared = [
+        Compared("held", 0.5, 100, (1, 4), (2, 1)),
+        Compared("in part", 0.5, 200, (1, 6), (1, 4)),
+        Compared("in part", 0.9, 200, (1, 9), (1, 3)),
+    ]
+    assert "*held*: p50 is off by +100% to +100%, p99 by -75% to -75%." in beside(compared)
+    assert "is 1.50 times the simulated one" in beside(compared)
