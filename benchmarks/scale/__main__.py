@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.results import Result, Section
+from benchmarks.results import Section
 from benchmarks.scale import encoding, loads, redis_cluster, replicas, service_times, simulated, storage, training
 
 BENCHMARKS: dict[str, Callable[[], Section]] = {
@@ -47,12 +47,6 @@ def write(out: Path, name: str, section: Section) -> None:
     path.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
     for file, figure in section.figures.items():
         figure.savefig(out / file, metadata={"Date": None})
-
-
-def read(out: Path) -> dict[str, list[Result]]:
-    """Rows by section, as they were written last."""
-    rows = json.loads((out / "results.json").read_text("utf-8"))
-    return {name: [Result(**one) for one in section["results"]] for name, section in rows.items()}
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class Assumptions:
     )
     shard_busy: float = _assumed(0.5, "of a core", "a shard is to be busy at the peak at most")
     copies: float = _assumed(2, "", "of each shard: itself and a replica of it")
-    replica_gb: float = _assumed(2, "GB", "of a replica: HELD_MB, the model, Python")
+    replica_busy: float = _assumed(0.3, "of a core", "a replica is to be busy at the peak at most: bursts need room")
     picture_kb: float = _assumed(200, "KB", "of a picture as posted")
     sql_copies: float = _assumed(2, "", "of SQL: itself and a standby")
     epochs: float = _assumed(12, "", "of a retrain, the trainer's default")

@@ -54,6 +54,7 @@ ROWS = {
     "look_client": _stored("a look, nothing changed, client", "µs of a core"),
     "look_service": _times("look, service"),
     "look_redis": _times("held, 1 connection, Redis"),
+    "busy_look_redis": _stored("a look, nothing changed, Redis", "µs of a core"),
     "client": _times("held, 16 connections, client"),
     **{
         f"{what}_{where}": _times(f"read anew, {name}, {told}")

@@ -8,14 +8,15 @@ import heapq
 import math
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
 
 from benchmarks.scale.shape import Ints, Network
-from contract.graph import TIMELINE_LIMIT, UserView, entries_per_followee
+from contract.graph import RECENT_LIMIT, TIMELINE_LIMIT, UserView, entries_per_followee
 from contract.runtime import Attended
 from service.held import NO_ENTRIES, AuthorTimeline, Held, People, Selection
 from service.settings import Settings
@@ -34,7 +35,11 @@ _VISITS = 5
 
 @dataclass(frozen=True)
 class Need:
-    """What a request must read from Redis, and what it ranks; `view` is whether it must read the user's, too."""
+    """What a request must read from Redis, and what it ranks; `view` is whether it must read the user's, too.
+
+    `pulled`: how many followees are followed by so many that they put nothing into inboxes. `newest`: how many entries
+    of the newest tweets of all are read.
+    """
 
     followees: int
     candidates: int
@@ -43,11 +48,19 @@ class Need:
     timelines: int
     entries: int
     vectors: int
+    pulled: int = 0
+    newest: int = 0
 
     @property
     def nothing(self) -> bool:
         """Whether all was held."""
-        return not (self.view or self.users or self.timelines or self.vectors)
+        return not (self.view or self.users or self.timelines or self.vectors or self.newest)
+
+    def by_inbox(self) -> "Need":
+        """The same where an inbox has what most followees posted: it is one user's, and changes with each post."""
+        if not self.timelines and not (self.view and self.followees):
+            return self
+        return replace(self, timelines=min(self.timelines, self.pulled) + 1, entries=self.candidates)
 
 
 @dataclass(frozen=True)
@@ -56,13 +69,6 @@ class Routing:
 
     replicas: int
     affine: bool
-
-
-@dataclass(frozen=True)
-class Inbox:
-    """Authors with fewer followers than this put what they post into their followers' inboxes, the others do not."""
-
-    below: float
 
 
 @cache
@@ -105,25 +111,46 @@ class Follows(Protocol):
     def __call__(self, user: int) -> tuple[Ints, Ints]: ...
 
 
-class Memory:
-    """A replica's. `changes`: how many changes an entry of a timeline stands for in a second; 0: nobody posts."""
+def _none(_: Ints) -> int:
+    return 0
 
-    def __init__(self, follows: Follows, held_mb: float, changes: float = 0.0) -> None:
-        self._follows, self._most, self._changes = follows, held_mb * 1e6, changes
+
+class Memory:
+    """A replica's.
+
+    `changes`: how many changes an entry of a timeline stands for in a second; 0: nobody posts. `tweets`: how many there
+    are in a second of all, whose vectors are held, too. `pulled`: how many of some authors put nothing into inboxes.
+    """
+
+    def __init__(
+        self,
+        follows: Follows,
+        held_mb: float,
+        changes: float = 0.0,
+        tweets: float = 0.0,
+        pulled: Callable[[Ints], int] = _none,
+    ) -> None:
+        self._follows, self._most, self._changes, self._pulled = follows, held_mb * 1e6, changes, pulled
         self._row, self._timeline, self._view = held_bytes()
+        self._growing = tweets * self._row
         self._chance = random.Random(0)
         self.dropped = 0
-        self._drop()
+        self._drop(0.0)
 
-    def _drop(self) -> None:
+    def _drop(self, at_s: float) -> None:
+        self._since = at_s
         self._followees: dict[int, tuple[Ints, Ints]] = {}
         self._authors: dict[int, float] = {}
         self.bytes = 0.0
 
-    def need(self, at_s: float, user: int, pulled: Callable[[Ints], int] | None = None) -> Need:
-        """Of a request, which leaves what it read. With inboxes, `pulled` are the authors who put nothing there."""
-        if self.bytes > self._most:
-            self._drop()
+    def full(self, at_s: float) -> bool:
+        """Whether all is dropped before the next request."""
+        return self.bytes + self._growing * (at_s - self._since) > self._most
+
+    def need(self, at_s: float, user: int) -> Need:
+        """Of a request, which leaves what it read."""
+        if self.full(at_s):
+            self._drop(at_s)
             self.dropped += 1
         view = user not in self._followees
         if view:
@@ -140,9 +167,8 @@ class Memory:
         candidates = min(MOST_CANDIDATES, in_all)
         vectors = round(entries * candidates / max(1, in_all)) + len(stale)
         timelines, read = len(missing) + len(stale), entries + sum(stale)
-        if pulled is not None and (timelines or view):  # an inbox is one user's, and changes with each post
-            timelines, read = min(timelines, pulled(authors_N)) + 1, candidates
-        return Need(len(both), candidates, view, len(missing), timelines, read, vectors)
+        pulled = self._pulled(authors_N) if timelines else 0
+        return Need(len(both), candidates, view, len(missing), timelines, read, vectors, pulled)
 
     def _is_changed(self, author: int, size: int, at_s: float) -> bool:
         read = self._authors.get(author)
@@ -168,32 +194,48 @@ def follows_of(network: Network, salt: int) -> Follows:
 
 @dataclass(frozen=True)
 class Trace:
-    """Of requests one after another, after memory was full for the first time, where it ever is."""
+    """Of requests one after another, from empty memory until all is dropped: when they came, what they needed."""
 
+    at_s: list[float]
     needs: list[Need]
-    dropped: int
-
-    @property
-    def held(self) -> float:
-        """The share of requests that read nothing."""
-        return sum(need.nothing for need in self.needs) / len(self.needs)
-
-    def mean(self, name: str) -> float:
-        """Of what is needed, by the field's name."""
-        return float(np.mean([getattr(need, name) for need in self.needs]))
 
 
 def trace(
-    network: Network, routing: Routing, rate: float, requests: int, rng: np.random.Generator, inbox: Inbox | None = None
+    network: Network, routing: Routing, rate: float, rng: np.random.Generator, pulled_from: float, most: int
 ) -> Trace:
-    """From empty memory on; the last half of what was asked."""
+    """One whole cycle of a replica that has `rate` requests a second; not more than `most` requests of it.
+
+    Who is followed by `pulled_from` and more would put nothing into inboxes.
+    """
     assumed = network.assumed
-    changes = assumed.peak / (assumed.days * _DAY)
-    memory = Memory(follows_of(network, int(rng.integers(2**62))), assumed.held_mb, changes)
-    stream = asked(network, routing, rate, rng)
+    day = assumed.peak / (assumed.days * _DAY)
 
     def pulled(authors_N: Ints) -> int:
-        return 0 if inbox is None else int((network.followers_of(authors_N) >= inbox.below).sum())
+        return int((network.followers_of(authors_N) >= pulled_from).sum())
 
-    needs = [memory.need(*next(stream), None if inbox is None else pulled) for _ in range(requests)]
-    return Trace(needs[requests // 2 :], memory.dropped)
+    follows = follows_of(network, int(rng.integers(2**62)))
+    memory = Memory(follows, assumed.held_mb, day, network.users * assumed.tweets * day, pulled)
+    traced = Trace([], [])
+    for at_s, user in islice(asked(network, routing, rate, rng), most):
+        if memory.full(at_s):
+            break
+        traced.at_s.append(at_s)
+        traced.needs.append(memory.need(at_s, user))
+    return traced
+
+
+def with_newest(traced: Trace, tweets_a_second: float, every_s: float, rng: np.random.Generator) -> Iterator[Need]:
+    """Who follows nobody is offered the newest tweets of all instead.
+
+    These are read anew where there are newer ones and `every_s` seconds went by, with the vectors of the new ones.
+    """
+    looked_at = -math.inf
+    for at_s, need in zip(traced.at_s, traced.needs, strict=True):
+        if need.followees:
+            yield need
+            continue
+        new = 0
+        if (since := at_s - looked_at) >= every_s:
+            looked_at = at_s
+            new = RECENT_LIMIT if math.isinf(since) else min(RECENT_LIMIT, int(rng.poisson(since * tweets_a_second)))
+        yield replace(need, candidates=min(MOST_CANDIDATES, RECENT_LIMIT), newest=RECENT_LIMIT * (new > 0), vectors=new)

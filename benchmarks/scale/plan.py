@@ -22,8 +22,9 @@ _MONTH_HOURS = 730.0
 GB = 1e9
 _QUANTILES: Floats = (np.arange(20_000) + 0.5) / 20_000
 _GPU_GB = 80.0
-PLANNED = "hybrid, proxy, heavy apart"
-"""The policy (policies.py) whose replicas are counted."""
+AS_BUILT = "any replica, as built"
+PLANNED = "and heavy readers apart"
+"""The policies (policies.py) whose replicas are counted: on one shard, and on more."""
 
 
 def requests_a_second(network: Network) -> float:
@@ -37,7 +38,12 @@ def tweets_a_second(network: Network) -> float:
 
 
 def changes_a_second(network: Network) -> float:
-    """Entries of the log of changes: two a tweet (its vector; timeline and newest tweets), one a retweet."""
+    """Entries of the logs of changes: four a tweet (vector; timeline; newest tweets, twice), one a retweet."""
+    return ids_changes_a_second(network) + 2 * tweets_a_second(network)
+
+
+def ids_changes_a_second(network: Network) -> float:
+    """Without those of the newest tweets, which are in the log of their own part."""
     assumed = network.assumed
     return tweets_a_second(network) * (2 + assumed.retweets / assumed.tweets)
 
@@ -81,14 +87,37 @@ def size_name(network: Network) -> str:
 
 
 def of_policy(constants: Constants, network: Network, what: str, unit: str) -> float:
-    """A row of the simulation. Raises NotMeasured."""
-    return constants.row(Row(f"{size_name(network)}, {PLANNED}: {what}", unit, "simulation"))
+    """A row of the simulation, of the policy whose replicas are counted. Raises NotMeasured."""
+    policy = AS_BUILT if shards_needed(network, constants) == 1 else PLANNED
+    return constants.row(Row(f"{size_name(network)}, {policy}: {what}", unit, "simulation"))
 
 
 def replicas(network: Network, constants: Constants) -> int:
-    """At the peak with p99 as assumed; and two, so that one may fail."""
-    within = of_policy(constants, network, "within the p99 wanted", "requests/s a replica")
-    return max(2, math.ceil(requests_a_second(network) / within))
+    """At the peak, beside reading the log of changes; and two, so that one may fail. Heavy readers' are among them."""
+    each = planned_rate(network, constants) * (1 - log_share(network, constants))
+    heavy = heavy_replicas(network, constants)
+    return max(2, math.ceil((requests_a_second(network) - heavy_requests(network, constants)) / each) + heavy)
+
+
+def planned_rate(network: Network, constants: Constants) -> float:
+    """Requests a second that a replica is planned for."""
+    return of_policy(constants, network, "planned for", "requests/s a replica")
+
+
+def p99_planned(network: Network, constants: Constants) -> float:
+    """ms at that load, corrected by what the simulation is off."""
+    return of_policy(constants, network, "p99 at the load planned for, corrected", "ms")
+
+
+def heavy_requests(network: Network, constants: Constants) -> float:
+    """A second, of who follows so many that replicas of their own serve them."""
+    return requests_a_second(network) * of_policy(constants, network, "heavy readers", "of requests")
+
+
+def heavy_replicas(network: Network, constants: Constants) -> int:
+    """As busy as the others may be."""
+    each = 1e-6 * of_policy(constants, network, "a heavy reader's request", "µs of a core")
+    return math.ceil(heavy_requests(network, constants) * each / network.assumed.replica_busy)
 
 
 def network_gbit(network: Network, constants: Constants) -> float:
@@ -135,13 +164,23 @@ def gpu_hours(network: Network, constants: Constants) -> float:
 
 
 def trainer_gb(network: Network, _: Constants) -> float:
-    """Users' vectors with Adagrad's sums, float32 at d = 400, and the pictures' features."""
-    return (2 * network.users * DIM + network.users * network.assumed.tweets * FEATURES) * 4 / GB
+    """Users' vectors, the best so far and Adagrad's sums, float32 at d = 400, and the pictures' features."""
+    return tables_gb(network) + features_gb(network)
 
 
-def sharded_over(network: Network, constants: Constants) -> int:
-    """GPUs of 80 GB whose memory is four fifths full of that."""
-    return math.ceil(trainer_gb(network, constants) / (0.8 * _GPU_GB))
+def tables_gb(network: Network) -> float:
+    """What is divided over devices."""
+    return 3 * network.users * DIM * 4 / GB
+
+
+def features_gb(network: Network) -> float:
+    """What each machine that trains has whole."""
+    return network.users * network.assumed.tweets * FEATURES * 4 / GB
+
+
+def sharded_over(network: Network, _: Constants) -> int:
+    """GPUs of 80 GB whose memory is four fifths full of the tables of users."""
+    return math.ceil(tables_gb(network) / (0.8 * _GPU_GB))
 
 
 def publish_hours(network: Network, constants: Constants) -> float:
@@ -161,9 +200,19 @@ def log_share(network: Network, constants: Constants) -> float:
     return changes_a_second(network) * constants["change_client"] * 1e-6
 
 
-def log_seconds(network: Network, _: Constants) -> float:
-    """How far the log reaches back: a replica that did not look for so long drops all that it holds."""
-    return LOG_LIMIT / changes_a_second(network)
+def log_seconds(network: Network, constants: Constants) -> float:
+    """How far back an id's log reaches: a replica that did not look for so long drops all that it holds.
+
+    On more shards than one each has the log of its ids, and what belongs to nobody has one of its own.
+    """
+    shards = shards_planned(network, constants)
+    return LOG_LIMIT * shards / (changes_a_second(network) if shards == 1 else ids_changes_a_second(network))
+
+
+def newest_log_seconds(network: Network, constants: Constants) -> float:
+    """The same of the log that tells of the newest tweets."""
+    alone = shards_planned(network, constants) > 1
+    return LOG_LIMIT / (2 * tweets_a_second(network) if alone else changes_a_second(network))
 
 
 def look_ms(network: Network, constants: Constants) -> float:
@@ -206,7 +255,7 @@ def recent_cores(network: Network, constants: Constants) -> float:
 
 
 def monthly_usd(network: Network, constants: Constants) -> float:
-    """All of it, a retrain a night included, at the assumed prices."""
+    """Replicas, Redis, SQL's disks, pictures and a retrain a night, at the assumed prices."""
     assumed = network.assumed
     cores = replicas(network, constants) + posting_cores(network, constants)
     cores += shards_planned(network, constants) * assumed.copies

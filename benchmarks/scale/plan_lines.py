@@ -33,7 +33,10 @@ LINES = [
     ),
     Line("Redis, shards", "", plan.shards_planned),
     Line("Redis, processes with copies", "", lambda n, c: plan.shards_planned(n, c) * n.assumed.copies),
-    Line("replicas, one core each (hybrid)", "", plan.replicas),
+    Line("requests a replica is planned for", "1/s", plan.planned_rate),
+    Line("p99 at that load, corrected", "ms", plan.p99_planned),
+    Line("replicas, one core each", "", plan.replicas),
+    Line("of these for heavy readers", "", plan.heavy_replicas),
     Line("held in replicas' memory", "GB", lambda n, c: plan.replicas(n, c) * n.assumed.held_mb / 1e3),
     Line("Redis to replicas", "Gbit/s", plan.network_gbit),
     Line("cores for tweets that are posted", "", plan.posting_cores),
@@ -43,16 +46,18 @@ LINES = [
     Line("retrain: all tweets encoded anew", "core hours", plan.encode_core_hours),
     Line("retrain on assumed GPUs", "GPU hours", plan.gpu_hours),
     Line("trainer's memory", "GB", plan.trainer_gb),
-    Line("GPUs of 80 GB that hold it", "", plan.sharded_over),
+    Line("of it features, whole on each machine", "GB", lambda n, _: plan.features_gb(n)),
+    Line("GPUs of 80 GB that hold the rest", "", plan.sharded_over),
     Line("a version into Redis, one writer", "hours", plan.publish_hours),
     Line("a lost shard written anew, one writer", "minutes", plan.rewrite_minutes),
-    Line("cost, a retrain a night", "USD a month", plan.monthly_usd),
+    Line("replicas, Redis, SQL's disks, pictures, a retrain a night", "USD a month", plan.monthly_usd),
 ]
 BREAKS = [
-    Line("as built: a look at every shard's log", "ms of a replica", plan.look_ms),
-    Line("all changes read by every replica", "of its core", plan.log_share),
-    Line("the log of changes reaches back", "s", plan.log_seconds),
-    Line("the shard of the newest tweets", "cores", plan.recent_cores),
+    Line("as built: a look at every shard's log", "ms of a replica's core, a look", plan.look_ms),
+    Line("all changes read by every replica", "of each one's core", plan.log_share),
+    Line("a part's log of changes reaches back", "s", plan.log_seconds),
+    Line("that of the part of the newest tweets", "s", plan.newest_log_seconds),
+    Line("as built: the shard of the newest tweets", "cores", plan.recent_cores),
 ]
 """What the present design does not carry beyond some size."""
 CHANGES = [
@@ -63,7 +68,7 @@ CHANGES = [
     Line("cells of 10 shards", "", lambda n, c: math.ceil(plan.shards_planned(n, c) / CELL_SHARDS)),
     Line(
         "a look within a cell, as built",
-        "ms of a replica",
+        "ms of a replica's core, a look",
         lambda n, c: plan.look_of(min(CELL_SHARDS, plan.shards_planned(n, c)), c),
     ),
     Line("SQL machines of 2 TB", "", lambda n, c: math.ceil(plan.sql_bytes(n, c) / (2_000 * GB))),

@@ -1,4 +1,4 @@
-"""What is compared by simulation: how requests reach replicas, and who is pushed to inboxes, by size of the network.
+"""What is compared by simulation: how requests reach replicas and read, step by step, by size of the network.
 
     python -m benchmarks.scale --only simulation
 
@@ -7,194 +7,205 @@ Needs the rows of service_times, storage and loads.
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
 import numpy as np
-from scipy.stats import t as student
 
 from benchmarks.scale.assumptions import Assumptions
 from benchmarks.scale.constants import Constants
-from benchmarks.scale.held_trace import MOST_CANDIDATES, Inbox, Need, Routing, Trace, trace
-from benchmarks.scale.plan import requests_a_second, shards_needed
+from benchmarks.scale.held_trace import MOST_CANDIDATES, Need, Routing, Trace, trace, with_newest
+from benchmarks.scale.plan import AS_BUILT, PLANNED, requests_a_second, shards_needed, tweets_a_second
 from benchmarks.scale.shape import Network
-from benchmarks.scale.simulation import Arrivals, Layout, Load, Outcome, simulate
+from benchmarks.scale.simulation import Arrivals, Layout, Load, simulate
 from benchmarks.scale.times import Times
 from contract.graph import entries_per_followee
 
 SIZES = {"1 M": 1e6, "100 M": 1e8, "1 B": 1e9}
-SEEDS = range(5)
-BUSY = (0.1, 0.3, 0.5, 0.7, 0.85)
-"""Of what a replica's processor could do."""
+RATES = (50.0, 100.0, 200.0, 400.0)
+"""Requests a second and replica."""
 FOLLOWEES = (6, 20, 60, 200, 600, 2_000, 6_000, 10_000)
-_TRACED, _REQUESTS = 40_000, 2_000
-_FIRST_GUESS = 400.0
+HYBRID = "and inboxes (hybrid)"
+HYBRID_BELOW = 1e5
+HEAVY = 100
+_MOST_TRACED = 40_000
+_IN_BURSTS = 5_000
+_SEED = 1
 
 
 @dataclass(frozen=True)
 class Policy:
     """How it is built.
 
-    `affine`: a user's requests always reach the same replica. `mended`: a tweet's vector lies beside its author's
-    timeline, and a look at the log of changes asks one place; as built it lies on a shard by its own id, and a look
-    asks all shards. `below`: authors with fewer followers are pushed to inboxes. `proxy`: a replica sends one command
-    a round trip, which a proxy beside it divides among the shards. `most`: who follows more has replicas of their own.
+    `affine`: a user's requests always reach the same replica. `newest_s`: the newest tweets of all are renewed once in
+    so many seconds; 0: whenever there are newer ones. `proxy`: a replica sends one command a round trip, which a proxy
+    beside it divides among the shards, and asks a reader of all logs for changes; as built it sends each shard its
+    own, and a look asks all. `most`: who follows more has replicas of their own. `inboxes`: what authors with fewer
+    than HYBRID_BELOW followers post is pushed.
     """
 
     affine: bool
-    mended: bool
-    below: float = 0.0
+    newest_s: float = 0.0
     proxy: bool = False
     most: float = math.inf
+    inboxes: bool = False
 
-    @property
-    def inbox(self) -> Inbox | None:
-        return Inbox(self.below) if self.below else None
+    def needs(self, traced: Trace, network: Network) -> list[Need]:
+        """Of requests, those of heavy readers too."""
+        rng = np.random.default_rng(_SEED)
+        needs = with_newest(traced, tweets_a_second(network), self.newest_s, rng)
+        return [need.by_inbox() if self.inboxes else need for need in needs]
 
-    def times(self, constants: Constants) -> Times:
-        """Of its parts. Raises NotMeasured."""
-        return Times(constants, by_author=self.mended, one_command=self.proxy)
+    def layout(self, shards: int, assumed: Assumptions) -> Layout:
+        """Between machines."""
+        return Layout(shards, assumed.rtt_ms / 1e3, assumed.nic_gbit / 8 * 1e9, 1 if self.proxy else shards)
 
 
-HYBRID_BELOW = 1e5
-HEAVY = 100
 POLICIES = {
-    "read, any replica, as built": Policy(affine=False, mended=False),
-    "read, any replica": Policy(affine=False, mended=True),
-    "read, a user's replica": Policy(affine=True, mended=True),
-    "write": Policy(affine=True, mended=True, below=math.inf),
-    "hybrid": Policy(affine=True, mended=True, below=HYBRID_BELOW),
-    "hybrid, proxy, heavy apart": Policy(affine=True, mended=True, below=HYBRID_BELOW, proxy=True, most=HEAVY),
+    AS_BUILT: Policy(affine=False),
+    "a user's replica": Policy(affine=True),
+    "and newest once a second": Policy(affine=True, newest_s=1.0),
+    "and a proxy": Policy(affine=True, newest_s=1.0, proxy=True),
+    PLANNED: Policy(affine=True, newest_s=1.0, proxy=True, most=HEAVY),
+    HYBRID: Policy(affine=True, newest_s=1.0, proxy=True, most=HEAVY, inboxes=True),
 }
+"""Each with one change more than the one before it."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """At a load: requests a second and replica; ms, each the mean of the seeds, with half a 95 % interval of p99."""
+    """At so many requests a second and replica: quantiles, ms, inf where replica or shards do not keep up."""
 
     rate: float
     p50: float
     p99: float
-    within: float
-    replica_busy: float
-    shard_busy: float
+    requests: int
 
 
 @dataclass(frozen=True)
 class Found:
-    """Of a policy at a size: what requests needed, points by load, and one where requests come in bursts."""
+    """Of a policy at a size: points by load, up to the first beyond what is planned for; all else at that load.
 
-    traced: Trace
-    shards: int
-    cost_s: float
+    It is the highest at which a replica is no busier than is assumed and p99, corrected, is as wanted, or, where it
+    never is, the highest at which a replica is no busier. `heavy`: of all requests, those that
+    replicas apart serve, and `heavy_s` of a core that each takes. Seconds are of a request.
+    """
+
     points: list[Point]
+    planned: Point
     burst: Point
-
-    @property
-    def reads(self) -> float:
-        """Vectors and entries of timelines from Redis, a request."""
-        return self.traced.mean("vectors") + self.traced.mean("entries")
-
-    @property
-    def half_busy(self) -> Point:
-        """The point nearest to half of a core."""
-        return min(self.points, key=lambda one: abs(one.rate * self.cost_s - 0.5))
-
-    def most_within(self, ms: float) -> float:
-        """The highest requests a second and replica with p99 within so many ms; 0 where there is none."""
-        rates, p99 = [one.rate for one in self.points], [one.p99 for one in self.points]
-        over = next((n for n, one in enumerate(p99) if one > ms), None)
-        if over is None:
-            return rates[-1]
-        if over == 0:
-            return 0.0
-        return float(
-            np.exp(np.interp(np.log(ms), np.log(p99[over - 1 : over + 1]), np.log(rates[over - 1 : over + 1])))
-        )
+    shards: int
+    others: float
+    held: float
+    read: float
+    replica_s: float
+    redis_s: float
+    transferred: float
+    heavy: float
+    heavy_s: float
 
 
 Policies = dict[str, dict[str, Found]]
 """By size, then policy."""
 
 
-def layout(shards: int, policy: Policy, assumed: Assumptions) -> Layout:
-    """Between machines."""
-    return Layout(shards, assumed.rtt_ms / 1e3, assumed.nic_gbit / 8 * 1e9, 1 if policy.mended else shards)
+@dataclass(frozen=True)
+class Loaded:
+    """A policy at a load: what requests need, what one takes of a replica and of Redis, how busy shards are."""
+
+    rate: float
+    needs: list[Need]
+    apart: list[Need]
+    times: Times
+    placed: Layout
+    replica_s: float
+    redis_s: float
+    others: float
+
+    def point(self, requests: int, arrivals: Arrivals = "poisson") -> Point:
+        """By simulation; other replicas have the same load and ask the same of the shards, without bursts."""
+        if self.others >= 1 or self.rate * self.replica_s >= 1:
+            return Point(self.rate, math.inf, math.inf, 0)
+        load = Load(self.rate, requests, arrivals)
+        found = simulate(self.needs, load, self.times, self.placed, _SEED, self.others)
+        return Point(self.rate, found.quantile_ms(0.5), found.quantile_ms(0.99), len(found.seconds))
+
+    def cycle(self) -> Point:
+        """Of all requests between two drops; a tenth more, before, does not count."""
+        return self.point(math.ceil(len(self.needs) / 0.9))
 
 
 @cache
-def traced_once(network: Network, routing: Routing, inbox: Inbox | None) -> Trace:
-    """What a replica's requests need."""
-    return trace(network, routing, _FIRST_GUESS, _TRACED, np.random.default_rng(1), inbox)
+def traced_once(network: Network, affine: bool, rate: float) -> Trace:
+    """What a replica's requests need, from empty memory until all is dropped."""
+    routing = Routing(max(1, round(requests_a_second(network) / rate)), affine)
+    return trace(network, routing, rate, np.random.default_rng(_SEED), HYBRID_BELOW, _MOST_TRACED)
 
 
-def run_policy(network: Network, policy: Policy, constants: Constants) -> Found:
-    """At several loads."""
-    assumed, times = network.assumed, policy.times(constants)
-    replicas = max(1, round(requests_a_second(network) / _FIRST_GUESS))
-    traced = traced_once(network, Routing(replicas, policy.affine), policy.inbox)
-    traced = replace(traced, needs=[need for need in traced.needs if need.followees <= policy.most])
-    shards = shards_needed(network, constants)
-    placed = layout(shards, policy, assumed)
-    commands = times.commands(traced.needs, placed.shards)
-    cost_s = float(np.mean([times.replica(need) for need in traced.needs])) + commands * times.command
-    redis_s = float(np.mean([times.redis(need) for need in traced.needs]))
-    points = [at_load(busy / cost_s, traced.needs, times, placed, redis_s, network) for busy in BUSY]
-    half = at_load(0.5 / cost_s, traced.needs, times, placed, redis_s, network, "burst")
-    return Found(traced, shards, cost_s, points, half)
+def loaded(network: Network, policy: Policy, constants: Constants, rate: float) -> Loaded:
+    """As many replicas as have so many requests a second each."""
+    times, placed = Times(constants, policy.proxy), policy.layout(shards_needed(network, constants), network.assumed)
+    every = policy.needs(traced_once(network, policy.affine, rate), network)
+    needs = [need for need in every if need.followees <= policy.most]
+    apart = [need for need in every if need.followees > policy.most]
+    replica_s, shards = replica_seconds(needs, times, placed), placed.shards
+    redis_s = float(np.mean([times.redis(need, shards, placed.looked_at) for need in needs]))
+    others = max(0.0, requests_a_second(network) - rate) * redis_s / shards
+    return Loaded(rate, needs, apart, times, placed, replica_s, redis_s, others)
 
 
-def at_load(
-    rate: float,
-    needs: list[Need],
-    times: Times,
-    placed: Layout,
-    redis_s: float,
-    network: Network,
-    arrivals: Arrivals = "poisson",
-) -> Point:
-    """All other replicas have the same load, and ask the same of the shards."""
-    replicas = max(1.0, requests_a_second(network) / rate)
-    others = min(0.95, (replicas - 1) * rate * redis_s / placed.shards)
-    load = Load(rate, _REQUESTS, arrivals)
-    return point(rate, [simulate(needs, load, times, placed, seed, others) for seed in SEEDS])
+def replica_seconds(needs: list[Need], times: Times, placed: Layout) -> float:
+    """Of its processor, a request."""
+    commands = times.commands(needs, placed.shards) + placed.looked_at - 1
+    return float(np.mean([times.replica(need) for need in needs])) + commands * times.command
 
 
-def point(rate: float, outcomes: list[Outcome]) -> Point:
-    """Of several seeds."""
-    p99 = [one.quantile_ms(0.99) for one in outcomes]
-    within = float(student.ppf(0.975, len(p99) - 1) * np.std(p99, ddof=1) / np.sqrt(len(p99)))
-    p50, replica, shard = (
-        float(np.mean(values))
-        for values in (
-            [one.quantile_ms(0.5) for one in outcomes],
-            [one.replica_busy for one in outcomes],
-            [one.shard_busy for one in outcomes],
-        )
+def run_policy(network: Network, policy: Policy, constants: Constants, correction: float) -> Found:
+    """At more and more load. p99 is what is simulated times `correction`."""
+    points, possible = list[Point](), list[Loaded]()
+    for rate in RATES:
+        one = loaded(network, policy, constants, rate)
+        points.append(one.cycle())
+        if rate * one.replica_s > network.assumed.replica_busy and possible:
+            break
+        possible.append(one)
+    met = [one for one, at in zip(possible, points, strict=False) if at.p99 * correction <= network.assumed.p99_ms]
+    planned = (met or possible)[-1]
+    needs, apart, times = planned.needs, planned.apart, planned.times
+    return Found(
+        points=points,
+        planned=next(point for point in points if point.rate == planned.rate),
+        burst=planned.point(_IN_BURSTS, "burst"),
+        shards=planned.placed.shards,
+        others=planned.others,
+        held=sum(need.nothing for need in needs) / len(needs),
+        read=float(np.mean([need.vectors + need.entries + need.newest for need in needs])),
+        replica_s=planned.replica_s,
+        redis_s=planned.redis_s,
+        transferred=float(np.mean([times.transferred(need) for need in needs])),
+        heavy=len(apart) / (len(apart) + len(needs)),
+        heavy_s=replica_seconds(apart, times, planned.placed) if apart else 0.0,
     )
-    return Point(rate, p50, float(np.mean(p99)), within, replica, shard)
 
 
 Reader = Literal["read", "hybrid"]
 
 
-def by_followees(network: Network, constants: Constants, entries: int) -> Iterator[tuple[int, dict[Reader, Point]]]:
-    """p99 of requests of who follows so many, of whom nothing is held, at a fifth of what a replica can do.
+def by_followees(network: Network, constants: Constants, entries: int) -> Iterator[tuple[int, dict[Reader, float]]]:
+    """p99, ms, of requests of who follows so many, of whom nothing is held, at a fifth of what a replica can do.
 
     All timelines are read, with so many `entries` each, or an inbox and the timelines of those with many followers;
     both by a proxy.
     """
-    assumed, times = network.assumed, Times(constants, one_command=True)
-    placed = layout(shards_needed(network, constants), POLICIES["hybrid"], assumed)
+    times = Times(constants, one_command=True)
+    placed = POLICIES[PLANNED].layout(shards_needed(network, constants), network.assumed)
     share = network.share_of_follows(HYBRID_BELOW)
     for followees in FOLLOWEES:
-        found: dict[Reader, Point] = {}
+        found: dict[Reader, float] = {}
         for reader, need in cold_needs(followees, entries, share).items():
-            commands = times.commands([need], placed.shards)
-            rate = 0.2 / (times.replica(need) + commands * times.command)
-            outcomes = [simulate([need], Load(rate, 400), times, placed, seed) for seed in SEEDS]
-            found[reader] = point(rate, outcomes)
+            rate = 0.2 / replica_seconds([need], times, placed)
+            found[reader] = simulate([need], Load(rate, 2_000), times, placed, _SEED).quantile_ms(0.99)
         yield followees, found
 
 

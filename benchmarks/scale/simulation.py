@@ -14,10 +14,12 @@ import numpy.typing as npt
 import simpy
 
 from benchmarks.scale.held_trace import Need
-from benchmarks.scale.times import Times
+from benchmarks.scale.times import Times, touched
 
 Floats = npt.NDArray[np.float64]
 _AT_ONCE = 1e-9
+_BURST_S, _TIMES = 0.1, 10
+"""How long in each second a burst is, and how many times as many requests come then."""
 Event = Generator[simpy.Event, Any, Any]
 
 
@@ -66,11 +68,6 @@ class Shards:
         self._waits = stationary_waits(others, piece_s, rng)
         self.busy = 0.0
 
-    def touched(self, keys: int) -> int:
-        """Of so many keys spread by chance, the shards that have any, as is expected: each gets one command."""
-        shards = self.layout.shards
-        return max(1, round(shards * (1 - (1 - 1 / shards) ** keys)))
-
     def ask(self, commands: int, seconds: float, transferred: float) -> simpy.Timeout:
         """An event for when the slowest of some commands at as many shards is answered."""
         now, layout = self._env.now, self.layout
@@ -105,10 +102,10 @@ class Replica:
         yield self.loop.work(slow * times.before_look)
         yield from self._look()
         for phase in times.phases(need):
-            commands = self._shards.touched(phase.keys)
+            commands = max(1, round(touched(phase.keys, self._shards.layout.shards)))
             more = (commands - 1) * times.command
             yield self.loop.work(slow * (phase.before + more / 2))
-            yield self._shards.ask(commands, phase.redis, phase.transferred)
+            yield self._shards.ask(commands, commands * times.command_redis + phase.redis, phase.transferred)
             yield self.loop.work(slow * (phase.after + more / 2))
         yield self.loop.work(slow * times.after_look(need))
 
@@ -136,7 +133,7 @@ Arrivals = Literal["poisson", "even", "burst"]
 
 @dataclass(frozen=True)
 class Load:
-    """Requests a second and replica; `burst`: ten times as many for a tenth of a second in each second, as Poisson."""
+    """Requests a second and replica, on average; `burst`: ten times as many in a tenth of each second as else."""
 
     rate: float
     requests: int
@@ -147,10 +144,16 @@ class Load:
         if self.arrivals == "even":
             yield from np.full(self.requests, 1 / self.rate).tolist()
             return
-        gaps = rng.exponential(1 / self.rate, self.requests)
-        if self.arrivals == "burst":
-            gaps *= np.where(np.floor(10 * np.cumsum(gaps)) % 10 == 0, 0.1, 1.0)
-        yield from gaps.tolist()
+        if self.arrivals == "poisson":
+            yield from rng.exponential(1 / self.rate, self.requests).tolist()
+            return
+        second, within = np.divmod(np.cumsum(rng.exponential(1.0, self.requests)), self.rate)
+        calm = self.rate / (
+            1 - _BURST_S + _TIMES * _BURST_S
+        )  # a second; requests until a moment go up by the rate then
+        in_burst = within < _TIMES * calm * _BURST_S
+        after = np.where(in_burst, within / (_TIMES * calm), _BURST_S + (within - _TIMES * calm * _BURST_S) / calm)
+        yield from np.diff(second + after, prepend=0.0).tolist()
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,7 @@ class Outcome:
 def simulate(needs: list[Need], load: Load, times: Times, layout: Layout, seed: int, others: float = 0.0) -> Outcome:
     """One replica and all shards; requests need what `needs` says, in its order. The first tenth does not count."""
     rng, env = np.random.default_rng(seed), simpy.Environment()
-    shards = Shards(env, layout, others, times.piece(needs), rng)
+    shards = Shards(env, layout, others, times.piece(needs, layout.shards), rng)
     replica = Replica(env, shards, times, rng)
     taken: list[tuple[float, float]] = []
 

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from benchmarks.results import table
-from benchmarks.scale.assumptions import Assumptions
-from benchmarks.scale.policies import Found, Point, Policies, Reader
+from benchmarks.scale.policies import RATES, Found, Policies, Reader
 from benchmarks.scale.push import Storm
 from benchmarks.scale.validate import Compared
 
@@ -25,56 +24,70 @@ def _beside(one: Compared, quantile: int) -> list[str]:
     return [f"{measured:.2f}", f"{simulated:.2f}", f"{simulated / measured - 1:+.0%}"]
 
 
-def policies_table(policies: Policies, assumed: Assumptions) -> str:
-    """By size and policy."""
+def policies_table(policies: Policies, limit_ms: float) -> str:
+    """By size and policy; p99 beyond `limit_ms` is bold."""
     head = [
         "Users",
         "Shards",
         "Policy",
-        "Requests that read nothing",
-        "Vectors and entries read",
-        "ms of a core",
-        f"Requests/s a replica with p99 ≤ {assumed.p99_ms:g} ms",
-        "p50 at half of a core, ms",
-        "p99, ms",
+        *(f"p99 at {rate:g}/s, ms" for rate in RATES),
+        "Planned for, requests/s",
+        "Read nothing",
+        "Vectors and entries read a request",
+        "µs of a core a request",
+        "A shard busy",
         "p99 in bursts, ms",
     ]
-    rows = [[size, *_policy(name, one, assumed)] for size, found in policies.items() for name, one in found.items()]
+    rows = [[size, *_policy(name, one, limit_ms)] for size, found in policies.items() for name, one in found.items()]
     return table(head, rows)
 
 
-def _policy(name: str, one: Found, assumed: Assumptions) -> list[str]:
-    within, half = one.most_within(assumed.p99_ms), one.half_busy
+def _policy(name: str, one: Found, limit_ms: float) -> list[str]:
+    by_rate = {point.rate: point.p99 for point in one.points}
     return [
         str(one.shards),
         name,
-        f"{one.traced.held:.0%}",
-        f"{one.reads:.1f}",
-        f"{1e3 * one.cost_s:.2f}",
-        f"{within:,.0f}" if within else "none",
-        f"{half.p50:.1f}",
-        f"{half.p99:.1f} ± {half.within:.1f}",
-        f"{one.burst.p99:.1f}",
+        *(_ms(by_rate[rate], limit_ms) if rate in by_rate else "" for rate in RATES),
+        f"{one.planned.rate:g}" if np.isfinite(one.planned.p99) else "none",
+        f"{one.held:.0%}",
+        f"{one.read:.1f}",
+        f"{1e6 * one.replica_s:,.0f}",
+        f"{one.others:.0%}",
+        _ms(one.burst.p99, limit_ms),
     ]
 
 
-def followees_table(found: Mapping[int, Mapping[int, Mapping[Reader, Point]]], assumed: Assumptions) -> str:
-    """p99, ms, by followees."""
+def _ms(ms: float, limit_ms: float) -> str:
+    if not np.isfinite(ms):
+        return "saturated"
+    return f"{ms:.1f}" if ms <= limit_ms else f"**{ms:.1f}**"
+
+
+def followees_table(found: Mapping[int, Mapping[int, Mapping[Reader, float]]], limit_ms: float) -> str:
+    """p99, ms, by followees; what is beyond `limit_ms` is bold."""
     readers: tuple[Reader, ...] = ("read", "hybrid")
-
-    def cell(one: Point) -> str:
-        return f"{one.p99:.1f}" if one.p99 <= assumed.p99_ms else f"**{one.p99:.1f}**"
-
     counts = list(next(iter(found.values())))
     return table(
-        ["Followees", *(f"{reader}, {entries} on each timeline" for entries in found for reader in readers)],
-        [[f"{n:,}", *(cell(found[entries][n][reader]) for entries in found for reader in readers)] for n in counts],
+        ["Followees", *(f"{reader}, {entries} on each timeline, ms" for entries in found for reader in readers)],
+        [
+            [f"{n:,}", *(_ms(found[entries][n][reader], limit_ms) for entries in found for reader in readers)]
+            for n in counts
+        ],
     )
 
 
 def storms_table(storms: Mapping[str, list[Storm]]) -> str:
     """By size and by whose posts are pushed."""
-    head = ["Users", "Pushed", "Writers", "Busy", "Cores of Redis", "p50 until seen, s", "p99, s", "Follows still read"]
+    head = [
+        "Users",
+        "Pushed",
+        "Writers",
+        "Busy",
+        "Cores of Redis",
+        "p50 until seen, ms",
+        "p99, s",
+        "Follows still read",
+    ]
     rows = [[size, *_storm(one)] for size, found in storms.items() for one in found]
     return table(head, rows)
 
@@ -85,7 +98,7 @@ def _storm(one: Storm) -> list[str]:
         f"{one.writers.processes:,}",
         f"{one.busy:.0%}",
         f"{one.redis_cores:.2f}",
-        f"{one.seconds(0.5):.3f}",
+        f"{1e3 * one.seconds(0.5):.2f}",
         f"{one.seconds(0.99):.2f}",
         f"{one.pulled:.0%}",
     ]

@@ -18,7 +18,7 @@ _PHASES = 4
 
 @dataclass(frozen=True)
 class Phase:
-    """A round trip: of the replica's loop before and after it, of Redis, keys asked for, bytes transferred."""
+    """A round trip: of the replica's loop before and after it, of Redis beside what each command costs, keys, bytes."""
 
     before: float
     after: float
@@ -52,13 +52,12 @@ class Times:
     """Raises NotMeasured where a row is missing.
 
     `wake` is what a loop that has nothing else to do takes to go on with a request or an answer: by that, and by looks
-    of their own, requests cost more alone than beside others. `by_author`: whether a tweet's vector lies where its
-    author's timeline does. `one_command`: whether a replica sends one command a round trip, whatever the number of
-    shards; what divides it costs nothing here.
+    of their own, requests cost more alone than beside others. `one_command`: whether a replica sends one command a
+    round trip, whatever the number of shards; what divides it costs nothing here.
     """
 
-    def __init__(self, constants: Constants, by_author: bool = True, one_command: bool = False) -> None:
-        self._of, self._by_author = constants, by_author
+    def __init__(self, constants: Constants, one_command: bool = False) -> None:
+        self._of = constants
         alone, shared, looks = (constants[name] for name in ("held_alone", "held_shared", "looks_shared"))
         self.look = _US * constants["look_client"]
         self.wake = max(0.0, (_US * (alone - shared) - (1 - looks) * self.look) / 2)
@@ -66,6 +65,7 @@ class Times:
         self._ranked = _US * (shared - constants["held_few"]) / (many - few)
         self._held = _US * alone - self.look - 2 * self.wake - many * self._ranked
         self.look_redis = _US * constants["look_redis"]
+        self._busy_look_redis = _US * constants["busy_look_redis"]
         self.command = 0.0 if one_command else _US * constants["command_client"]
         self._spreads = {kind: spread(constants, kind) for kind in ("held", "read anew")}
         self.before_look = self._held / 2
@@ -79,6 +79,11 @@ class Times:
         service = self._part("request", "service") - self._held - self.look - (2 + _PHASES) * self.wake
         store = self._part("request", "redis") - self.look_redis
         return max(0.0, service) / _PHASES, max(0.0, store) / _PHASES
+
+    @property
+    def command_redis(self) -> float:
+        """Of a shard, for a command, whatever it brings."""
+        return self._round_trip[1]
 
     @cached_property
     def _parts(self) -> dict[str, tuple[float, float]]:
@@ -104,32 +109,33 @@ class Times:
         (followee, followee_r), (entry, entry_r), (candidate, candidate_r) = self._parts.values()
         if need.view:
             yield self._phase(0.0, 0.0, 1, 20 * need.followees)
-        if need.users:
+        if need.view or need.users:
             half = need.users / 2
-            yield self._phase(half * followee, half * followee_r, need.users + 1, need.users * self._vector_bytes)
+            yield self._phase(half * followee, half * followee_r, need.users + 1, (need.users + 1) * self._vector_bytes)
         if need.timelines:
             service = need.timelines / 2 * followee + need.entries * entry
             store = need.timelines / 2 * followee_r + need.entries * entry_r
             yield self._phase(service, store, need.timelines, _ENTRY_BYTES * need.entries)
+        if need.newest:
+            yield self._phase(need.newest * entry, need.newest * entry_r, 1, _ENTRY_BYTES * need.newest)
         if need.vectors:
-            keys = min(need.vectors, max(1, need.users)) if self._by_author else need.vectors
-            transferred = need.vectors * self._vector_bytes
-            yield self._phase(
-                need.vectors * max(0.0, candidate - self._ranked), need.vectors * candidate_r, keys, transferred
-            )
+            service, transferred = max(0.0, candidate - self._ranked), need.vectors * self._vector_bytes
+            yield self._phase(need.vectors * service, need.vectors * candidate_r, need.vectors, transferred)
 
     def _phase(self, service: float, store: float, keys: int, transferred: float) -> Phase:
-        trip, trip_r = self._round_trip
-        return Phase(trip / 2, trip / 2 + service, trip_r + store, keys, transferred)
+        trip, _ = self._round_trip
+        return Phase(trip / 2, trip / 2 + service, store, keys, transferred)
 
     def replica(self, need: Need) -> float:
         """Of a replica's processor that has nothing else to do, so that it wakes for each answer; one shard."""
         work = self.before_look + self.look + self.after_look(need) + 2 * self.wake
         return work + sum(phase.before + phase.after + self.wake for phase in self.phases(need))
 
-    def redis(self, need: Need) -> float:
-        """Of Redis' processors."""
-        return self.look_redis + sum(phase.redis for phase in self.phases(need))
+    def redis(self, need: Need, shards: int = 1, looked_at: int = 1) -> float:
+        """Of all shards' processors; a look at busy ones, by each request, at so many of them."""
+        commands = sum(touched(phase.keys, shards) for phase in self.phases(need))
+        stored = sum(phase.redis for phase in self.phases(need))
+        return looked_at * self._busy_look_redis + commands * self.command_redis + stored
 
     def transferred(self, need: Need) -> float:
         """Bytes between Redis and the replica."""
@@ -138,11 +144,17 @@ class Times:
     def commands(self, needs: Sequence[Need], shards: int) -> float:
         """How many a request sends beyond one a round trip, on average: keys by chance on so many shards."""
         asks = [phase.keys for need in needs for phase in self.phases(need)]
-        return sum(shards * (1 - (1 - 1 / shards) ** keys) - 1 for keys in asks) / len(needs)
+        return sum(touched(keys, shards) - 1 for keys in asks) / len(needs)
 
-    def piece(self, needs: Sequence[Need]) -> float:
-        """Of a shard's processor, for a command at one of many shards, as these requests ask, on average."""
+    def piece(self, needs: Sequence[Need], shards: int = 1) -> float:
+        """Of a shard's processor, for a command, as these requests ask, on average."""
         some = needs[:2_000]
-        asks = [(phase.redis, phase.keys) for need in some for phase in self.phases(need)]
-        seconds = sum(one for one, _ in asks) + len(some) * self.look_redis
-        return seconds / (sum(keys for _, keys in asks) + len(some))
+        asks = [(phase.redis, touched(phase.keys, shards)) for need in some for phase in self.phases(need)]
+        commands = sum(one for _, one in asks)
+        seconds = sum(one for one, _ in asks) + commands * self.command_redis + len(some) * self._busy_look_redis
+        return seconds / (commands + len(some))
+
+
+def touched(keys: int, shards: int) -> float:
+    """Of so many keys spread by chance, the shards that have any, as is expected: each gets one command."""
+    return float(shards * (1 - (1 - 1 / shards) ** keys))
