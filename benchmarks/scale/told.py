@@ -45,8 +45,9 @@ def by_policy(policies: Policies, off: float, assumed: Assumptions) -> str:
     lines = [
         "Each line changes one thing more than the one before it. A point is one cycle of a replica's memory, from "
         f"empty until all is dropped, or as many requests as are simulated at most ({min(counts):,} to "
-        f"{max(counts):,}), and has no interval. Bold: more than {assumed.p99_ms / off:.1f} ms, which are {assumed.p99_ms:g} corrected. The columns to the right are at "
-        f"the load planned for: the highest at which a replica is at most {assumed.replica_busy:.0%} busy and p99 is "
+        f"{max(counts):,}), and has no interval. Bold: more than {assumed.p99_ms / off:.1f} ms, which are "
+        f"{assumed.p99_ms:g} corrected. The columns to the right are at the load planned for: the highest at which a "
+        f"replica is at most {assumed.replica_busy:.0%} busy and p99 is "
         "within that or, where what is read anew takes longer by itself, so that fewer requests do not help, the "
         "highest at which it is no busier. Nothing is simulated beyond the first load at which it is. "
         f"*Heavy readers* follow more than {HEAVY}. *Saturated*: a replica or the shards would be busy more than all "
