@@ -40,7 +40,6 @@ def _stored(name: str, unit: str = "bytes") -> Row:
 
 ROWS = {
     "vector_bytes": Row("memory of a user's vector in Redis", "bytes"),
-    "tweet_in_process": Row("memory of a tweet in a process", "bytes"),
     "encode_ms": Row("a tweet: encoder", "ms of a core"),
     "decode_ms": Row("a tweet: decoding and scaling", "ms of a core"),
     "post_ms": Row("a tweet: service", "ms of a core"),

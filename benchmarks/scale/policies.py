@@ -167,7 +167,8 @@ def run_policy(network: Network, policy: Policy, constants: Constants, correctio
     for rate in RATES:
         one = loaded(network, policy, constants, rate)
         points.append(one.cycle())
-        if rate * one.replica_s > network.assumed.replica_busy and possible:
+        if rate * one.replica_s > network.assumed.replica_busy:
+            possible = possible or [one]
             break
         possible.append(one)
     met = [one for one, at in zip(possible, points, strict=False) if at.p99 * correction <= network.assumed.p99_ms]

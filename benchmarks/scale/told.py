@@ -44,13 +44,15 @@ def by_policy(policies: Policies, off: float, assumed: Assumptions) -> str:
     counts = [one for one in points if one]
     lines = [
         "Each line changes one thing more than the one before it. A point is one cycle of a replica's memory, from "
-        f"empty until all is dropped ({min(counts):,} to {max(counts):,} requests), and has no interval. Bold: more "
-        f"than {assumed.p99_ms / off:.1f} ms, which are {assumed.p99_ms:g} corrected. The columns to the right are at "
-        f"the load planned for: the highest at which a replica is at most {assumed.replica_busy:.0%} busy and p99 is "
+        f"empty until all is dropped, or as many requests as are simulated at most ({min(counts):,} to "
+        f"{max(counts):,}), and has no interval. Bold: more than {assumed.p99_ms / off:.1f} ms, which are "
+        f"{assumed.p99_ms:g} corrected. The columns to the right are at the load planned for: the highest at which a "
+        f"replica is at most {assumed.replica_busy:.0%} busy and p99 is "
         "within that or, where what is read anew takes longer by itself, so that fewer requests do not help, the "
         "highest at which it is no busier. Nothing is simulated beyond the first load at which it is. "
-        f"*Heavy readers* follow more than {HEAVY}. *Saturated*: a replica or the shards would be busy more than all of "
-        "the time; of the shards that is at most so, since each request's look counts as its own and some are shared.\n",
+        f"*Heavy readers* follow more than {HEAVY}. *Saturated*: a replica or the shards would be busy more than all "
+        "of the time. How busy shards are is at most so: each request's look counts as its own, though some are "
+        "shared.\n",
     ]
     for size, found in policies.items():
         lines += [
@@ -58,7 +60,7 @@ def by_policy(policies: Policies, off: float, assumed: Assumptions) -> str:
             for name in (AS_BUILT, PLANNED, HYBRID)
             if name in found
         ]
-        if HYBRID in found:
+        if HYBRID in found and np.isfinite(found[PLANNED].planned.p99):
             lines.append(f"- {size}: inboxes on top change p99 by {_gain(found[PLANNED], found[HYBRID])}.")
     return "\n".join(lines)
 
@@ -73,7 +75,7 @@ def _planned(found: Found, off: float, assumed: Assumptions) -> str:
 
 
 def _gain(read: Found, hybrid: Found) -> str:
-    before = {one.rate: one.p99 for one in read.points}
+    before = {one.rate: one.p99 for one in read.points if np.isfinite(one.p99)}
     return _span(one.p99 / before[one.rate] - 1 for one in hybrid.points if one.rate in before)
 
 

@@ -63,7 +63,7 @@ def number(value: float) -> str:
     """Three digits."""
     if value == 0 or abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{float(f'{value:.2g}'):g}"
+    return f"{float(f'{value:.3g}'):g}"
 
 
 def _constants(constants: Constants) -> Iterator[Row]:
