@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import delete, select
 
 import training.__main__ as command_line
+import training.encoding.encoder
 import training.gate
 import training.publish
 import training.retrain
@@ -107,8 +108,8 @@ def test_what_is_stored_without_reading_a_picture_is_what_the_encoder_says(
     stores: StoreSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        for reader in (training.gate, training.publish):
-            patch.setattr(reader, "read_image", None)
+        patch.setattr(training.gate, "read_image", None)
+        patch.setattr(training.encoding.encoder, "decode_image", None)
         report = retrain(SMALL.model_copy(update={"seed": 4}), stores, gate=Gate(worse_by=1))
     exported, rows = load(report.folder), stored(stores)
     preprocessing = exported.manifest.preprocessing
@@ -253,7 +254,7 @@ def test_the_command_ends_with_a_status_of_its_own(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     def closed(*given: object) -> RetrainReport:
-        assert given[-3:] == (Gate(worse_by=0.5, force=True), True, None)
+        assert given[3:6] == (Gate(worse_by=0.5, force=True), True, None)
         raise GateClosed("worse")
 
     monkeypatch.setattr(training.retrain, "retrain", closed)
