@@ -63,11 +63,12 @@ DEADLY = """
 import os, pathlib, sys
 from contract.artifact import load
 from training.encoding.engines import Cluster
-from training.encoding.on_ray import encode_on_ray
+from training.encoding import on_ray
+on_ray._RETRIES = 3
 class Deadly:
     def __reduce__(self):
         return os.abort, ()  # of who unpickles it
-list(encode_on_ray([Deadly()], load(pathlib.Path(sys.argv[1])), Cluster("local", 1)))
+list(on_ray.encode_on_ray([Deadly()], load(pathlib.Path(sys.argv[1])), Cluster("local", 1)))
 """
 
 

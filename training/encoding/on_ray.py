@@ -30,8 +30,11 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-_RETRIES = 3
-"""How often a shard is begun again whose worker or node died: after that it is the shard that kills them."""
+_RETRIES = 30
+"""How often a shard is begun again whose worker or node died: after that it is the shard that kills them.
+
+Until Ray takes a node for dead, some seconds after it died, each of its shards is tried there again and again.
+"""
 _ROOM_BYTES = 200_000_000
 """For shards without their pictures, and vectors, in a cluster of this process's own."""
 
