@@ -137,7 +137,7 @@ class VectorStore:
 
     async def versions(self) -> set[str]:
         """All that have a vector; every key of theirs is looked at."""
-        return {name.partition(":")[0] async for _, name in self._scan("*")}
+        return {name.partition(":")[0] async for name in self._scan("*")}
 
     async def delete_version(self, version: str) -> None:
         """Remove all vectors of a version."""
@@ -155,14 +155,14 @@ class VectorStore:
             await pipeline.execute()
 
     async def _ids(self, kind: str) -> AsyncIterator[str]:
-        async for _, name in self._scan(f"*:{kind}:*"):
+        async for name in self._scan(f"*:{kind}:*"):
             yield name.split(":")[2]
 
-    async def _scan(self, pattern: str) -> AsyncIterator[tuple[Part, str]]:
+    async def _scan(self, pattern: str) -> AsyncIterator[str]:
         for part in self._keys.parts:
             start = len(part.key("v", ""))
             async for key in part.scan("v", pattern):
-                yield part, key.decode()[start:]
+                yield key.decode()[start:]
 
     async def _put(self, version: str, kind: str, ids: Sequence[str], vectors_KD: Vectors) -> None:
         if vectors_KD.dtype != np.float16 or len(ids) != len(vectors_KD):

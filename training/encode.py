@@ -28,7 +28,7 @@ from training.encoding.stored import encode_missing
 from training.encoding.vector_files import VectorFolder
 from training.errors import InputRejected
 from training.registry import register
-from training.stores import Stores, with_sql_and_pictures
+from training.stores import Stores, with_sql
 
 _ROWS_A_FILE = 100_000
 
@@ -126,7 +126,7 @@ async def count_vectors(sql: AsyncEngine, version: str) -> int:
 
 def serving_version(settings: StoreSettings) -> str:
     """By SQL. Raises InputRejected where none does."""
-    active = activated_last(with_sql_and_pictures(settings, lambda engine, _: known_versions(engine)))
+    active = activated_last(with_sql(settings, known_versions))
     if active is None:
         raise InputRejected("no version serves: name one, as `python -m training models list` shows it")
     return active

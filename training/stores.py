@@ -62,24 +62,24 @@ def with_stores(settings: StoreSettings, work: Callable[[Stores], Awaitable[T]])
         return asyncio.run(run(redis_url))
 
 
-def with_sql_and_pictures(settings: StoreSettings, work: Callable[[AsyncEngine, BlobStore], Awaitable[T]]) -> T:
-    """Open these alone, do the work, close them. Raises StoreUnavailable where one cannot be used."""
+def with_sql(settings: StoreSettings, work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
+    """Open SQL alone, do the work, close it. Raises StoreUnavailable where it cannot be used."""
 
     async def run() -> T:
         async with open_database(settings.sqlalchemy_url) as engine:
-            return await work(engine, BlobStore(settings.image_store_url))
+            return await work(engine)
 
     return asyncio.run(run())
+
+
+def with_sql_and_pictures(settings: StoreSettings, work: Callable[[AsyncEngine, BlobStore], Awaitable[T]]) -> T:
+    """The same with the pictures."""
+    return with_sql(settings, lambda engine: work(engine, BlobStore(settings.image_store_url)))
 
 
 def with_models(settings: StoreSettings, work: Callable[[ModelFolders, AsyncEngine], Awaitable[T]]) -> T:
-    """Open SQL and the exported versions, do the work, close them. Raises StoreUnavailable."""
-
-    async def run() -> T:
-        async with open_database(settings.sqlalchemy_url) as engine:
-            return await work(open_models(settings), engine)
-
-    return asyncio.run(run())
+    """The same with the exported versions."""
+    return with_sql(settings, lambda engine: work(open_models(settings), engine))
 
 
 async def fetch_kept(models: ModelFolders, engine: AsyncEngine) -> None:
