@@ -27,8 +27,8 @@ class Touched:
         return cls(*np.unique(np.concatenate([*number_M]), return_counts=True))
 
     def part_of(self, number_M: Tensor) -> Tensor:
-        """What one share counts of rows that it touches, float32 [M]."""
-        return 1 / torch.from_numpy(self.shares_N[np.searchsorted(self.number_N, number_M.numpy())]).float()
+        """What one share counts of rows that it touches, float64 [M]."""
+        return 1 / torch.from_numpy(self.shares_N[np.searchsorted(self.number_N, number_M.numpy())]).double()
 
 
 class Psi(NamedTuple):
@@ -46,4 +46,4 @@ def squares(rows_MD: Tensor, number_M: Tensor, touched: Touched | None) -> Tenso
     """The sum of the rows' squares, as far as they count; None: all, since there is but one share."""
     if touched is None:
         return rows_MD.square().sum()
-    return rows_MD.square().sum(dim=1) @ touched.part_of(number_M).to(rows_MD.device)
+    return rows_MD.square().sum(dim=1) @ touched.part_of(number_M).to(rows_MD)

@@ -10,7 +10,7 @@ from sqlalchemy import delete
 
 from contract.blobs import blob_key
 from contract.rebuild import copy_tweet_vectors
-from contract.tables import DeletedTweet, Hide, Retweet, Tweet, TweetVector
+from contract.tables import DeletedTweet, Hide, Retweet, Tweet, TweetVector, User
 from service import leaving, removal
 from service.background import encode_pending
 from service.removal import remove_pictures
@@ -197,7 +197,7 @@ async def test_a_store_of_pictures_that_hangs_keeps_no_user_who_leaves_waiting(
         healed.set()
 
     async def are_gone() -> bool:
-        return len(service.blobs()) == len(before) - 3
+        return len(service.blobs()) == len(before) - 3 and (user,) not in await service.sql(User.user_id)
 
     await until(are_gone, 30)
 
