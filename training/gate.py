@@ -7,6 +7,7 @@ Shape suffixes: T image tweets of the lists, C candidates, D dimensions, N follo
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,15 @@ from contract.errors import ArtifactInvalid
 from contract.graph import to_ms
 from contract.parts import in_parts
 from contract.progress import Progress
-from contract.runtime import OnnxModel, encode_tweets
+from contract.runtime import OnnxModel
 from contract.tables import Tweet, TweetVector
 from contract.versions import activated_last, known_versions
 from training.computed import Vectors
+from training.encoding.engines import encode_here
+from training.encoding.shards import Post, StoredShard
+from training.encoding.stored import SHARD, lacking
 from training.errors import GateClosed, InputRejected
 from training.evaluate import judge, list_by_list
-from training.features import read_image
 from training.network import Ints, Network, exposures, load_network, split_by_time
 from training.problem import CandidateLists, Floats, candidate_lists, held_out_lists
 from training.results import Estimate, estimate
@@ -36,7 +39,6 @@ from training.settings import Gate, TrainingSettings
 from training.stores import Stores
 
 METRIC = "auc"
-_BATCH = 16
 _ASKED = 500
 
 
@@ -222,15 +224,17 @@ async def tweet_vectors(
     computed: Vectors,
 ) -> npt.NDArray[np.float16]:
     """z of some tweets, fp16 [T, D]: stored under the version, `computed`, or else encoded, not stored."""
-    version, preprocessing = exported.manifest.version, exported.manifest.preprocessing
-    vectors = computed | await stored_vectors(version, [network.tweet_ids[t] for t in tweet_T], stores)
-    missing = [t for t in tweet_T.tolist() if network.tweet_ids[t] not in vectors]
-    batches = in_parts(missing, _BATCH)
-    for batch in progress(batches, len(batches), f"encode held-out tweets (batches of {_BATCH})"):
-        images = [read_image(stores.blobs, network.image_keys[t], preprocessing.image_size) for t in batch]
-        z_BD = encode_tweets(model, exported.tokenizer, preprocessing, images, [network.texts[t] for t in batch])
-        vectors |= {network.tweet_ids[t]: z_D for t, z_D in zip(batch, z_BD, strict=True)}
-    return np.stack([vectors[network.tweet_ids[t]] for t in tweet_T])
+    tweet_ids = [network.tweet_ids[t] for t in tweet_T]
+    vectors = computed | await stored_vectors(exported.manifest.version, tweet_ids, stores)
+    posts = [Post(t, network.tweet_ids[t], network.texts[t], network.image_keys[t]) for t in tweet_T.tolist()]
+    parts = in_parts([post for post in posts if post.tweet_id not in vectors], SHARD)
+    shards = [StoredShard(number, part, stores.blobs) for number, part in enumerate(parts)]
+    with closing(encode_here(shards, exported, model)) as found:
+        for encoded in progress(found, len(shards), f"encode held-out tweets (shards of {SHARD})"):
+            if encoded.refused:
+                raise InputRejected(lacking(encoded.refused, len(encoded.tweet_ids) + len(encoded.refused)))
+            vectors |= dict(zip(encoded.tweet_ids, encoded.z_KD, strict=True))
+    return np.stack([vectors[tweet_id] for tweet_id in tweet_ids])
 
 
 async def stored_vectors(version: str, tweet_ids: Sequence[str], stores: Stores) -> Vectors:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.sparse import csr_array
-from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 from contract.preprocessing import PAD_ID
@@ -55,6 +54,8 @@ def of_company(ids_TW: Ints, vocabulary: int, dim: int, seed: int) -> Floats:
     information_N = np.log(together_N * together_N.sum() / (total_V[one_N] * total_V[other_N])).clip(min=0)
     if not information_N.any():
         raise NotEnoughData("no two known words keep company in the training text: use --word-vectors none")
+    from sklearn.utils.extmath import randomized_svd  # a quarter of a retrain's imports, for this alone
+
     information_VV = csr_array((information_N, (one_N, other_N)), shape=(vocabulary, vocabulary))
     _, strength_D, words_DV = randomized_svd(information_VV, min(dim, vocabulary), random_state=seed)
     vectors_VD = np.zeros((vocabulary, dim))

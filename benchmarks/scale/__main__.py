@@ -10,13 +10,24 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.results import Section
-from benchmarks.scale import encoding, loads, redis_cluster, replicas, service_times, simulated, storage, training
+from benchmarks.scale import (
+    encoding,
+    kills,
+    loads,
+    redis_cluster,
+    replicas,
+    service_times,
+    simulated,
+    storage,
+    training,
+)
 
 BENCHMARKS: dict[str, Callable[[], Section]] = {
     "training": training.measure,
     "encoding": encoding.measure,
     "redis_cluster": redis_cluster.measure,
     "replicas": replicas.measure,
+    "kills": kills.measure,
     "service_times": service_times.measure,
     "storage": storage.measure,
     "loads": loads.measure,
@@ -44,7 +55,8 @@ def write(out: Path, name: str, section: Section) -> None:
     path = out / "results.json"
     rows = json.loads(path.read_text("utf-8")) if path.exists() else {}
     rows[name] = {"title": section.title, "text": section.text, "results": [asdict(one) for one in section.results]}
-    path.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+    in_order = {one: rows[one] for one in BENCHMARKS if one in rows}
+    path.write_text(json.dumps(in_order, indent=1) + "\n", "utf-8")
     for file, figure in section.figures.items():
         figure.savefig(out / file, metadata={"Date": None})
 

@@ -54,6 +54,11 @@ class Way:
         return f"{self.processes} {plural}{OPTIONS[self.option]}"
 
     @property
+    def exchanges(self) -> bool:
+        """Whether what it exchanges is of interest: not where it is only there to compare numbers with."""
+        return self.option in ("", "sharded")
+
+    @property
     def beside(self) -> "Way":
         """The way of one process that it is compared with."""
         return EXACT if self.option == "float64" else ONE
@@ -165,9 +170,7 @@ def _section(problem: Problem, rounds: list[dict[Way, Trained]]) -> Section:
                 f"{made.auc:.4f}",
                 f"{difference:.1e}",
                 f"{ratio:.2f}",
-                f"{others / 1e3:,.0f}",
-                f"{users / 1e3:,.0f}",
-                f"{held:,.0f}",
+                *([f"{others / 1e3:,.0f}", f"{users / 1e3:,.0f}", f"{held:,.0f}"] if way.exchanges else [""] * 3),
             ]
         )
         if way == way.beside:
@@ -178,7 +181,7 @@ def _section(problem: Problem, rounds: list[dict[Way, Trained]]) -> Section:
             result(f"test AUC, {way.name}", made.auc - one.auc, "more", beside, COMMAND, None),
             result(f"user vectors, {way.name}", difference, "of the largest number off", beside, COMMAND, goal),
         ]
-        if way != ROUNDED and way.option != "float64":
+        if way.exchanges:
             results += [
                 result(f"an epoch, {way.name}", ratio, "times as long", beside, COMMAND, None),
                 result(f"a step, {way.name}", (others + users) / 1e3, "kB from a process", "", COMMAND, None),

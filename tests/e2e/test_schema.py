@@ -17,7 +17,7 @@ from tests.processes import Running, environment_of, service_process
 
 KEY = "a key for the schema's test"
 SEED = 20261126
-CASES_AN_OPERATION = 125
+CASES_AN_OPERATION = 75
 LEAST_CASES = 2_000
 LEAST_ANSWERED = 0.25
 """Share of 2xx that every operation with parameters has at least; the rest are the faults that schemathesis makes."""

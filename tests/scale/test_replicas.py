@@ -9,9 +9,9 @@ import pytest
 from contract.environment import StoreSettings
 from contract.progress import silent
 from tests.conftest import SMALL, copied_stores
-from tests.e2e.test_replicas import Replicas, limited_over_all, moved, one_is_killed, three_replicas
 from tests.object_store import object_store
 from tests.redis_cluster import RedisCluster
+from tests.replicas import Replicas, limited_over_all, moved, one_is_killed, three_replicas
 from training.retrain import retrain
 
 pytestmark = pytest.mark.timeout(900)

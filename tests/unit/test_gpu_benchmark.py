@@ -28,6 +28,8 @@ without_card = pytest.mark.skipif(why_no_card() is None, reason="there is a card
 def test_a_part_measures_all_that_it_is_to(name: str) -> None:
     rows = list(gpu.rows_of(QUICK[name], TINY))
     assert rows
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # by this CPU: it is said, and no row is made up
+        rows = [row for row in rows if isinstance(row, Result) or "bf16" not in row.what]
     for row in rows:
         assert isinstance(row, Result), row
         assert row.value > 0

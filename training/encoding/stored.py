@@ -53,7 +53,7 @@ async def encode_missing(
                 missing.refused += await _still_there(stores.engine, encoded.refused)
                 missing.picture_bytes += encoded.picture_bytes
                 if strict and missing.refused:
-                    raise InputRejected(_lacking(missing.refused, len(encoded.tweet_ids) + len(encoded.refused)))
+                    raise InputRejected(lacking(missing.refused, len(encoded.tweet_ids) + len(encoded.refused)))
     return missing
 
 
@@ -76,7 +76,8 @@ async def _missing(engine: AsyncEngine, version: str, after: str) -> list[Post]:
         return [Post(row, *values) for row, values in enumerate(found, start=1)]
 
 
-def _lacking(refused: list[Refused], looked_at: int) -> str:
+def lacking(refused: list[Refused], looked_at: int) -> str:
+    """What to say where so many tweets were looked at, and these lack their pictures."""
     more = f" ({len(refused):,} of {looked_at:,} tweets lack theirs)" if refused[1:] else ""
     return f"{refused[0].reason}: put it there, or check BLOB_URL{more}"
 
