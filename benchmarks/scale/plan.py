@@ -92,9 +92,14 @@ def of_policy(constants: Constants, network: Network, what: str, unit: str) -> f
     return constants.row(Row(f"{size_name(network)}, {policy}: {what}", unit, "simulation"))
 
 
-def replicas(network: Network, constants: Constants) -> int:
-    """At the peak, beside reading the log of changes; and two, so that one may fail. Heavy readers' are among them."""
+def replicas(network: Network, constants: Constants) -> float:
+    """At the peak, beside reading the log of changes; and two, so that one may fail. Heavy readers' are among them.
+
+    Infinitely many where reading the log takes all that a replica has.
+    """
     each = planned_rate(network, constants) * (1 - log_share(network, constants))
+    if each <= 0:
+        return math.inf
     heavy = heavy_replicas(network, constants)
     return max(2, math.ceil((requests_a_second(network) - heavy_requests(network, constants)) / each) + heavy)
 

@@ -1,6 +1,7 @@
 """What is computed and measured in docs/scale.md, from docs/scale/results.json."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,9 @@ def _cell(line: Line, network: Network, constants: Constants) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits."""
+    """Three digits; what no number of them can do is said."""
+    if math.isinf(value):
+        return "not to be done"
     if value == 0 or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{float(f'{value:.3g}'):g}"

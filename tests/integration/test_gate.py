@@ -108,7 +108,6 @@ def test_what_is_stored_without_reading_a_picture_is_what_the_encoder_says(
     stores: StoreSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(training.gate, "read_image", None)
         patch.setattr(training.encoding.encoder, "decode_image", None)
         report = retrain(SMALL.model_copy(update={"seed": 4}), stores, gate=Gate(worse_by=1))
     exported, rows = load(report.folder), stored(stores)

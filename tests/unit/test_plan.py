@@ -169,6 +169,17 @@ def test_replicas_network_and_trainer_by_hand(constants: Constants) -> None:
     assert plan.look_of(11, constants) == pytest.approx((1 + 10 * 100) / 1e3)
 
 
+def test_replicas_that_do_nothing_but_read_the_log_are_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MADE, "change_client", 1e6)
+    swamped = made_constants(tmp_path)
+    assert plan.log_share(BILLION, swamped) > 1
+    assert plan.replicas(BILLION, swamped) == np.inf
+    lines = [line for line in LINES if line.name.startswith(("replicas, one core each", "held in replicas"))]
+    assert plan_table(lines, swamped, ASSUMED).count("not to be done") == 4
+
+
 def test_int8_halves_vectors_and_not_the_rest(constants: Constants) -> None:
     saved = plan.redis_bytes(MILLION, constants, 2) - plan.int8_bytes(MILLION, constants)
     assert saved == pytest.approx(2 * 1.727e6 * (800 - 404))
