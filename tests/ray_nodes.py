@@ -210,7 +210,7 @@ def begun(stores: StoreSettings, nodes: Nodes, process: "subprocess.Popen[str]")
 
 
 def encode_while_a_node_is_killed(stores: StoreSettings, nodes: Nodes) -> int:
-    """All tweets, none of which has a vector; how many shards were encoded more than once."""
+    """All tweets, none of which has a vector; how many encodings of shards there were beyond one each."""
     process = command(stores, *on_cluster(nodes))
     before = begun(stores, nodes, process)
     assert before < TWEETS * 4 / 5

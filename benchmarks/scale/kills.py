@@ -3,20 +3,24 @@
     python -m benchmarks.scale --only kills
 
 The tests' own scenarios (tests/ray_nodes.py, tests/failovers.py, tests/replicas.py), which fail where anything that was
-acknowledged is lost or there twice.
+acknowledged is lost or there twice. PostgreSQL and Redis are those of the tests: TEST_DATABASE_URL, TEST_REDIS_URL.
 """
 
 import asyncio
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+import pytest
 
 from benchmarks.results import Result, Section, command, result
 from contract.environment import StoreSettings
 from contract.progress import silent
-from tests.chaos.check import Verdict
+from tests import failovers, replicas
 from tests.chaos.load import Ledger
 from tests.conftest import copied_stores, trained_stores
 from tests.failovers import FailedOver, a_part_beside, fail_over_under_load, prefixes
@@ -33,36 +37,53 @@ from tests.ray_nodes import (
     three_nodes,
     vectors,
 )
-from tests.redis_cluster import redis_cluster
+from tests.redis_cluster import NODE_TIMEOUT_MS, redis_cluster
 from tests.replicas import moved, one_is_killed, three_replicas
 from training.stores import with_stores
 from training.synthesize import SynthesisSettings, synthesize
 
 COMMAND = f"{command('scale')} --only kills"
 ROUNDS = 3
-NONE = ("<=", 0.0)
+USERS = 60
+T = TypeVar("T")
 TEXT = (
-    f"The tests' scenarios, a made network of 60 users. Ray: three nodes on loopback, {TWEETS} tweets with pictures of "
-    f"3 megapixels in shards of {SHARD}; the third node's raylet is killed once a fifth is stored. Redis Cluster: six "
-    "Valkeys that take a node for dead after 1 s, two services on PostgreSQL, four writers and four readers; the "
-    f"master of a part is killed, and that of what belongs to nobody, {ROUNDS} times each, medians. Replicas: three "
-    "on PostgreSQL, Redis and S3 (moto), five clients, pages and repeated posts, each request to any of them; one is "
-    "killed and one that has nothing but its settings takes its place. All by SIGKILL. What was acknowledged is "
-    "looked for afterwards, in SQL and in Redis, at each service."
+    f"The tests' scenarios, a made network of {USERS} users. Ray, once: three nodes on loopback, {TWEETS} tweets with "
+    f"pictures of 3 megapixels in shards of {SHARD}; a node's raylet is killed once a fifth is stored, and all vectors "
+    f"are those of a run without a kill. Redis Cluster: three masters with a replica each that take a node for dead "
+    f"after {NODE_TIMEOUT_MS / 1e3:g} s, two services on PostgreSQL, {2 * failovers.WRITERS} writers and "
+    f"{2 * failovers.READERS} readers; the master of a part is killed, and that of what belongs to nobody, {ROUNDS} "
+    "times each: seconds are medians but for the slowest read, requests are sums. Replicas, once: three on PostgreSQL, "
+    f"Redis and S3 (moto), {replicas.WRITERS} writers, {replicas.READERS} readers, one who reads page by page and one "
+    "who posts again, each request to any of them; one is killed, and one that has nothing but its settings takes its "
+    "place. "
+    "Requests are those from the kill on. All by SIGKILL. What was acknowledged is looked for afterwards, in SQL, in "
+    "Redis and at each service: were any of it lost or there twice, there would be no figures, as the scenario fails. "
+    "A degraded answer has the tweets that could be read."
 )
 
 
 def measure() -> Section:
-    """Some seven minutes. Raises AssertionError where something acknowledged is lost, or there twice."""
+    """Some four minutes.
+
+    Raises AssertionError where something acknowledged is lost, or there twice, RuntimeError where a server is missing.
+    """
+    try:
+        return Section("Kills", TEXT, measured())
+    except pytest.skip.Exception as missing:
+        raise RuntimeError(str(missing)) from missing
+
+
+def measured() -> list[Result]:
+    """All of them, in turn."""
     with tempfile.TemporaryDirectory(prefix="itr") as folder:
         network = Path(folder) / "tiny"
-        synthesize(network, SynthesisSettings(users=60, tweets=80), silent)
+        synthesize(network, SynthesisSettings(users=USERS, tweets=80), silent)
         with trained_stores("embedded", network) as embedded:
             rows = of_ray(embedded)
         with trained_stores("servers", network) as servers:
             rows += of_redis(servers, Path(folder))
             rows += of_replicas(servers)
-    return Section("Kills", TEXT, rows)
+    return rows
 
 
 def of_ray(trained: StoreSettings) -> list[Result]:
@@ -71,25 +92,23 @@ def of_ray(trained: StoreSettings) -> list[Result]:
         with_stores(stores, add_tweets)
         with three_nodes(stores) as nodes:
             forget(stores)
-            undisturbed = _seconds(lambda: encode(stores, *on_cluster(nodes)))
+            undisturbed, _ = _timed(lambda: encode(stores, *on_cluster(nodes)))
             expected = vectors(stores)
         with three_nodes(stores) as nodes:
             forget(stores)
-            again: list[int] = []
-            disturbed = _seconds(lambda: again.append(encode_while_a_node_is_killed(stores, nodes)))
-            made = vectors(stores)
-    differ = sum(made.get(tweet_id) != expected.get(tweet_id) for tweet_id in made.keys() | expected.keys())
+            disturbed, again = _timed(lambda: encode_while_a_node_is_killed(stores, nodes))
+            if vectors(stores) != expected:
+                raise AssertionError("a killed node changes vectors")
     name, more = "Ray, a node of three", disturbed - undisturbed
     return [
         result(f"{name}: it takes", more, "s more", f"{undisturbed:.1f} s without", COMMAND, None),
-        result(f"{name}: encoded again", sum(again), "shards", f"of {TWEETS // SHARD}", COMMAND, None),
-        result(f"{name}: vectors that lack or differ", differ, "", f"of {len(expected)}", COMMAND, NONE),
+        result(f"{name}: encoded again", again, "shards", f"of {TWEETS // SHARD}", COMMAND, None),
     ]
 
 
 def of_redis(trained: StoreSettings, folder: Path) -> list[Result]:
     """The master of a part, then that of what belongs to nobody, several times."""
-    found: dict[str, list[FailedOver]] = {"part": [], "home": []}
+    of_parts, of_nobody = list[FailedOver](), list[FailedOver]()
     with (
         redis_cluster() as cluster,
         copied_stores(trained, cluster.url) as stores,
@@ -97,10 +116,13 @@ def of_redis(trained: StoreSettings, folder: Path) -> list[Result]:
     ):
         home, *parts = with_stores(stores, prefixes)
         for n in range(ROUNDS):
-            for whose, key in zip(found, (a_part_beside(home, parts, cluster), home), strict=True):
-                found[whose].append(asyncio.run(fail_over_under_load(urls, stores, cluster, key, f"{whose}-{n}")))
-    of_a_part = _of_masters("Redis Cluster, the master of a part", found["part"])
-    return of_a_part + _of_masters("Redis Cluster, the master of what belongs to nobody", found["home"])
+            part = a_part_beside(home, parts, cluster)
+            of_parts.append(asyncio.run(fail_over_under_load(urls, stores, cluster, part, of_nobody=False, attempt=n)))
+            of_nobody.append(asyncio.run(fail_over_under_load(urls, stores, cluster, home, of_nobody=True, attempt=n)))
+    return [
+        *_of_masters("Redis Cluster, the master of a part", of_parts),
+        *_of_masters("Redis Cluster, the master of what belongs to nobody", of_nobody),
+    ]
 
 
 def _of_masters(name: str, some: list[FailedOver]) -> list[Result]:
@@ -112,24 +134,20 @@ def _of_masters(name: str, some: list[FailedOver]) -> list[Result]:
         result(f"{name}: services notice after", median(lambda one: one.noticed), "s more", "", COMMAND, None),
         result(f"{name}: all is written anew after", median(lambda one: one.whole), "s more", "", COMMAND, None),
         result(f"{name}: longest without a write", median(lambda one: one.idle), "s", "", COMMAND, None),
-        *_requests(name, [one.ledger for one in some], [verdict for one in some for verdict in one.verdicts]),
+        *_requests(name, [one.ledger for one in some]),
     ]
 
 
-def _requests(name: str, ledgers: list[Ledger], verdicts: list[Verdict]) -> list[Result]:
-    """From the kill until all is as before; violations are of the whole load's."""
+def _requests(name: str, ledgers: list[Ledger]) -> list[Result]:
+    """From the kill until all is as before."""
     rows = [result(f"{name}: slowest read", max(one.slowest_read for one in ledgers), "s", "", COMMAND, None)]
     for what, counts in {"reads": [one.reads for one in ledgers], "writes": [one.writes for one in ledgers]}.items():
-        ends = {end: sum(count[end] for count in counts) for end in ("answered", "refused", "failed")}
-        of_all = f"of {sum(ends.values()):,}"
-        rows += [
-            result(f"{name}: {what} that failed", ends["failed"], "", of_all, COMMAND, None),
-            result(f"{name}: {what} refused by 503", ends["refused"], "", of_all, COMMAND, None),
-        ]
-    violations = sum(verdict.violations for verdict in verdicts)
+        ends = sum(counts, Counter())
+        of_all = f"of {ends['answered'] + ends['refused'] + ends['failed']:,}"
+        kinds = ("failed", "refused", "degraded") if what == "reads" else ("failed", "refused")
+        rows += [result(f"{name}: {what}, {kind}", ends[kind], "", of_all, COMMAND, None) for kind in kinds]
     acknowledged = sum(one.acknowledged for one in ledgers)
-    lost = result(f"{name}: lost, there twice, or else wrong", violations, "", f"of {acknowledged:,}", COMMAND, NONE)
-    return [*rows, lost]
+    return [*rows, result(f"{name}: writes acknowledged, before and after too", acknowledged, "", "", COMMAND, None)]
 
 
 def of_replicas(trained: StoreSettings) -> list[Result]:
@@ -137,15 +155,15 @@ def of_replicas(trained: StoreSettings) -> list[Result]:
     with (
         object_store() as server,
         copied_stores(trained) as local,
-        three_replicas(moved(local, server.url("pictures"), server.url("models"))) as replicas,
+        three_replicas(moved(local, server.url("pictures"), server.url("models"))) as started,
     ):
-        killed = asyncio.run(one_is_killed(replicas))
+        killed = asyncio.run(one_is_killed(started))
     name = "Replicas, one of three"
     replaced = result(f"{name}: a new one answers after", killed.replaced, "s", "", COMMAND, None)
-    return [replaced, *_requests(name, [killed.ledger], killed.verdicts)]
+    return [replaced, *_requests(name, [killed.ledger])]
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
     began = time.monotonic()
-    work()
-    return time.monotonic() - began
+    done = work()
+    return time.monotonic() - began, done

@@ -55,15 +55,14 @@ def plan(lines: Sequence[Line], constants: Constants, assumed: Assumptions) -> s
 
 def _cell(line: Line, network: Network, constants: Constants) -> str:
     try:
-        return number(line.value(network, constants))
+        value = line.value(network, constants)
+        return "without end" if math.isinf(value) else number(value)
     except NotMeasured as missing:
         return f"lacks {missing}"
 
 
 def number(value: float) -> str:
-    """Three digits; what no number of them can do is said."""
-    if math.isinf(value):
-        return "not to be done"
+    """Three digits."""
     if value == 0 or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{float(f'{value:.3g}'):g}"

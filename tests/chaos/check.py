@@ -45,11 +45,6 @@ class Verdict:
     duplicated: int
     wrong: list[str]
 
-    @property
-    def violations(self) -> int:
-        """All that must not be."""
-        return self.lost + self.duplicated + len(self.wrong)
-
 
 async def settled(stores: StoreSettings) -> list[str]:
     """Wait until no tweet is pending and Redis has what SQL has; what does not come to that, a line each."""

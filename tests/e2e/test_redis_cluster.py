@@ -40,7 +40,7 @@ def test_a_master_is_killed_under_load(
 ) -> None:
     home, *parts = with_stores(stores, prefixes)
     key = home if of_nobody else a_part_beside(home, parts, own_cluster)
-    asyncio.run(fail_over_under_load(urls, stores, own_cluster, key, "home" if of_nobody else "part"))
+    asyncio.run(fail_over_under_load(urls, stores, own_cluster, key, of_nobody))
 
 
 def test_another_model_is_published(urls: list[str], stores: StoreSettings, tiny_network: Path) -> None:

@@ -13,11 +13,6 @@ from tests.conftest import copied_stores
 from tests.object_store import object_store
 from tests.replicas import Replicas, limited_over_all, moved, one_is_killed, three_replicas
 
-PER_MINUTE = 20
-WRITERS, READERS = 3, 2
-ENOUGH = 100
-"""Answers of the new replica under load."""
-
 
 @pytest.fixture(scope="module")
 def stores(trained_servers: StoreSettings) -> Iterator[StoreSettings]:

@@ -1,4 +1,4 @@
-"""The replicas of tests/e2e/test_replicas.py on a Redis Cluster, and a retrain from pictures on S3 that they follow."""
+"""The replicas of tests/replicas.py on a Redis Cluster, and a retrain from pictures on S3 that they follow."""
 
 import asyncio
 from collections.abc import Iterator

@@ -79,7 +79,7 @@ async def _missing(engine: AsyncEngine, version: str, after: str) -> list[Post]:
 def lacking(refused: list[Refused], looked_at: int) -> str:
     """What to say where so many tweets were looked at, and these lack their pictures."""
     more = f" ({len(refused):,} of {looked_at:,} tweets lack theirs)" if refused[1:] else ""
-    return f"{refused[0].reason}: put it there, or check BLOB_URL{more}"
+    return f"{refused[0].reason}: put the picture there, or check BLOB_URL{more}"
 
 
 def _by_id(encoded: Encoded) -> dict[str, bytes]:
