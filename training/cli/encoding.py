@@ -28,10 +28,10 @@ class Encoded(Result):
     def done(self) -> str:
         """A line."""
         where = [*(["Redis"] if self.in_redis else []), *([self.to] if self.to else [])]
-        also = f", also in {' and '.join(where)}" if where else ""
+        all_in = f", all in {' and '.join(where)}" if where else ""
         return (
             f"encoded {self.encoded:,} tweets under {self.version} in {self.seconds:.0f} s, "
-            f"{self.known:,} had a vector already{also}"
+            f"{self.known:,} had a vector already{all_in}"
         )
 
     def warnings(self) -> list[str]:
